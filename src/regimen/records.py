@@ -1,0 +1,258 @@
+"""The nouns: frozen records that every stage exchanges, with stable identities.
+
+A record never changes after it is made; a changed record is a new one (``dataclasses.replace``).
+``content_id`` is the hash of what a model would see; ``instance_id`` also covers where it came
+from, so that two equal rows stay two rows and a ledger can reconcile them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+SCHEMA_VERSION = 1
+
+Role = Literal["system", "user", "assistant", "tool"]
+ROLES: tuple[str, ...] = ("system", "user", "assistant", "tool")
+
+
+def stable_hash(value: Any, *, length: int = 20) -> str:
+    """Hex digest of a JSON-compatible value; equal values give equal digests on every machine.
+
+    Args:
+        value: anything ``json.dumps`` takes; mappings are hashed with sorted keys.
+        length: number of hex digits, at most 64.
+    """
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()[:length]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One piece of a message's content. ``kind`` is ``text`` today."""
+
+    text: str
+    kind: Literal["text"] = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A call of a tool: its name and its arguments as a JSON object in text form."""
+
+    name: str
+    arguments: str
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation.
+
+    ``train`` overrides the masking policy for this turn: True learns it, False does not, None
+    leaves it to the policy. ``weight`` multiplies the loss of every supervised token of the turn.
+    """
+
+    role: Role
+    content: str | tuple[Part, ...]
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
+    train: bool | None = None
+    weight: float = 1.0
+
+    @property
+    def text(self) -> str:
+        """The content as one string."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """Where a record came from and what was done to it."""
+
+    source: str = ""
+    row: int = -1
+    task: str = ""
+    family: str = ""
+    category: str = ""
+    language: str = ""
+    licence: str = ""
+    template: str = ""
+    demonstrations: tuple[str, ...] = ()
+    option_permutation: tuple[int, ...] = ()
+    generator: str = ""
+    seed: int = 0
+    variant: str = ""
+    verdicts: tuple[str, ...] = ()
+
+
+def content_of(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """What a model would see of the messages, as JSON-compatible values."""
+    return [
+        {
+            "role": m.role,
+            "content": m.text,
+            "tool_calls": [asdict(call) for call in m.tool_calls],
+            "reasoning": m.reasoning,
+        }
+        for m in messages
+    ]
+
+
+def instance_identity(content_id: str, lineage: Lineage) -> str:
+    """hash(content_id, source, row, template, seed, variant)."""
+    keys = (lineage.source, lineage.row, lineage.template, lineage.seed, lineage.variant)
+    return stable_hash([content_id, lineage.task, *keys])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A formatted training instance: a conversation and its lineage."""
+
+    messages: tuple[Message, ...]
+    lineage: Lineage = field(default_factory=Lineage)
+    weight: float = 1.0
+
+    @property
+    def content_id(self) -> str:
+        """Hash of what the model would see; equal for duplicates."""
+        return stable_hash(content_of(self.messages))
+
+    @property
+    def instance_id(self) -> str:
+        """Hash of content and origin; different for duplicates from different rows."""
+        return instance_identity(self.content_id, self.lineage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preference:
+    """Two answers to one prompt, the first preferred. ``prompt`` ends before the answers."""
+
+    prompt: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    lineage: Lineage = field(default_factory=Lineage)
+    weight: float = 1.0
+
+    @property
+    def content_id(self) -> str:
+        """Hash of prompt and both answers, in order."""
+        return stable_hash([content_of(m) for m in (self.prompt, self.chosen, self.rejected)])
+
+    @property
+    def instance_id(self) -> str:
+        """Hash of content and origin."""
+        return instance_identity(self.content_id, self.lineage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A demonstration that belongs to a task: input, output and why it is right or wrong."""
+
+    input: str
+    output: str
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """How a row becomes a prompt and an answer. ``input`` and ``output`` are Jinja sources."""
+
+    name: str
+    input: str
+    output: str = "{{ output }}"
+    choices: str = ""
+    language: str = "en"
+    inverted: bool = False
+
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A task: what is asked, how it is phrased, and rows to ask it of.
+
+    A row has at least ``input`` (str) and ``output`` (str, or a list of accepted strings of which
+    the first is the one to learn). Rows come from ``instances`` or from
+    ``generator(seed, n)``; ``oracle(row)`` gives the accepted outputs from the input alone.
+    ``tags`` name the coordinates of a task in a grammar, such as operation, object and format.
+    """
+
+    name: str
+    family: str = ""
+    category: str = ""
+    language: str = "en"
+    instruction_language: str = "en"
+    licence: str = ""
+    source: str = ""
+    definition: str = ""
+    templates: tuple[Template, ...] = ()
+    positive: tuple[Example, ...] = ()
+    negative: tuple[Example, ...] = ()
+    instances: tuple[Row, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    generator: Callable[[int, int], Sequence[Row]] | None = None
+    oracle: Callable[[Row], tuple[str, ...]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One thing to ask a model in an evaluation, with the accepted answers.
+
+    ``messages`` is the prompt. ``input`` is the bare input (for the copy-input baseline) and
+    ``demonstrations`` are worked examples of the same task, definition first in the prompt of the
+    prompted base. ``cluster`` is the unit of resampling, the task by default.
+    """
+
+    suite: str
+    messages: tuple[Message, ...]
+    references: tuple[str, ...]
+    input: str = ""
+    definition: str = ""
+    demonstrations: tuple[Example, ...] = ()
+    choices: tuple[str, ...] = ()
+    cluster: str = ""
+    lineage: Lineage = field(default_factory=Lineage)
+
+    @property
+    def item_id(self) -> str:
+        """Hash of the prompt, the references and the suite."""
+        return stable_hash([self.suite, content_of(self.messages), list(self.references)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What a person, a rule or a model said of a record."""
+
+    subject: str
+    judge: str
+    dimension: str
+    value: float | str | bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """The score of one system on one item, in 0..1."""
+
+    item_id: str
+    system: str
+    metric: str
+    value: float
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """A sampled answer with its log-probability (sum over tokens, nats) and its reward."""
+
+    prompt: tuple[Message, ...]
+    answer: str
+    logp: float
+    reward: float = 0.0
+    seed: int = 0
