@@ -1,0 +1,66 @@
+"""What an earlier row needs from a later one: generators and scorers, as protocols.
+
+``Generator.generate`` may answer in any order; callers commit results in request order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from regimen.records import Item, Message
+
+Finish = Literal["stop", "length", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One thing to generate.
+
+    Either ``messages`` (rendered with the model's chat template, ready for the assistant's turn)
+    or ``text`` (a plain prefix to continue, no template). ``temperature`` 0 is greedy.
+    """
+
+    id: str
+    messages: tuple[Message, ...] = ()
+    text: str = ""
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What came back. ``finish`` is ``error`` when nothing usable did; ``error`` then says why.
+
+    ``logp`` is the sum of the log-probabilities of the generated tokens (nats), when known.
+    """
+
+    text: str
+    finish: Finish = "stop"
+    tokens: int = 0
+    logp: float | None = None
+    error: str = ""
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Anything that answers requests: the engine, an endpoint, a script."""
+
+    @property
+    def name(self) -> str:
+        """What the lineage records as the generator."""
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[str, Completion]]:
+        """Yield ``(request.id, completion)`` for every request, in any order."""
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Scores one answer against an item, in 0..1."""
+
+    def __call__(self, answer: str, item: Item) -> float:
+        """The score of the answer."""
