@@ -1,0 +1,1 @@
+"""Row 5: loading, ragged attention, and the head reducer."""

@@ -1,0 +1,182 @@
+"""One forward for every causal language model: a ragged batch in, last hidden states out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regimen.errors import ModelError
+from regimen.models import attention
+from regimen.models.head import Head
+from regimen.tokens.ragged import Plan, RaggedBatch, Segment, ragged_batch, to_padded
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageModel:
+    """A causal language model and how batches reach it.
+
+    ``ragged`` says whether it takes flat batches; if not, ``reason`` says why and padded batches
+    are used, with the same results.
+    """
+
+    model: Any
+    ragged: bool
+    reason: str = ""
+
+    def hidden(self, batch: RaggedBatch) -> Tensor:
+        """Last hidden states (after the final norm) of every token: (T, D)."""
+        backbone = backbone_of(self.model)
+        if not self.ragged:
+            padded = to_padded(batch)
+            out = backbone(
+                input_ids=padded.ids_BL, attention_mask=padded.mask_BL, use_cache=False
+            ).last_hidden_state
+            return out.flatten(0, 1).index_select(0, padded.flat_row_T)
+        with attention.active_plan(batch.plan):
+            out = backbone(
+                input_ids=batch.ids_T[None], position_ids=batch.position_T[None], use_cache=False
+            )
+        return out.last_hidden_state[0]
+
+    def head(self) -> Head:
+        """The vocabulary projection, with trainable rows of new tokens merged in."""
+        return head_of(self.model)
+
+
+def base_of(model: Any) -> Any:
+    """The model without its PEFT wrapper (adapters stay injected)."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def backbone_of(model: Any) -> Any:
+    """The part below the vocabulary projection."""
+    base = base_of(model)
+    backbone = base.base_model
+    if backbone is base:
+        raise ModelError(
+            "The model has no separate backbone.",
+            slug="model-unsupported",
+            got=type(base).__name__,
+            expected="a Hugging Face causal language model",
+        )
+    return backbone
+
+
+def head_of(model: Any) -> Head:
+    """Read the vocabulary projection and its capping and scaling from module and config."""
+    base = base_of(model)
+    module = base.get_output_embeddings()
+    if module is None:
+        raise ModelError(
+            "The model has no vocabulary projection.",
+            slug="model-unsupported",
+            got=type(base).__name__,
+            fix="Load a causal language model.",
+        )
+    config = base.config.get_text_config()
+    scale = float(getattr(config, "logit_scale", None) or 1.0)
+    scale /= float(getattr(config, "logits_scaling", None) or 1.0)
+    return Head(
+        _merged_weight(module),
+        getattr(module, "bias", None),
+        getattr(config, "final_logit_softcapping", None),
+        scale,
+    )
+
+
+def _merged_weight(module: Any) -> Tensor:
+    """The weight of a projection; under PEFT's trainable tokens, with those rows replaced."""
+    adapter = getattr(module, "token_adapter", None)
+    if adapter is not None:
+        merged: Tensor = adapter.get_merged_weights(adapter.active_adapters)
+        return merged
+    weight: Tensor = module.weight
+    return weight
+
+
+def prepare(model: Any) -> LanguageModel:
+    """Switch a model to ragged attention if a probe shows equal results, else to padded batches."""
+    base = base_of(model)
+    original = base.config._attn_implementation
+    reason = _refused(base)
+    if reason:
+        return LanguageModel(model, False, reason)
+    attention.register()
+    expected = _alone(base)
+    base.set_attn_implementation(attention.NAME)
+    if base.config._attn_implementation != attention.NAME:
+        return LanguageModel(model, False, "its attention is not exchangeable")
+    reason = _probe(model, expected)
+    if reason:
+        base.set_attn_implementation(original)
+        return LanguageModel(model, False, reason)
+    return LanguageModel(model, True)
+
+
+def _refused(base: Any) -> str:
+    """Why a model cannot take flat batches, from its class and config alone."""
+    if getattr(type(base), "_is_stateful", False):
+        return "it carries a recurrent state"
+    config = base.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ())
+    other = kinds - {"full_attention", "sliding_attention"}
+    return f"it has layers of kind {', '.join(sorted(other))}" if other else ""
+
+
+def _probe_segments(base: Any) -> list[Segment]:
+    vocabulary = int(base.get_input_embeddings().weight.shape[0])
+    draw = torch.Generator().manual_seed(0)
+    ids = [torch.randint(vocabulary, (n,), generator=draw).tolist() for n in (7, 5, 6)]
+    return [
+        Segment(ids[0], [0.0] * 7),
+        Segment(ids[1], [0.0] * 5),
+        Segment(ids[2], [0.0] * 6, parent=0),
+    ]
+
+
+@torch.no_grad()
+def _alone(base: Any) -> list[Tensor]:
+    """Logits of each probe segment run alone, under the model's own attention."""
+    first, second, third = (list(s.ids) for s in _probe_segments(base))
+    training = base.training
+    base.eval()
+    device = base.get_input_embeddings().weight.device
+    out = [
+        base(input_ids=torch.tensor([ids], device=device), use_cache=False).logits[0].float()
+        for ids in (first, second, first + third)
+    ]
+    base.train(training)
+    return out
+
+
+@torch.no_grad()
+def _probe(model: Any, expected: list[Tensor]) -> str:
+    """Why the flat batch disagrees with the model alone, or nothing."""
+    base = base_of(model)
+    batch = ragged_batch(_probe_segments(base)).to(expected[0].device)
+    training = base.training
+    base.eval()
+    try:
+        hidden = LanguageModel(model, True).hidden(batch)
+    except (ModelError, TypeError, AttributeError, ValueError, RuntimeError, IndexError) as error:
+        return f"the flat batch fails: {str(error).splitlines()[0]}"
+    finally:
+        base.train(training)
+    head = head_of(model)
+    logits = hidden.float() @ head.weight_VD.float().t()
+    logits = (logits + head.bias_V.float() if head.bias_V is not None else logits) * head.scale
+    if head.softcap is not None:
+        logits = head.softcap * torch.tanh(logits / head.softcap)
+    together = torch.cat([expected[0], expected[1], expected[2][7:]])
+    scale = float(together.abs().max()) or 1.0
+    worst = float((logits - together).abs().max()) / scale
+    tolerance = 1e-3 if hidden.dtype == torch.float32 else 5e-2
+    return "" if worst <= tolerance else f"its logits differ by {worst:.2g} of their size"
+
+
+def plan_of(lengths: tuple[int, ...]) -> Plan:
+    """A plan of independent segments."""
+    return Plan(lengths, (-1,) * len(lengths))

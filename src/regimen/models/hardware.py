@@ -1,0 +1,68 @@
+"""Allocator, threads and number formats of the machine at hand.
+
+Page faults cost more than arithmetic in naive CPU training: glibc gives large blocks back to the
+kernel and asks for them again, zeroed, at every step. Raising two thresholds keeps them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+from dataclasses import dataclass
+
+import torch
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What a run computes on."""
+
+    device: str
+    threads: int
+    bf16: bool
+    allocator: str
+
+
+def set_up(threads: int | None = None) -> Hardware:
+    """Prepare the process once, before the model is loaded. Safe on every platform.
+
+    Args:
+        threads: of torch's CPU operators; the cores that this process may use, if None.
+    """
+    allocator = tune_allocator()
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    wanted = int(os.environ.get("OMP_NUM_THREADS", 0)) or threads or usable or 1
+    if torch.get_num_threads() != wanted:
+        torch.set_num_threads(wanted)
+    return Hardware(device(), wanted, bf16_is_fast(), allocator)
+
+
+def tune_allocator() -> str:
+    """Keep freed blocks in the process (glibc only); says what was done."""
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return "left alone: not glibc"
+    libc = ctypes.CDLL(None)
+    settings = {_M_MMAP_THRESHOLD: 1 << 30, _M_TRIM_THRESHOLD: 1 << 30, _M_TOP_PAD: 64 << 20}
+    done = all(libc.mallopt(option, value) == 1 for option, value in settings.items())
+    return "glibc: large blocks kept" if done else "glibc refused mallopt"
+
+
+def device() -> str:
+    """``cuda``, ``mps`` or ``cpu``."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def bf16_is_fast() -> bool:
+    """Whether matrix products in bf16 beat fp32 here: by instruction set on CPUs."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    if torch.backends.mps.is_available():
+        return False
+    flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, flag, lambda: False)()) for flag in flags)

@@ -1,0 +1,267 @@
+"""The head reducer: statistics of the next-token distribution without full-size logits.
+
+Only supervised rows reach the vocabulary projection, a chunk at a time. Logits of a chunk are
+computed, reduced and dropped; the backward pass computes them again, or, where the loss is a
+weighted sum of log-probabilities with weights known beforehand, the gradients are formed in the
+forward pass, when the logits are at hand.
+
+Shape letters: T tokens, N supervised rows, C rows of a chunk, V vocabulary, D hidden width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+NEEDS = ("logp", "lse", "entropy", "mean_logit", "nll_sum")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The vocabulary projection: logits = cap(scale * (hidden @ weight.T + bias)).
+
+    ``softcap`` c is Gemma 2's c * tanh(x / c); ``scale`` is Granite's and Cohere's factor.
+    """
+
+    weight_VD: Tensor
+    bias_V: Tensor | None = None
+    softcap: float | None = None
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """What the reducer gives back; fields that were not asked for are None.
+
+    ``logp_N``: log-probability of each target; ``lse_N``: log of the sum of exponentials;
+    ``entropy_N`` in nats; ``mean_logit_N``: mean logit over the vocabulary (label smoothing);
+    ``nll_sum``: sum of weight * -logp, whose gradient was formed in the forward pass; with it,
+    ``logp_N`` is there too but carries no gradient.
+    """
+
+    logp_N: Tensor | None = None
+    lse_N: Tensor | None = None
+    entropy_N: Tensor | None = None
+    mean_logit_N: Tensor | None = None
+    nll_sum: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Settings of one reduction that are no tensors."""
+
+    softcap: float | None
+    scale: float
+    chunk: int
+    dtype: torch.dtype
+    needs: frozenset[str]
+
+
+def chunk_rows(vocabulary: int, elements: int = 1 << 21) -> int:
+    """Rows of a chunk so that its logits hold about ``elements`` numbers."""
+    return max(16, min(2048, elements // max(vocabulary, 1)))
+
+
+def _logits(hidden_CD: Tensor, weight: Tensor, bias: Tensor | None, shape: _Shape) -> Tensor:
+    """fp32 logits of a chunk."""
+    logits_CV = (hidden_CD @ weight.t()).float()
+    if bias is not None:
+        logits_CV += bias.float()
+    if shape.scale != 1.0:
+        logits_CV *= shape.scale
+    if shape.softcap is not None:
+        logits_CV = shape.softcap * torch.tanh(logits_CV / shape.softcap)
+    return logits_CV
+
+
+def _into_linear(grad_CV: Tensor, logits_CV: Tensor | None, shape: _Shape) -> Tensor:
+    """Gradient of the capped, scaled logits turned into that of hidden @ weight.T + bias."""
+    if shape.softcap is not None and logits_CV is not None:
+        grad_CV = grad_CV * (1 - (logits_CV / shape.softcap) ** 2)
+    return grad_CV if shape.scale == 1.0 else grad_CV * shape.scale
+
+
+class _Gradients:
+    """Accumulates the gradients of hidden rows, weight and bias over chunks."""
+
+    def __init__(
+        self, hidden_ND: Tensor, weight: Tensor, bias: Tensor | None, wanted: tuple[bool, ...]
+    ) -> None:
+        self.hidden = torch.empty_like(hidden_ND) if wanted[0] else None
+        # fp32: the sum over chunks must not round to bf16 each time
+        self.weight = torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None
+        self.bias = (
+            torch.zeros_like(bias, dtype=torch.float32)
+            if wanted[2] and bias is not None
+            else None
+        )
+
+    def add(
+        self, rows: slice, grad_CV: Tensor, hidden_CD: Tensor, weight: Tensor, dtype: torch.dtype
+    ) -> None:
+        """Add one chunk's share; ``grad_CV`` is that of hidden @ weight.T + bias, fp32."""
+        low = grad_CV.to(dtype)
+        if self.hidden is not None:
+            self.hidden[rows] = (low @ weight).to(self.hidden.dtype)
+        if self.weight is not None:
+            product = low.t() @ hidden_CD
+            self.weight.add_(product)
+        if self.bias is not None:
+            self.bias += grad_CV.sum(0)
+
+
+class _WeightedNll(torch.autograd.Function):
+    """sum of weight * -logp, with the gradients formed in the forward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        target_N: Tensor,
+        token_weight_N: Tensor,
+        shape: _Shape,
+    ) -> tuple[Tensor, Tensor]:
+        low, weight = hidden_ND.to(shape.dtype), weight_VD.to(shape.dtype)
+        grads = _Gradients(hidden_ND, weight_VD, bias_V, ctx.needs_input_grad[:3])
+        any_grad = any(ctx.needs_input_grad[:3])
+        logp_N = torch.empty(len(target_N), dtype=torch.float32, device=hidden_ND.device)
+        for start in range(0, len(target_N), shape.chunk):
+            rows = slice(start, start + shape.chunk)
+            target = target_N[rows, None]
+            logits = _logits(low[rows], weight, bias_V, shape)
+            if not any_grad:
+                logp_N[rows] = (logits.gather(1, target) - logits.logsumexp(1, True))[:, 0]
+                continue
+            kept = logits.clone() if shape.softcap is not None else None
+            logprob = torch.log_softmax(logits, 1)
+            logp_N[rows] = logprob.gather(1, target)[:, 0]
+            grad = logprob.exp_()
+            grad.scatter_add_(1, target, torch.full_like(target, -1.0, dtype=grad.dtype))
+            grad *= token_weight_N[rows, None]
+            grads.add(rows, _into_linear(grad, kept, shape), low[rows], weight, shape.dtype)
+        ctx.grads = grads
+        ctx.mark_non_differentiable(logp_N)
+        return -(logp_N * token_weight_N).sum(), logp_N
+
+    @staticmethod
+    def backward(ctx: Any, grad_sum: Tensor, _grad_logp: Tensor) -> tuple[Tensor | None, ...]:
+        grads = ctx.grads
+        ctx.grads = None
+        scaled = [g.mul_(grad_sum) if g is not None else None for g in
+                  (grads.hidden, grads.weight, grads.bias)]
+        return (*scaled, None, None, None)
+
+
+class _Reduce(torch.autograd.Function):
+    """Per-row statistics; the backward pass computes each chunk's logits again."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        target_N: Tensor,
+        shape: _Shape,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        low, weight = hidden_ND.to(shape.dtype), weight_VD.to(shape.dtype)
+        out = torch.zeros(4, len(target_N), dtype=torch.float32, device=hidden_ND.device)
+        for start in range(0, len(target_N), shape.chunk):
+            rows = slice(start, start + shape.chunk)
+            logits = _logits(low[rows], weight, bias_V, shape)
+            lse = logits.logsumexp(1)
+            out[0, rows] = logits.gather(1, target_N[rows, None])[:, 0] - lse
+            out[1, rows] = lse
+            if "entropy" in shape.needs:
+                out[2, rows] = lse - ((logits - lse[:, None]).exp() * logits).sum(1)
+            if "mean_logit" in shape.needs:
+                out[3, rows] = logits.mean(1)
+        ctx.save_for_backward(hidden_ND, weight_VD, bias_V, target_N, out)
+        ctx.shape = shape
+        return out[0].clone(), out[1].clone(), out[2].clone(), out[3].clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_ND, weight_VD, bias_V, target_N, out = ctx.saved_tensors
+        shape: _Shape = ctx.shape
+        low, weight = hidden_ND.to(shape.dtype), weight_VD.to(shape.dtype)
+        grads = _Gradients(hidden_ND, weight_VD, bias_V, ctx.needs_input_grad[:3])
+        g_logp, g_lse, g_entropy, g_mean = (g[:, None].float() for g in grad_outputs)
+        for start in range(0, len(target_N), shape.chunk):
+            rows = slice(start, start + shape.chunk)
+            logits = _logits(low[rows], weight, bias_V, shape)
+            probability = (logits - out[1, rows, None]).exp()
+            # d logp = onehot - p;  d lse = p;  d entropy = -p (log p + entropy);  d mean = 1 / V
+            grad = probability * (g_lse[rows] - g_logp[rows])
+            grad.scatter_add_(1, target_N[rows, None], g_logp[rows])
+            if "entropy" in shape.needs:
+                centred = logits - out[1, rows, None] + out[2, rows, None]
+                grad -= g_entropy[rows] * probability * centred
+            if "mean_logit" in shape.needs:
+                grad += g_mean[rows] / logits.shape[1]
+            grads.add(rows, _into_linear(grad, logits, shape), low[rows], weight, shape.dtype)
+        return grads.hidden, grads.weight, grads.bias, None, None
+
+
+def reduce(
+    hidden_TD: Tensor,
+    head: Head,
+    source_row_N: Tensor,
+    target_N: Tensor,
+    needs: Collection[str],
+    *,
+    weight_N: Tensor | None = None,
+    chunk: int | None = None,
+    dtype: torch.dtype | None = None,
+) -> Reduced:
+    """Reduce the next-token distributions of the supervised rows.
+
+    Args:
+        hidden_TD: last hidden states (after the final norm).
+        head: the vocabulary projection.
+        source_row_N: the row of ``hidden_TD`` that predicts each target.
+        target_N: target ids.
+        needs: names from ``NEEDS``.
+        weight_N: weights of ``nll_sum``; its gradient flows to hidden states and head only.
+        chunk: rows per chunk; chosen from the vocabulary if None.
+        dtype: of the matrix products; the hidden states' own if None.
+
+    Raises:
+        ValueError: an unknown need, or ``nll_sum`` without weights.
+    """
+    unknown = set(needs) - set(NEEDS)
+    if unknown or ("nll_sum" in needs and weight_N is None):
+        raise ValueError(f"cannot reduce {sorted(unknown) or 'nll_sum without weights'}")
+    vocabulary = head.weight_VD.shape[0]
+    shape = _Shape(
+        head.softcap,
+        head.scale,
+        chunk or chunk_rows(vocabulary),
+        dtype or hidden_TD.dtype,
+        frozenset(needs),
+    )
+    whole = source_row_N.numel() == hidden_TD.shape[0] and bool(
+        (source_row_N == torch.arange(hidden_TD.shape[0], device=hidden_TD.device)).all()
+    )
+    hidden_ND = hidden_TD if whole else hidden_TD.index_select(0, source_row_N)
+    with torch.autocast(hidden_TD.device.type, enabled=False):
+        if "nll_sum" in needs:
+            total, logp = _WeightedNll.apply(  # type: ignore[no-untyped-call]
+                hidden_ND, head.weight_VD, head.bias_V, target_N, weight_N, shape
+            )
+            return Reduced(logp_N=logp, nll_sum=total)
+        logp, lse, entropy, mean = _Reduce.apply(  # type: ignore[no-untyped-call]
+            hidden_ND, head.weight_VD, head.bias_V, target_N, shape
+        )
+    return Reduced(
+        logp_N=logp if "logp" in needs else None,
+        lse_N=lse if "lse" in needs else None,
+        entropy_N=entropy if "entropy" in needs else None,
+        mean_logit_N=mean if "mean_logit" in needs else None,
+    )

@@ -1,0 +1,136 @@
+"""Loading a causal language model and its tokenizer from a folder, a hub name or a fresh config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from regimen.errors import ModelError, near
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What to load. Exactly one of ``path`` and ``config`` is set.
+
+    ``config`` makes a fresh model: the fields of a Hugging Face config with ``model_type``.
+    """
+
+    path: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: str = ""
+    dtype: str = "float32"
+    quantise: str = ""
+
+
+def load_tokenizer(path: str) -> Any:
+    """A fast tokenizer from a folder or hub name.
+
+    Raises:
+        ModelError: nothing is there, or there is no fast tokenizer.
+    """
+    from transformers import AutoTokenizer
+
+    _check_folder(path, "tokenizer.json", "tokenizer")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            "The tokenizer cannot be loaded.",
+            slug="tokenizer-unreadable",
+            got=f"{path}: {str(error).splitlines()[0]}",
+            fix="Name a folder with tokenizer.json and tokenizer_config.json.",
+        ) from error
+    if not tokenizer.is_fast:
+        raise ModelError(
+            "The tokenizer has no fast form.",
+            slug="tokenizer-slow",
+            got=path,
+            expected="a folder with tokenizer.json",
+        )
+    return tokenizer
+
+
+def load_model(spec: ModelSpec, *, seed: int = 0, quantisation: Any = None) -> Any:
+    """The model that a spec names, in ``spec.dtype``; fresh weights are drawn from ``seed``.
+
+    Raises:
+        ModelError: the folder, its config or its weights are missing or unreadable.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    dtype = getattr(torch, spec.dtype)
+    if spec.config:
+        fields = dict(spec.config)
+        kind = fields.pop("model_type", "")
+        torch.manual_seed(seed)
+        try:
+            config = AutoConfig.for_model(kind, **fields)
+        except ValueError as error:
+            raise ModelError(
+                "The config names a model type that transformers does not know.",
+                slug="model-type-unknown",
+                got=repr(kind),
+                fix=near(kind, _model_types()),
+            ) from error
+        return AutoModelForCausalLM.from_config(config, dtype=dtype)
+    _check_folder(spec.path, "config.json", "model")
+    extra = {"quantization_config": quantisation} if quantisation is not None else {}
+    try:
+        return AutoModelForCausalLM.from_pretrained(spec.path, dtype=dtype, **extra)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            "The model cannot be loaded.",
+            slug="model-unreadable",
+            got=f"{spec.path}: {str(error).splitlines()[0]}",
+            fix="Name a folder with config.json and model.safetensors, or a hub name.",
+        ) from error
+
+
+def _model_types() -> list[str]:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return list(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+
+
+def _check_folder(path: str, needed: str, what: str) -> None:
+    folder = Path(path)
+    looks_local = folder.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1
+    if not looks_local or (folder / needed).is_file():
+        return
+    parent = folder.parent if folder.parent.is_dir() else Path()
+    raise ModelError(
+        f"There is no {what} at this path.",
+        slug=f"{what}-missing",
+        got=path + ("" if folder.is_dir() else " (no such folder)"),
+        expected=f"a folder with {needed}",
+        fix=near(folder.name, [p.name for p in parent.iterdir() if p.is_dir()] or [needed]),
+    )
+
+
+def fit_vocabulary(model: Any, tokenizer: Any, *, added: int) -> str:
+    """Make the embedding rows cover the tokenizer's ids; says what was done.
+
+    Only tokens that were added by us may grow the embeddings. Any other disagreement means that
+    tokenizer and model do not belong together.
+
+    Raises:
+        ModelError: the tokenizer has ids beyond the embeddings that nobody added.
+    """
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    size = len(tokenizer)
+    if size - added > rows:
+        raise ModelError(
+            "The tokenizer's vocabulary does not fit the model.",
+            slug="vocabulary-mismatch",
+            got=f"{size - added} token ids, {rows} embedding rows",
+            expected="at least one embedding row per token id",
+            fix="Use the tokenizer that came with the model, or resize and train the embeddings.",
+        )
+    if size <= rows:
+        return ""
+    model.resize_token_embeddings(size, mean_resizing=True)
+    return f"{size - rows} embedding rows added for new tokens"

@@ -1,0 +1,41 @@
+"""What an objective is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from regimen.models.head import Reduced
+from regimen.tokens.ragged import RaggedBatch
+
+Metrics = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class LossOut:
+    """Sums of an objective's components over a batch, not yet divided, and what to log.
+
+    ``metrics`` are sums as well; each is divided by the weight of the component it is named for,
+    or by ``rows`` where no component has its name.
+    """
+
+    components: Mapping[str, Tensor]
+    metrics: Metrics
+    rows: float
+
+
+class Objective(Protocol):
+    """A loss. Pure: no model, device, settings or state beyond its own parameters."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Names from ``regimen.models.head.NEEDS``."""
+
+    def weights(self, batch: RaggedBatch) -> Mapping[str, float]:
+        """The weight of each component in this batch; the loop sums them over the step."""
+
+    def __call__(self, batch: RaggedBatch, reduced: Reduced) -> LossOut:
+        """The sums of the components over this batch."""

@@ -1,0 +1,105 @@
+"""Token rows on disk: memory-mapped Arrow IPC, so that many readers share one copy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from regimen.tokens.ragged import Segment
+from regimen.tokens.rendering import Rendered, RenderedPair
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRows:
+    """Rows of segments. Row ``r`` is the segments ``row_offsets[r]`` to ``row_offsets[r + 1]``.
+
+    ``ids`` and ``weights`` are flat over segments, cut by ``offsets``; ``parents`` counts inside a
+    row (-1: no parent).
+    """
+
+    ids: np.ndarray
+    weights: np.ndarray
+    offsets: np.ndarray
+    parents: np.ndarray
+    row_offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.row_offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row."""
+        return self.offsets[self.row_offsets[1:]] - self.offsets[self.row_offsets[:-1]]
+
+    @property
+    def supervised(self) -> np.ndarray:
+        """Supervised tokens of each row."""
+        counts = np.concatenate([[0], np.cumsum(self.weights != 0)])
+        edges = counts[self.offsets[self.row_offsets]]
+        return np.asarray(np.diff(edges))
+
+    def segments(self, rows: Sequence[int]) -> list[Segment]:
+        """The segments of some rows, parents shifted to the batch."""
+        out: list[Segment] = []
+        for row in rows:
+            base = len(out)
+            for s in range(int(self.row_offsets[row]), int(self.row_offsets[row + 1])):
+                cut = slice(int(self.offsets[s]), int(self.offsets[s + 1]))
+                parent = int(self.parents[s])
+                out.append(
+                    Segment(
+                        self.ids[cut],
+                        self.weights[cut],
+                        parent + base if parent >= 0 else -1,
+                        int(row),
+                    )
+                )
+        return out
+
+
+def token_rows(rows: Iterable[Rendered | RenderedPair]) -> TokenRows:
+    """Collect rendered rows; a pair becomes a prompt segment and two that continue it."""
+    ids: list[Sequence[int]] = []
+    weights: list[Sequence[float]] = []
+    parents: list[int] = []
+    row_offsets = [0]
+    for row in rows:
+        if isinstance(row, Rendered):
+            ids.append(row.ids)
+            weights.append(row.weights)
+            parents.append(-1)
+        else:
+            ids += [row.prompt, row.chosen, row.rejected]
+            weights += [[0.0] * len(row.prompt), [1.0] * len(row.chosen), [1.0] * len(row.rejected)]
+            parents += [-1, 0, 0]
+        row_offsets.append(len(ids))
+    lengths = [len(x) for x in ids]
+    return TokenRows(
+        np.concatenate([np.asarray(x, dtype=np.int32) for x in ids] or [np.zeros(0, np.int32)]),
+        np.concatenate([np.asarray(x, dtype=np.float32) for x in weights] or [np.zeros(0)]),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.asarray(parents, dtype=np.int32),
+        np.asarray(row_offsets, dtype=np.int64),
+    )
+
+
+_FIELDS = ("ids", "weights", "offsets", "parents", "row_offsets")
+
+
+def save_token_rows(path: Path, rows: TokenRows) -> None:
+    """Write rows as one Arrow IPC file with a list column per array."""
+    arrays = [pa.array([getattr(rows, name)]) for name in _FIELDS]
+    table = pa.Table.from_arrays(arrays, names=list(_FIELDS))
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def load_token_rows(path: Path) -> TokenRows:
+    """Map rows from disk without copying."""
+    table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    arrays = [table[name].chunk(0).values.to_numpy(zero_copy_only=True) for name in _FIELDS]
+    return TokenRows(*arrays)

@@ -1,0 +1,282 @@
+"""THE loop: every way of training runs through it and differs in batches and objective only.
+
+The loop divides each component's sum by its weight over the whole optimizer step, once; so a step
+of one batch and a step of many accumulated micro-batches have the same gradient, however uneven
+the micro-batches are.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from regimen.errors import TrainingError
+from regimen.models.forward import LanguageModel
+from regimen.models.head import reduce
+from regimen.objectives.base import LossOut, Objective
+from regimen.tokens.packing import packing_plan
+from regimen.tokens.ragged import RaggedBatch, ragged_batch
+from regimen.tokens.store import TokenRows
+from regimen.training.schedules import Schedule
+
+Hook = Callable[["State", Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopOptions:
+    """How long and how to train. The first limit that is reached ends the run.
+
+    ``tokens_per_batch`` bounds a micro-batch; ``accumulation`` micro-batches make a step.
+    ``max_time`` is in seconds.
+    """
+
+    learning_rate: float
+    schedule: Schedule = field(default_factory=Schedule)
+    tokens_per_batch: int = 4096
+    accumulation: int = 1
+    num_train_epochs: float | None = 1.0
+    max_steps: int | None = None
+    max_tokens: int | None = None
+    max_time: float | None = None
+    max_grad_norm: float = 1.0
+    bf16: bool = False
+    seed: int = 0
+    log_every: int = 10
+    save_every: int | None = None
+
+
+@dataclass(slots=True)
+class State:
+    """Where a run stands. ``cursor`` counts micro-batches since the start of the run."""
+
+    step: int = 0
+    cursor: int = 0
+    tokens: int = 0
+    supervised: int = 0
+    seconds: float = 0.0
+    epoch: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a caller wants to happen: on each logged step, and when a checkpoint is due."""
+
+    log: Hook | None = None
+    save: Callable[[State], None] | None = None
+    progress: Callable[[int, int, Mapping[str, float]], None] | None = None
+
+
+class Data:
+    """Token rows in the order of the packing plan, addressed by one integer."""
+
+    def __init__(self, rows: TokenRows, options: LoopOptions) -> None:
+        self.rows, self.options = rows, options
+        self._plans: dict[int, list[tuple[int, ...]]] = {}
+        self._lengths = rows.lengths
+
+    def plan(self, epoch: int) -> list[tuple[int, ...]]:
+        """The micro-batches of an epoch."""
+        if epoch not in self._plans:
+            self._plans = {
+                epoch: packing_plan(
+                    self._lengths,
+                    seed=self.options.seed,
+                    epoch=epoch,
+                    token_budget=self.options.tokens_per_batch,
+                )
+            }
+        return self._plans[epoch]
+
+    def row_numbers(self, cursor: int) -> tuple[tuple[int, ...], float]:
+        """The rows of micro-batch ``cursor`` and the epoch reached after it."""
+        epoch = 0
+        while cursor >= len(self.plan(epoch)):
+            cursor -= len(self.plan(epoch))
+            epoch += 1
+        plan = self.plan(epoch)
+        return plan[cursor], epoch + (cursor + 1) / len(plan)
+
+    def batch(self, rows: Sequence[int]) -> RaggedBatch:
+        """The ragged batch of some rows."""
+        return ragged_batch(self.rows.segments(rows))
+
+
+def total_steps(data: Data, options: LoopOptions) -> int | None:
+    """Optimizer steps of the run where steps or epochs bound it; None where only tokens or time do.
+
+    Epochs may be fractional; an incomplete last step is a step.
+    """
+    bounds = []
+    if options.max_steps is not None:
+        bounds.append(options.max_steps)
+    if options.num_train_epochs is not None:
+        whole = int(options.num_train_epochs)
+        batches = sum(len(data.plan(epoch)) for epoch in range(whole))
+        if options.num_train_epochs > whole:
+            batches += round((options.num_train_epochs - whole) * len(data.plan(whole)))
+        bounds.append(max(1, math.ceil(batches / options.accumulation)))
+    return min(bounds) if bounds else None
+
+
+def progress_of(state: State, options: LoopOptions, steps: int | None) -> float:
+    """How much of the run is done, 0..1: the furthest of its limits."""
+    shares = [0.0]
+    if steps:
+        shares.append(state.step / steps)
+    if options.max_tokens:
+        shares.append(state.tokens / options.max_tokens)
+    if options.max_time:
+        shares.append(state.seconds / options.max_time)
+    return min(1.0, max(shares))
+
+
+def train(
+    model: LanguageModel,
+    rows: TokenRows,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    options: LoopOptions,
+    hooks: Hooks = Hooks(),  # noqa: B008 - frozen, shared on purpose
+    state: State | None = None,
+) -> State:
+    """Train until the first limit; returns where the run ended.
+
+    Raises:
+        TrainingError: no rows, no trainable parameter, or a loss that is not finite.
+    """
+    state = state or State()
+    data = Data(rows, options)
+    steps = total_steps(data, options)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    if not len(rows) or not parameters:
+        raise TrainingError(
+            "There is nothing to train.",
+            slug="nothing-to-train",
+            got=f"{len(rows)} rows, {len(parameters)} trainable tensors",
+            fix="Check the data's ledger and the adapter's target modules.",
+        )
+    model.model.train()
+    began = time.perf_counter() - state.seconds
+    while progress_of(state, options, steps) < 1.0:
+        rate = options.learning_rate * options.schedule.factor(progress_of(state, options, steps))
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group.get("lr_scale", 1.0)
+        batches = list(_step_batches(data, state, options, steps))
+        losses = _accumulate(model, objective, batches, options)
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, options.max_grad_norm or math.inf))
+        if not math.isfinite(norm):
+            raise _not_finite("gradient norm", norm, batches, data)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        state.step += 1
+        state.seconds = time.perf_counter() - began
+        losses |= {"grad_norm": norm, "learning_rate": rate, "epoch": state.epoch}
+        _report(state, options, steps, hooks, losses)
+    if hooks.save is not None:
+        hooks.save(state)
+    return state
+
+
+def _step_batches(
+    data: Data, state: State, options: LoopOptions, steps: int | None
+) -> Iterator[RaggedBatch]:
+    """The micro-batches of one optimizer step; advances the cursor."""
+    for _ in range(options.accumulation):
+        numbers, epoch = data.row_numbers(state.cursor)
+        batch = data.batch(numbers)
+        state.cursor += 1
+        state.epoch = epoch
+        state.tokens += batch.num_tokens
+        state.supervised += len(batch.target_N)
+        yield batch
+        if options.num_train_epochs is not None and epoch >= options.num_train_epochs:
+            return
+
+
+def _accumulate(
+    model: LanguageModel, objective: Objective, batches: list[RaggedBatch], options: LoopOptions
+) -> dict[str, float]:
+    """Backward over the micro-batches of a step; returns what to log."""
+    device = next(model.model.parameters()).device
+    weights: dict[str, float] = {}
+    for batch in batches:
+        for name, weight in objective.weights(batch).items():
+            weights[name] = weights.get(name, 0.0) + weight
+    sums: dict[str, float] = {"loss": 0.0}
+    rows = 0.0
+    for batch in batches:
+        out = batch_loss(model, objective, batch.to(device), bf16=options.bf16)
+        loss = sum_components(out, weights)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                "The loss is no longer finite.",
+                slug="loss-not-finite",
+                got=f"{float(loss)} on rows {sorted(set(batch.instance_S))[:20]}",
+                fix="Lower the learning rate, or look at these rows with `regimen show`.",
+            )
+        loss.backward()  # type: ignore[no-untyped-call]
+        sums["loss"] += float(loss.detach())
+        rows += out.rows
+        for name, value in out.metrics.items():
+            sums[name] = sums.get(name, 0.0) + value
+    for name in sums.keys() - {"loss"}:
+        sums[name] /= max(weights.get(name, rows), 1e-12)
+    return sums
+
+
+def batch_loss(
+    model: LanguageModel, objective: Objective, batch: RaggedBatch, *, bf16: bool
+) -> LossOut:
+    """Forward one batch and apply an objective; shared by training and evaluation."""
+    with torch.autocast(batch.ids_T.device.type, dtype=torch.bfloat16, enabled=bf16):
+        hidden_TD = model.hidden(batch)
+        reduced = reduce(
+            hidden_TD,
+            model.head(),
+            batch.source_row_N,
+            batch.target_N,
+            objective.needs,
+            weight_N=batch.weight_N,
+            dtype=torch.bfloat16 if bf16 else None,
+        )
+        return objective(batch, reduced)
+
+
+def sum_components(out: LossOut, weights: Mapping[str, float]) -> Tensor:
+    """Each component divided by its weight over the step; the only division there is."""
+    parts = [total / max(weights[name], 1e-12) for name, total in out.components.items()]
+    return torch.stack([part.float() for part in parts]).sum()
+
+
+def _not_finite(
+    what: str, value: float, batches: list[RaggedBatch], data: Data
+) -> TrainingError:
+    rows = sorted({row for batch in batches for row in batch.instance_S})
+    return TrainingError(
+        f"The {what} is no longer finite.",
+        slug="loss-not-finite",
+        got=f"{value} on rows {rows[:20]}",
+        fix="Lower the learning rate, or look at these rows with `regimen show`.",
+    )
+
+
+def _report(
+    state: State,
+    options: LoopOptions,
+    steps: int | None,
+    hooks: Hooks,
+    losses: Mapping[str, float],
+) -> None:
+    done = progress_of(state, options, steps)
+    if hooks.progress is not None:
+        hooks.progress(state.step, steps or max(state.step, round(state.step / done)), losses)
+    if hooks.log is not None and (state.step % options.log_every == 0 or done >= 1.0):
+        hooks.log(state, losses)
+    if hooks.save is not None and options.save_every and state.step % options.save_every == 0:
+        if done < 1.0:
+            hooks.save(state)
