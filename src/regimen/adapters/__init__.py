@@ -1,0 +1,1 @@
+"""Row 7: parameter-efficient adaptation through the PEFT library."""

@@ -1,0 +1,1 @@
+"""Row 11: alignment: references, preference data, rewards."""

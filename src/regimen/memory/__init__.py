@@ -1,0 +1,1 @@
+"""Row 8: memory-efficient adaptation: quantised bases and checkpointing."""
