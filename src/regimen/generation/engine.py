@@ -9,7 +9,7 @@ Shape letters: R rows of the cache, M its positions, T tokens of a flat batch, K
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -33,6 +33,7 @@ class Prompt:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ class Engine:
         stop_ids: ids that end a continuation.
         rows: continuations that run at once.
         bf16: autocast to bf16.
+        prompt_tokens: prompts are read in flat batches of about this many tokens.
+        decode: ids to text, needed where a prompt has stop strings.
     """
 
     def __init__(
@@ -125,9 +128,11 @@ class Engine:
         rows: int = 64,
         bf16: bool = False,
         prompt_tokens: int = 4096,
+        decode: Callable[[Sequence[int]], str] | None = None,
     ) -> None:
         self.model, self.stop_ids = model, frozenset(stop_ids)
         self.rows, self.bf16, self.prompt_tokens = rows, bf16, prompt_tokens
+        self.decode = decode
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[str, Continuation]]:
@@ -214,10 +219,19 @@ class Engine:
             stopped = token in self.stop_ids
             if not stopped:
                 row.ids.append(token)
+                stopped = self._stop_string(row)
             if stopped or len(row.ids) >= row.prompt.max_new_tokens:
                 running[place] = None
                 finish = "stop" if stopped else "length"
                 yield row.prompt.id, Continuation(tuple(row.ids), finish, row.logp)
+
+    def _stop_string(self, row: _Row) -> bool:
+        """Whether the text so far holds a stop string; the last ids are enough to tell."""
+        if not row.prompt.stop or self.decode is None:
+            return False
+        longest = max(len(stop) for stop in row.prompt.stop)
+        tail = self.decode(row.ids[-(longest + 4) :])
+        return any(stop in tail for stop in row.prompt.stop)
 
 
 def logprobs(hidden_RD: Tensor, head: Head) -> Tensor:

@@ -87,6 +87,30 @@ def token_rows(rows: Iterable[Rendered | RenderedPair]) -> TokenRows:
     )
 
 
+def document_rows(documents: Iterable[Sequence[int]], max_length: int) -> TokenRows:
+    """Rows of plain text: every token supervised but the first of a row.
+
+    A document longer than ``max_length`` tokens becomes several rows; nothing is dropped but
+    pieces of a single token, which nothing can learn from.
+    """
+    pieces: list[np.ndarray] = []
+    for ids in documents:
+        whole = np.asarray(ids, dtype=np.int32)
+        cuts = [whole[i : i + max_length] for i in range(0, len(whole), max_length)]
+        pieces += [piece for piece in cuts if len(piece) > 1]
+    lengths = np.asarray([len(piece) for piece in pieces], dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    weights = np.ones(int(offsets[-1]), dtype=np.float32)
+    weights[offsets[:-1]] = 0.0
+    return TokenRows(
+        np.concatenate(pieces) if pieces else np.zeros(0, np.int32),
+        weights,
+        offsets,
+        np.full(len(pieces), -1, dtype=np.int32),
+        np.arange(len(pieces) + 1, dtype=np.int64),
+    )
+
+
 _FIELDS = ("ids", "weights", "offsets", "parents", "row_offsets")
 
 

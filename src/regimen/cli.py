@@ -1,0 +1,153 @@
+"""The command line: parse, build settings, call one function. ``regimen --help`` loads no model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from regimen import __version__, console
+from regimen.errors import RegimenError
+
+app = typer.Typer(
+    name="regimen",
+    help="Prepare a pre-trained language model for a job, with the evidence that it does it.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+SettingsFile = Annotated[Path, typer.Argument(help="A settings file, such as regimen.yaml.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help="Overrides, such as tune.learning_rate=1e-4.", metavar="[KEY=VALUE]..."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON result line last.")]
+# Overrides may also be written --tune.learning_rate 1e-4, which typer must leave alone.
+LOOSE = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def _version(show: bool) -> None:
+    if show:
+        console.line(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Every verb takes --json and then prints one machine-readable result line last."""
+
+
+def _run(
+    context: typer.Context,
+    file: Path,
+    overrides: Sequence[str] | None,
+    stages: tuple[str, ...] | None,
+    as_json: bool,
+) -> None:
+    from regimen.settings.loading import load_settings
+
+    settings = load_settings(file, [*(overrides or ()), *context.args])
+    from regimen.stages.pipeline import run_pipeline
+
+    result = run_pipeline(settings, stages)
+    if as_json:
+        console.result(result)
+
+
+@app.command(context_settings=LOOSE)
+def run(
+    context: typer.Context, file: SettingsFile, overrides: Overrides = None, json: Json = False
+) -> None:
+    """Run every stage that the file lists; what is up to date is skipped."""
+    _run(context, file, overrides, None, json)
+
+
+@app.command(context_settings=LOOSE)
+def build(
+    context: typer.Context, file: SettingsFile, overrides: Overrides = None, json: Json = False
+) -> None:
+    """Raw material to curated instances, with a ledger and a data card."""
+    _run(context, file, overrides, ("build",), json)
+
+
+@app.command(context_settings=LOOSE)
+def tune(
+    context: typer.Context, file: SettingsFile, overrides: Overrides = None, json: Json = False
+) -> None:
+    """Supervised fine-tuning, or plain language modelling."""
+    _run(context, file, overrides, ("tune",), json)
+
+
+@app.command(context_settings=LOOSE)
+def align(
+    context: typer.Context, file: SettingsFile, overrides: Overrides = None, json: Json = False
+) -> None:
+    """Learn from preferences."""
+    _run(context, file, overrides, ("align",), json)
+
+
+@app.command(context_settings=LOOSE)
+def evaluate(
+    context: typer.Context, file: SettingsFile, overrides: Overrides = None, json: Json = False
+) -> None:
+    """Held-out tasks, base and tuned side by side, with intervals."""
+    _run(context, file, overrides, ("evaluate",), json)
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(help="A run directory.")], json: Json = False
+) -> None:
+    """Write report.html from a run directory."""
+    from regimen.reports import write_report
+
+    path = write_report(directory)
+    console.line(f"report: {path}")
+    if json:
+        console.result({"report": str(path)})
+
+
+@app.command()
+def show(
+    source: Annotated[Path, typer.Argument(help="A build directory, or any readable data file.")],
+    model: Annotated[str, typer.Option(help="Model or tokenizer whose template renders.")],
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="Instances to show.")] = 3,
+    mask: Annotated[str, typer.Option(help="assistant, last_turn or all.")] = "assistant",
+    json: Json = False,
+) -> None:
+    """Rendered instances with coloured masks, and how many tokens are supervised."""
+    from regimen.stages.show import show_instances
+
+    result = show_instances(source, model, number=number, mask=mask)
+    if json:
+        console.result(result)
+
+
+@app.command()
+def schema() -> None:
+    """The JSON schema of the settings, for editors."""
+    from regimen.settings import json_schema
+
+    console.result(json_schema())
+
+
+def main(arguments: Sequence[str] | None = None) -> Any:
+    """Entry point: user errors become text and exit code 1, never a traceback."""
+    try:
+        return app(args=list(arguments) if arguments is not None else None)
+    except RegimenError as error:
+        console.error(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.line("interrupted")
+        sys.exit(130)

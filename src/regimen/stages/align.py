@@ -1,0 +1,139 @@
+"""``align``: learn from preferences, on the same loop as ``tune``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from regimen import console
+from regimen.alignment.reference import check_reference, reference_logps
+from regimen.errors import DataError, TokenError
+from regimen.models.hardware import set_up
+from regimen.objectives.preference import Dpo
+from regimen.runs import Run
+from regimen.settings.align import AlignSettings
+from regimen.settings.pipeline import PipelineSettings
+from regimen.settings.training import ModelSettings
+from regimen.stages.common import StageResult, path_key, run_stage
+from regimen.stages.training import (
+    Prepared,
+    finish_model,
+    loop_options,
+    make_optimizer,
+    prepare_model,
+    training_hooks,
+    training_summary,
+    wants_bf16,
+)
+from regimen.stages.tune import instances_path
+from regimen.tables import read_preferences
+from regimen.tokens.rendering import RenderedPair
+from regimen.tokens.store import TokenRows, load_token_rows, save_token_rows, token_rows
+from regimen.training.loop import train
+
+
+def align(
+    settings: PipelineSettings,
+    root: Path,
+    data: Path | None = None,
+    start: ModelSettings | None = None,
+) -> StageResult:
+    """Align the tuned model with preferences.
+
+    Args:
+        settings: of the pipeline.
+        root: the pipeline's run directory; this stage writes ``root/align``.
+        data: the directory of ``build``; ``settings.align.data`` if None.
+        start: the model to start from; ``settings.align.model`` if None.
+
+    Raises:
+        DataError: no usable preference is left.
+        TrainingError: the policy does not start at its reference.
+    """
+    section = settings.align
+    assert section is not None
+    model = section.model or start
+    assert model is not None
+    source = instances_path(section.data or data, "preferences.parquet")
+    if source is None or not source.is_file():
+        raise DataError(
+            "There are no preferences to learn from.",
+            slug="no-preferences",
+            got=str(source),
+            fix="Add a source of preferences or build.preferences to the settings.",
+        )
+    inputs = {"model": path_key(model.path or ""), "preferences": path_key(source)}
+    return run_stage(
+        "align",
+        settings,
+        root / "align",
+        inputs,
+        lambda run: _work(settings, section, model, run, source),
+    )
+
+
+def _work(
+    settings: PipelineSettings,
+    section: AlignSettings,
+    model: ModelSettings,
+    run: Run,
+    source: Path,
+) -> Mapping[str, Any]:
+    hardware = set_up()
+    seed = settings.seed_of("align")
+    prepared = prepare_model(model, section, seed=seed)
+    rendered, counts = _pairs(section, prepared, run, source)
+    save_token_rows(run.path("tokens.arrow"), rendered)
+    rows = load_token_rows(run.path("tokens.arrow"))
+    bf16 = wants_bf16(section)
+    console.line(f"align: {len(rows):,} pairs, {int(rows.lengths.sum()):,} tokens; reference")
+    reference_R2 = reference_logps(
+        prepared.language_model, rows, tokens_per_batch=section.tokens_per_batch, bf16=bf16
+    )
+    gap = check_reference(prepared.language_model, rows, reference_R2, bf16=bf16)
+    objective = Dpo(reference_R2, section.beta, section.label_smoothing)
+    optimizer = make_optimizer(prepared, section)
+    with training_hooks(run, prepared, optimizer, section, "align") as hooks:
+        options = loop_options(section, seed)
+        state = train(prepared.language_model, rows, objective, optimizer, options, hooks)
+    finish_model(run, prepared)
+    extra = {"rendering": counts, "pairs": len(rows), "logratio_at_start": gap}
+    return training_summary(prepared, state, hardware, extra)
+
+
+def _pairs(
+    section: AlignSettings, prepared: Prepared, run: Run, source: Path
+) -> tuple[TokenRows, dict[str, Any]]:
+    """Render pairs; what cannot be rendered or is too long is counted."""
+    pairs: list[RenderedPair] = []
+    counts = {"in": 0, "kept": 0, "removed": {}, "failed": {}}  # type: dict[str, Any]
+    for preference in read_preferences(source):
+        counts["in"] += 1
+        try:
+            pair = prepared.renderer.preference(
+                preference.prompt, preference.chosen, preference.rejected
+            )
+        except TokenError as error:
+            counts["failed"][error.slug] = counts["failed"].get(error.slug, 0) + 1
+            continue
+        longest = len(pair.prompt) + max(len(pair.chosen), len(pair.rejected))
+        reason = ""
+        if longest > section.max_length:
+            reason = "longer than max_length"
+        elif pair.chosen == pair.rejected:
+            reason = "equal answers"
+        if reason:
+            counts["removed"][reason] = counts["removed"].get(reason, 0) + 1
+            continue
+        counts["kept"] += 1
+        pairs.append(pair)
+    run.write_json("rendering.json", {**counts, "notes": prepared.renderer.notes})
+    if not pairs:
+        raise DataError(
+            "No preference is left to learn from.",
+            slug="no-preferences",
+            got=f"{counts['in']} read, removed {counts['removed']}, failed {counts['failed']}",
+            fix="Raise align.max_length, or look at the pairs with `regimen show`.",
+        )
+    return token_rows(pairs), counts

@@ -1,0 +1,95 @@
+"""What the stages share: where they write, whether they are fresh, and settings to dataclasses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from regimen import console, runs
+from regimen.records import stable_hash
+from regimen.settings.pipeline import PipelineSettings
+
+# Source modules whose change makes a stage stale. Rows 0 to 5 reach every stage after build.
+CORE = ("regimen.tokens", "regimen.models", "regimen.objectives", "regimen.training")
+MODULES: dict[str, tuple[str, ...]] = {
+    "build": ("regimen.instances", "regimen.curation", "regimen.assets", "regimen.stages.build"),
+    "tune": (*CORE, "regimen.adapters", "regimen.memory", "regimen.stages.tune"),
+    "align": (*CORE, "regimen.adapters", "regimen.alignment", "regimen.stages.align"),
+    "evaluate": (
+        "regimen.tokens",
+        "regimen.models",
+        "regimen.generation.engine",
+        "regimen.evaluation",
+        "regimen.judging",
+        "regimen.stages.evaluate",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a stage did: its directory, whether it was already there, and its summary."""
+
+    stage: str
+    directory: Path
+    reused: bool
+    summary: Mapping[str, Any]
+
+
+def stage_key(
+    stage: str, settings: PipelineSettings, inputs: Mapping[str, str]
+) -> dict[str, str]:
+    """The parts whose change makes a stage stale: settings, seed, inputs and source code."""
+    section = getattr(settings, stage)
+    return {
+        "settings": stable_hash(section.model_dump(mode="json")),
+        "seed": str(settings.seed_of(stage)),  # type: ignore[arg-type]
+        "code": runs.source_key(MODULES[stage]),
+        **{f"input {name}": value for name, value in inputs.items()},
+    }
+
+
+def run_stage(
+    stage: str,
+    settings: PipelineSettings,
+    directory: Path,
+    inputs: Mapping[str, str],
+    work: Callable[[runs.Run], Mapping[str, Any]],
+) -> StageResult:
+    """Run ``work`` unless the directory already holds the result for the same key.
+
+    ``work`` returns the stage's summary, which is written as ``summary.json``.
+    """
+    key = stage_key(stage, settings, inputs)
+    if runs.is_fresh(directory, key):
+        console.line(f"{stage}: nothing to do, {directory} is up to date")
+        return StageResult(stage, directory, True, read_json(directory / "summary.json"))
+    stale = runs.why_stale(directory, key)
+    if stale:
+        console.line(f"{stage}: runs because {', '.join(stale)}")
+    began = time.time()
+    run = runs.Run.start(
+        directory, stage=stage, key=key, settings=getattr(settings, stage).model_dump(mode="json")
+    )
+    summary = dict(work(run))
+    run.write_json("summary.json", summary)
+    run.finish(volatile={"seconds": round(time.time() - began, 2)})
+    return StageResult(stage, directory, False, summary)
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file's content."""
+    import json
+
+    return json.loads(path.read_text())
+
+
+def path_key(path: str | Path) -> str:
+    """Content hash of a file or folder; the name itself for a hub name."""
+    place = Path(path)
+    if place.is_dir():
+        return runs.tree_hash(place)
+    return runs.file_hash(place) if place.is_file() else str(path)

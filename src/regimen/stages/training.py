@@ -1,0 +1,237 @@
+"""What ``tune`` and ``align`` share: model, adapter, optimizer, loop options, logging."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from regimen import console
+from regimen.adapters.lora import LoraSpec, add_lora, trainable
+from regimen.memory.activations import checkpoint_activations
+from regimen.memory.quantise import QUANTISATIONS, keep_trainable_layout
+from regimen.models.forward import LanguageModel, prepare
+from regimen.models.hardware import Hardware, bf16_is_fast
+from regimen.models.loading import ModelSpec, fit_vocabulary, load_model, load_tokenizer
+from regimen.runs import Run
+from regimen.settings.training import ModelSettings, TrainingSettings
+from regimen.tokens.rendering import (
+    CHATML_TOKENS,
+    MaskPolicy,
+    Renderer,
+    adopt_template,
+    ensure_chat_tokens,
+    stop_ids,
+)
+from regimen.training.checkpoints import peak_memory_gib, save_checkpoint, save_model
+from regimen.training.loop import Hooks, LoopOptions, State
+from regimen.training.optimizers import OPTIMIZERS, parameter_groups
+from regimen.training.schedules import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model ready to be trained."""
+
+    language_model: LanguageModel
+    tokenizer: Any
+    renderer: Renderer
+    notes: tuple[str, ...]
+
+    @property
+    def model(self) -> Any:
+        """The Hugging Face model, with its adapter if it has one."""
+        return self.language_model.model
+
+
+def prepare_model(
+    model: ModelSettings,
+    training: TrainingSettings,
+    *,
+    seed: int,
+    tokenizer: Any = None,
+    mask: MaskPolicy = "assistant",
+    chat: bool = True,
+) -> Prepared:
+    """Load model and tokenizer, fit the vocabulary, quantise, add the adapter, probe ragged."""
+    notes = []
+    tokenizer = tokenizer or load_tokenizer(model.tokenizer or model.path or "")
+    template = Path(model.chat_template).read_text() if model.chat_template else None
+    renderer = Renderer(tokenizer, policy=mask, template=template)
+    added = ensure_chat_tokens(tokenizer, renderer) if chat else 0
+    quantisation = None
+    if training.quantise is not None:
+        compute = torch.bfloat16 if wants_bf16(training) else torch.float32
+        quantisation = QUANTISATIONS[training.quantise](compute)
+    spec = ModelSpec(
+        path=model.path or "", config=fresh_config(model, tokenizer), dtype=model.dtype
+    )
+    network = load_model(spec, seed=seed, quantisation=quantisation)
+    grown = fit_vocabulary(network, tokenizer, added=added)
+    notes += [grown] if grown else []
+    if quantisation is not None:
+        notes.append(f"{keep_trainable_layout(network)} layers keep a layout that can be trained")
+    if training.adapter is not None:
+        fresh = chatml_ids(tokenizer) if chat and renderer.uses_chatml else ()
+        network = add_lora(network, lora_spec(training), seed=seed, new_tokens=fresh)
+    if training.gradient_checkpointing:
+        checkpoint_activations(network)
+    if chat:
+        adopt_template(tokenizer, renderer)
+        network.generation_config.eos_token_id = list(stop_ids(tokenizer, renderer))
+    language_model = prepare(network)
+    if not language_model.ragged:
+        notes.append(f"padded batches: {language_model.reason}")
+    return Prepared(language_model, tokenizer, renderer, tuple(notes))
+
+
+def fresh_config(model: ModelSettings, tokenizer: Any) -> Mapping[str, Any]:
+    """The config of a fresh model, with the tokenizer's size and special ids filled in."""
+    if model.config is None:
+        return {}
+    return {
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        **model.config,
+    }
+
+
+def chatml_ids(tokenizer: Any) -> tuple[int, ...]:
+    """Ids of the ChatML markers, whose rows no base has learnt."""
+    return tuple(tokenizer.convert_tokens_to_ids(list(CHATML_TOKENS)))
+
+
+def lora_spec(training: TrainingSettings) -> LoraSpec:
+    """The adapter section as the dataclass of row 7."""
+    adapter = training.adapter
+    assert adapter is not None
+    return LoraSpec(
+        r=adapter.r,
+        lora_alpha=adapter.alpha,
+        lora_dropout=adapter.dropout,
+        target_modules=adapter.target_modules,
+        use_rslora=adapter.use_rslora,
+        use_dora=adapter.use_dora,
+    )
+
+
+def wants_bf16(training: TrainingSettings) -> bool:
+    """Whether products are formed in bf16."""
+    return training.precision == "bf16" or (training.precision == "auto" and bf16_is_fast())
+
+
+def loop_options(training: TrainingSettings, seed: int) -> LoopOptions:
+    """The optimisation fields as the dataclass of row 10."""
+    return LoopOptions(
+        learning_rate=training.learning_rate,
+        schedule=Schedule(training.schedule, training.warmup_ratio, training.decay_ratio),
+        tokens_per_batch=training.tokens_per_batch,
+        accumulation=training.gradient_accumulation_steps,
+        num_train_epochs=training.num_train_epochs,
+        max_steps=training.max_steps,
+        max_tokens=training.max_tokens,
+        max_time=training.max_time,
+        max_grad_norm=training.max_grad_norm,
+        bf16=wants_bf16(training),
+        seed=seed,
+        log_every=training.logging_steps,
+        save_every=training.save_steps,
+    )
+
+
+def make_optimizer(prepared: Prepared, training: TrainingSettings) -> torch.optim.Optimizer:
+    """The optimizer over what is trainable."""
+    groups = parameter_groups(prepared.model, training.weight_decay)
+    return OPTIMIZERS[training.optimizer](groups)
+
+
+@contextmanager
+def training_hooks(
+    run: Run,
+    prepared: Prepared,
+    optimizer: torch.optim.Optimizer,
+    training: TrainingSettings,
+    what: str,
+) -> Iterator[Hooks]:
+    """Progress bar, ``metrics.jsonl`` and checkpoints for one training."""
+    with console.progress(None, what, "steps") as bar:
+        seen = State()
+
+        def log(state: State, losses: Mapping[str, float]) -> None:
+            tokens = state.tokens - seen.tokens
+            seconds = max(state.seconds - seen.seconds, 1e-9)
+            seen.tokens, seen.seconds = state.tokens, state.seconds
+            run.log(
+                {
+                    "step": state.step,
+                    **{name: round(value, 6) for name, value in losses.items()},
+                    "num_tokens": state.tokens,
+                    "supervised_tokens": state.supervised,
+                    "tokens_per_second": round(tokens / seconds, 1),
+                    "peak_memory_gib": round(peak_memory_gib(), 3),
+                }
+            )
+
+        def progress(step: int, total: int, losses: Mapping[str, float]) -> None:
+            bar.total(total)
+            bar.advance(1, loss=f"{losses['loss']:.3f}")
+
+        def save(state: State) -> None:
+            if training.save_steps:
+                save_checkpoint(
+                    run.directory,
+                    prepared.model,
+                    prepared.tokenizer,
+                    optimizer,
+                    state,
+                    keep=training.save_total_limit,
+                )
+
+        yield Hooks(log=log, save=save, progress=progress)
+
+
+def finish_model(run: Run, prepared: Prepared, *, dtype: str | None = None) -> None:
+    """Write ``final/``: model or adapter and tokenizer, as transformers and peft load them."""
+    save_model(prepared.model, prepared.tokenizer, run.path("final"), dtype=dtype)
+
+
+def training_summary(
+    prepared: Prepared, state: State, hardware: Hardware, extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a training did, for ``summary.json``."""
+    counted = trainable(prepared.model)
+    return {
+        "steps": state.step,
+        "num_tokens": state.tokens,
+        "supervised_tokens": state.supervised,
+        "trainable_parameters": counted.parameters,
+        "trainable_tensors": counted.tensors,
+        "parameters": counted.total,
+        "ragged": prepared.language_model.ragged,
+        "bf16": hardware.bf16,
+        "threads": hardware.threads,
+        "allocator": hardware.allocator,
+        "notes": list(prepared.notes),
+        **extra,
+    }
+
+
+def head_masks(
+    prepared: Prepared, ids: Sequence[Sequence[int]], weights: Sequence[Sequence[float]]
+) -> list[dict[str, Any]]:
+    """Token pieces and masks of a few rows, for the coloured view."""
+    return [
+        {
+            "pieces": [prepared.tokenizer.decode([int(i)]) for i in row],
+            "mask": [bool(w) for w in row_weights],
+        }
+        for row, row_weights in zip(ids, weights, strict=True)
+    ]
+
+

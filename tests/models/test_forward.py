@@ -1,0 +1,157 @@
+"""pytest tests/models/test_forward.py"""
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from regimen.memory.activations import checkpoint_activations
+from regimen.models.forward import LanguageModel, base_of, prepare
+from regimen.models.head import reduce
+from regimen.tokens.ragged import Segment, ragged_batch
+
+SMALL = {
+    "vocab_size": 61,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+}
+MODELS = {
+    "llama": SMALL,
+    "llama tied": {**SMALL, "tie_word_embeddings": True},
+    "qwen3": {**SMALL, "head_dim": 8},
+    "mistral": {**SMALL, "sliding_window": 4},
+    "gemma2": {**SMALL, "head_dim": 8, "sliding_window": 4, "query_pre_attn_scalar": 8},
+    "gpt2": {
+        "vocab_size": 61,
+        "n_embd": 32,
+        "n_layer": 2,
+        "n_head": 4,
+        "n_positions": 64,
+        "resid_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "attn_pdrop": 0.0,
+    },
+    "gpt_oss": {
+        **SMALL,
+        "head_dim": 8,
+        "num_local_experts": 3,
+        "num_experts_per_tok": 2,
+        "sliding_window": 4,
+    },
+    "granite": {**SMALL, "logits_scaling": 4.0},
+}
+PADDED = {
+    "bloom": {"vocab_size": 61, "hidden_size": 32, "n_layer": 2, "n_head": 4},
+    "mamba": {"vocab_size": 61, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4},
+}
+
+
+def make(name, fields):
+    torch.manual_seed(1)
+    kind = name.split()[0]
+    model = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(kind, **fields), attn_implementation="eager"
+    )
+    for parameter in model.parameters():  # default initialisation makes attention almost uniform
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+def segments():
+    draw = torch.Generator().manual_seed(0)
+    sizes, parents = (13, 7, 3, 9, 2), (-1, -1, 0, 0, 3)
+    ids = [torch.randint(61, (n,), generator=draw).tolist() for n in sizes]
+    return [
+        Segment(x, [float(p >= 0 or i > 0) for i in range(len(x))], p)
+        for x, p in zip(ids, parents, strict=True)
+    ]
+
+
+def alone(model, batch, parts):
+    """Sum of log-probabilities of all targets, each path run by itself."""
+    total = 0.0
+    for index, part in enumerate(parts):
+        path = batch.plan.path(index)
+        ids = [i for s in path for i in parts[s].ids]
+        logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].float()
+        start = len(ids) - len(part.ids)
+        for offset, (token, weight) in enumerate(zip(part.ids, part.weights, strict=True)):
+            if weight:
+                total = total + logits[start + offset - 1].log_softmax(-1)[token]
+    return total
+
+
+def grad_vector(model):
+    grads = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+    return torch.cat(grads)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("name", [*MODELS, *PADDED])
+def test_a_batch_equals_its_segments_alone_in_loss_and_gradient(name, checkpointing):
+    if checkpointing and name == "mamba":
+        pytest.skip("transformers has no checkpointing for this layer")
+    model = make(name, {**MODELS, **PADDED}[name])
+    parts = segments()
+    batch = ragged_batch(parts)
+    expected = alone(model, batch, parts)
+    expected.backward()
+    want = grad_vector(model)
+    model.zero_grad()
+
+    prepared = prepare(model)
+    assert prepared.ragged == (name in MODELS), prepared.reason
+    assert bool(prepared.reason) == (name in PADDED)
+    if checkpointing:
+        checkpoint_activations(model)
+        model.train()
+    got = reduce(
+        prepared.hidden(batch), prepared.head(), batch.source_row_N, batch.target_N, {"logp"}
+    ).logp_N.sum()
+    got.backward()
+    torch.testing.assert_close(got, expected, atol=2e-3, rtol=1e-5)
+    assert float((grad_vector(model) - want).norm() / want.norm()) < 1e-4
+
+
+def test_a_plan_does_not_leak_into_ordinary_calls():
+    model = make("llama", SMALL)
+    ids = torch.randint(61, (1, 9))
+    before = model(input_ids=ids).logits
+    prepared = prepare(model)
+    prepared.hidden(ragged_batch(segments()))
+    torch.testing.assert_close(model(input_ids=ids).logits, before, atol=1e-5, rtol=1e-5)
+
+
+def test_two_models_in_two_threads_do_not_share_a_plan():
+    from concurrent.futures import ThreadPoolExecutor
+
+    models = [prepare(make("llama", SMALL)), prepare(make("gpt2", MODELS["gpt2"]))]
+    batches = [ragged_batch(segments()), ragged_batch(segments()[:2])]
+    expected = [m.hidden(b).detach() for m, b in zip(models, batches, strict=True)]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(10):
+            got = list(pool.map(lambda pair: pair[0].hidden(pair[1]).detach(),
+                                zip(models, batches, strict=True)))
+            for a, b in zip(got, expected, strict=True):
+                torch.testing.assert_close(a, b)
+
+
+def test_a_wrong_ragged_answer_is_caught_by_the_probe(monkeypatch):
+    from regimen.models import attention
+
+    model = make("llama", SMALL)
+    honest = attention.segment_attention
+    monkeypatch.setattr(
+        attention, "segment_attention", lambda q, k, v, plan, call, p=0.0: honest(
+            q, k.flip(2), v, plan, call, p
+        )
+    )
+    prepared = prepare(model)
+    assert not prepared.ragged
+    assert "differ" in prepared.reason
+    assert base_of(model).config._attn_implementation == "eager"
+    assert isinstance(prepared, LanguageModel)

@@ -1,0 +1,98 @@
+"""pytest tests/models/test_head.py"""
+
+import pytest
+import torch
+
+from regimen.models.head import Head, reduce
+
+CASES = [
+    {"bias": False, "softcap": None, "scale": 1.0},
+    {"bias": True, "softcap": None, "scale": 0.25},
+    {"bias": False, "softcap": 3.0, "scale": 1.0},
+    {"bias": True, "softcap": 2.0, "scale": 1.5},
+]
+
+
+def full(hidden, head):
+    logits = hidden @ head.weight_VD.t()
+    logits = (logits + head.bias_V if head.bias_V is not None else logits) * head.scale
+    return logits if head.softcap is None else head.softcap * torch.tanh(logits / head.softcap)
+
+
+def setting(case):
+    draw = torch.Generator().manual_seed(0)
+    hidden = torch.randn(11, 6, generator=draw, dtype=torch.float64).requires_grad_()
+    weight = torch.randn(37, 6, generator=draw, dtype=torch.float64).requires_grad_()
+    bias = torch.randn(37, generator=draw, dtype=torch.float64).requires_grad_()
+    head = Head(weight, bias if case["bias"] else None, case["softcap"], case["scale"])
+    source = torch.tensor([3, 3, 0, 9, 10, 5, 7])
+    target = torch.tensor([0, 36, 5, 5, 17, 2, 30])
+    leaves = [hidden, weight] + ([bias] if case["bias"] else [])
+    return hidden, head, source, target, leaves
+
+
+def gradients(total, leaves):
+    return [g.clone() for g in torch.autograd.grad(total, leaves)]
+
+
+@pytest.mark.parametrize("chunk", [2, 100])
+@pytest.mark.parametrize("case", CASES)
+def test_statistics_and_their_gradients_equal_full_logits(case, chunk):
+    hidden, head, source, target, leaves = setting(case)
+    needs = {"logp", "lse", "entropy", "mean_logit"}
+    got = reduce(hidden, head, source, target, needs, chunk=chunk)
+    logits = full(hidden, head)[source]
+    logprob = logits.log_softmax(-1)
+    expected = {
+        "logp_N": logprob.gather(1, target[:, None])[:, 0],
+        "lse_N": logits.logsumexp(-1),
+        "entropy_N": -(logprob.exp() * logprob).sum(-1),
+        "mean_logit_N": logits.mean(-1),
+    }
+    mix = torch.linspace(-1, 2, len(target))
+    for index, (name, value) in enumerate(expected.items()):
+        ours = getattr(got, name)
+        torch.testing.assert_close(ours.double(), value, atol=1e-5, rtol=1e-5)
+        last = index == len(expected) - 1
+        ours_grad = torch.autograd.grad((ours * mix).sum(), leaves, retain_graph=not last)
+        want_grad = torch.autograd.grad((value * mix).sum(), leaves, retain_graph=True)
+        for a, b in zip(ours_grad, want_grad, strict=True):
+            torch.testing.assert_close(a.double(), b, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_forward_time_gradients_equal_full_logits(case):
+    hidden, head, source, target, leaves = setting(case)
+    weight = torch.tensor([1.0, 0.5, 2.0, 1.0, 0.25, 1.0, 3.0])
+    got = reduce(hidden, head, source, target, {"nll_sum"}, weight_N=weight, chunk=3)
+    logp = full(hidden, head)[source].log_softmax(-1).gather(1, target[:, None])[:, 0]
+    torch.testing.assert_close(got.nll_sum.double(), -(logp * weight).sum(), atol=1e-5, rtol=1e-5)
+    assert not got.logp_N.requires_grad
+    for a, b in zip(
+        gradients(got.nll_sum / 7, leaves),
+        gradients(-(logp * weight).sum() / 7, leaves),
+        strict=True,
+    ):
+        torch.testing.assert_close(a.double(), b, atol=2e-5, rtol=1e-4)
+
+
+def test_a_frozen_head_gets_no_gradient_buffer():
+    hidden, head, source, target, _ = setting(CASES[0])
+    frozen = Head(head.weight_VD.detach())
+    reduce(hidden, frozen, source, target, {"logp"}).logp_N.sum().backward()
+    assert hidden.grad is not None and frozen.weight_VD.grad is None
+
+
+def test_no_targets_give_zero_and_no_error():
+    hidden, head, _, _, _ = setting(CASES[0])
+    none = torch.zeros(0, dtype=torch.int64)
+    got = reduce(hidden, head, none, none, {"nll_sum"}, weight_N=torch.zeros(0))
+    assert float(got.nll_sum.detach()) == 0.0
+
+
+def test_unknown_needs_are_refused():
+    hidden, head, source, target, _ = setting(CASES[0])
+    with pytest.raises(ValueError, match="colour"):
+        reduce(hidden, head, source, target, {"colour"})
+    with pytest.raises(ValueError, match="weights"):
+        reduce(hidden, head, source, target, {"nll_sum"})

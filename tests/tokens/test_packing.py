@@ -1,0 +1,38 @@
+"""pytest tests/tokens/test_packing.py"""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regimen.tokens.packing import packing_plan
+
+LENGTHS = st.lists(st.integers(1, 60), min_size=0, max_size=120)
+
+
+@given(LENGTHS, st.integers(0, 5), st.integers(0, 3), st.integers(8, 80), st.booleans())
+def test_a_plan_holds_every_row_once_within_the_budget(lengths, seed, epoch, budget, shuffle):
+    plan = packing_plan(lengths, seed=seed, epoch=epoch, token_budget=budget, shuffle=shuffle)
+    assert sorted(row for batch in plan for row in batch) == list(range(len(lengths)))
+    for batch in plan:
+        assert len(batch) == 1 or sum(lengths[row] for row in batch) <= budget
+    assert plan == packing_plan(
+        lengths, seed=seed, epoch=epoch, token_budget=budget, shuffle=shuffle
+    )
+
+
+def test_epochs_and_seeds_have_their_own_order():
+    lengths = list(range(1, 60))
+    plans = [
+        packing_plan(lengths, seed=s, epoch=e, token_budget=64) for s, e in ((0, 0), (0, 1), (1, 0))
+    ]
+    assert plans[0] != plans[1] != plans[2] != plans[0]
+
+
+def test_packing_wastes_little_of_the_budget():
+    lengths = [(i * 37) % 200 + 20 for i in range(2000)]
+    plan = packing_plan(lengths, seed=0, epoch=0, token_budget=1024)
+    assert sum(lengths) / (len(plan) * 1024) > 0.97
+
+
+def test_without_shuffling_rows_keep_their_order():
+    plan = packing_plan([3, 3, 3, 9, 1], seed=0, epoch=0, token_budget=6, shuffle=False)
+    assert plan == [(0, 1), (2,), (3,), (4,)]
