@@ -155,3 +155,16 @@ def test_a_wrong_ragged_answer_is_caught_by_the_probe(monkeypatch):
     assert "differ" in prepared.reason
     assert base_of(model).config._attn_implementation == "eager"
     assert isinstance(prepared, LanguageModel)
+
+
+@pytest.mark.parametrize("name", ["gemma2", "gpt_oss", "mistral"])
+def test_transformers_own_calls_stay_exact_under_the_ragged_implementation(name):
+    model = make(name, MODELS[name])
+    ids = torch.randint(61, (2, 11))
+    mask = torch.ones_like(ids)
+    mask[1, 8:] = 0
+    before = model(input_ids=ids, attention_mask=mask).logits
+    assert prepare(model).ragged
+    after = model(input_ids=ids, attention_mask=mask).logits
+    torch.testing.assert_close(after[0], before[0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(after[1, :8], before[1, :8], atol=1e-4, rtol=1e-4)

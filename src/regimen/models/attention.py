@@ -115,9 +115,7 @@ def _attention(
                 slug="ragged-unsupported",
                 fix="Use padded batches for this model.",
             )
-        return sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout, scaling, **kwargs
-        )
+        return _without_plan(module, query, key, value, attention_mask, scaling, dropout, kwargs)
     window = kwargs.pop("sliding_window", None) or attention_mask.window
     softcap, sinks = kwargs.pop("softcap", None), kwargs.pop("s_aux", None)
     unknown = sorted(k for k, v in kwargs.items() if v is not None and k not in _HARMLESS)
@@ -140,6 +138,30 @@ def _attention(
             return attention_mask.sink.attend(layer, *flat, call)[None], None
         assert attention_mask.plan is not None
         return segment_attention(query, key, value, attention_mask.plan, call, dropout), None
+
+
+def _without_plan(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None,
+    dropout: float,
+    kwargs: dict[str, Any],
+) -> tuple[Tensor, None]:
+    """Ordinary calls of the model: transformers' SDPA path, or written out where that cannot."""
+    softcap, sinks = kwargs.get("softcap"), kwargs.get("s_aux")
+    if softcap is None and sinks is None:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout, scaling, **kwargs
+        )
+    mask = attention_mask
+    if mask is None:
+        mask = causal_mask(query.shape[2], key.shape[2], None, query.device)
+    call = Call(scaling, None, softcap, sinks)
+    out = explicit_attention(query, key, value, mask[..., : key.shape[2]], call, dropout)
+    return out.transpose(1, 2), None
 
 
 def segment_attention(

@@ -101,6 +101,8 @@ def prepare(model: Any) -> LanguageModel:
     """Switch a model to ragged attention if a probe shows equal results, else to padded batches."""
     base = base_of(model)
     original = base.config._attn_implementation
+    if original == attention.NAME:
+        return LanguageModel(model, True)
     reason = _refused(base)
     if reason:
         return LanguageModel(model, False, reason)

@@ -216,7 +216,7 @@ def _accumulate(
             raise TrainingError(
                 "The loss is no longer finite.",
                 slug="loss-not-finite",
-                got=f"{float(loss)} on rows {sorted(set(batch.instance_S))[:20]}",
+                got=f"{float(loss.detach())} on rows {sorted(set(batch.instance_S))[:20]}",
                 fix="Lower the learning rate, or look at these rows with `regimen show`.",
             )
         loss.backward()  # type: ignore[no-untyped-call]

@@ -20,8 +20,8 @@ def parameter_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
             flat = parameter.ndim < 2 or id(parameter) in embeddings
             (rest if flat else decay).append(parameter)
     groups = [
-        {"params": decay, "weight_decay": weight_decay},
-        {"params": rest, "weight_decay": 0.0},
+        {"params": decay, "weight_decay": weight_decay, "weight_decay_applies": True},
+        {"params": rest, "weight_decay": 0.0, "weight_decay_applies": False},
     ]
     return [group for group in groups if group["params"]]
 
@@ -42,6 +42,50 @@ def _adamw_8bit(groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
     return optimizer
 
 
+class MuonAdamW(torch.optim.Optimizer):
+    """Muon (Jordan et al. 2024) for hidden matrices, AdamW for everything else.
+
+    Both are torch's own; this class only gives them one list of groups and one state. Muon's
+    learning rate is ``MUON_SCALE`` times the run's, because its updates are orthogonal matrices.
+    """
+
+    MUON_SCALE = 10.0
+
+    def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
+        matrices, rest = [], []
+        for group in groups:
+            for parameter in group["params"]:
+                hidden = parameter.ndim == 2 and group["weight_decay_applies"]
+                (matrices if hidden else rest).append(parameter)
+        decay = max((g["weight_decay"] for g in groups), default=0.0)
+        self.parts: list[torch.optim.Optimizer] = []
+        if matrices:
+            self.parts.append(torch.optim.Muon(matrices, lr=0.0, weight_decay=decay))
+            self.parts[-1].param_groups[0]["lr_scale"] = self.MUON_SCALE
+        if rest:
+            self.parts.append(
+                torch.optim.AdamW(rest, lr=0.0, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+            )
+        super().__init__([g for part in self.parts for g in part.param_groups], {})
+        # the parts' own group dictionaries, so that a change of ``lr`` reaches them
+        self.param_groups = [g for part in self.parts for g in part.param_groups]
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One step of each part."""
+        for part in self.parts:
+            part.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of the parts, in order."""
+        return {"parts": [part.state_dict() for part in self.parts]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Put the states of the parts back."""
+        for part, state in zip(self.parts, state_dict["parts"], strict=True):
+            part.load_state_dict(state)
+        self.param_groups = [g for part in self.parts for g in part.param_groups]
+
+
 def _sgd(groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=0.0, momentum=0.9)
 
@@ -49,5 +93,6 @@ def _sgd(groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
 OPTIMIZERS: dict[str, Callable[[Iterable[dict[str, Any]]], torch.optim.Optimizer]] = {
     "adamw": _adamw,
     "adamw_8bit": _adamw_8bit,
+    "muon": lambda groups: MuonAdamW(list(groups)),
     "sgd": _sgd,
 }

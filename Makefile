@@ -1,0 +1,77 @@
+# make demo | test | check | bench | docs   (each builds what it needs first)
+#
+# VENV    where the virtual environment is (default .venv)
+# PYTHON  the interpreter to build it from (default: the first of 3.11, 3.12, ... that there is)
+# pip's own settings are honoured: with PIP_FIND_LINKS a locally provided torch build is used.
+
+VENV ?= .venv
+BENCH_VENV ?= .venv-bench
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+INSTALL = $(PIP) install --quiet -c constraints.txt
+# Shims of version managers exist without the version behind them, so each candidate is run.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+REQUIREMENTS = pyproject.toml constraints.txt
+
+.PHONY: help demo test check lint types bench bench-env docs clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo   build .venv, then run recipes/demo.yaml into runs/demo"
+	@echo "make test   the default tests: offline, without an accelerator"
+	@echo "make check  lint, format, types, tests"
+	@echo "make bench  the benchmarks against their peers"
+	@echo "make docs   the documentation, into site/"
+
+demo: $(VENV)/.installed
+	$(BIN)/regimen run recipes/demo.yaml
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2
+
+check: lint types test
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev bench-env
+	$(BIN)/python benchmarks/train.py --json
+
+bench-env: $(BENCH_VENV)/.installed
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/zensical build --strict
+
+clean:
+	rm -rf $(VENV) $(BENCH_VENV) site .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "regimen needs Python 3.11 or newer; none was found" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch goes first and alone: a range would take the newest build with its accelerator libraries.
+$(VENV)/.installed: $(REQUIREMENTS) | $(VENV)/bin/python
+	$(INSTALL) torch
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(INSTALL) -e '.[dev,browser]'
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(INSTALL) -e '.[docs]'
+	@touch $@
+
+# Peers are measured from an environment of their own.
+$(BENCH_VENV)/.installed: $(REQUIREMENTS)
+	@test -n "$(PYTHON)" || { echo "regimen needs Python 3.11 or newer; none was found" >&2; exit 1; }
+	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet -c constraints.txt torch
+	$(BENCH_VENV)/bin/python -m pip install --quiet -c constraints.txt trl peft bitsandbytes
+	@touch $@

@@ -1,0 +1,155 @@
+"""The data card: what a training mixture is made of, as a dict and as Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from regimen.curation.filters import characters
+from regimen.records import SCHEMA_VERSION, Instance, Preference
+
+FACETS = ("source", "family", "category", "language", "licence")
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+NOT_GIVEN = "(not given)"
+
+# From free to restricted: what a work that is made of several parents may be used for. Terms that
+# are not known permit nothing, so they rank last. Prefixes of SPDX identifiers, in lower case.
+_RESTRICTIONS: tuple[tuple[str, ...], ...] = (
+    ("cc0", "public domain", "unlicense", "pddl", "0bsd"),
+    ("mit", "bsd", "apache", "isc", "zlib", "cc-by-1", "cc-by-2", "cc-by-3", "cc-by-4",
+     "odc-by", "cdla-permissive"),
+    ("mpl", "lgpl", "cc-by-sa", "odbl", "cdla-sharing", "gpl", "agpl"),
+    ("cc-by-nd",),
+    ("cc-by-nc",),
+)  # fmt: skip
+
+
+def restriction(licence: str) -> int:
+    """Rank of a licence: 0 public domain, 1 attribution, 2 share-alike, 3 no derivatives,
+    4 non-commercial, 5 not known or not given. Of ``A AND B`` the higher rank counts."""
+    parts = licence.replace("(", " ").replace(")", " ").split(" AND ")
+    return max(_rank(part.strip().lower()) for part in parts)
+
+
+def _rank(name: str) -> int:
+    spelled = name.replace("cc by", "cc-by").replace(" ", "-") if name.startswith("cc") else name
+    for rank in range(len(_RESTRICTIONS) - 1, -1, -1):
+        if spelled.startswith(_RESTRICTIONS[rank]):
+            return rank
+    return len(_RESTRICTIONS)
+
+
+def strictest(licences: Iterable[str]) -> str:
+    """The most restricted of the licences; "" (not known) ranks above all others.
+
+    Of licences with the same rank the first in alphabetical order. This sorts by what is
+    permitted; it is not legal advice, and share-alike terms of two parents can also conflict.
+    """
+    return max(sorted(set(licences), reverse=True), key=restriction, default="")
+
+
+def data_card(
+    instances: Sequence[Instance],
+    preferences: Sequence[Preference] = (),
+    ledger: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Counts by facet, licence, lengths in characters, and removals by reason.
+
+    Args:
+        instances: what is kept for training.
+        preferences: pairs that are kept; counted, and part of the strictest licence.
+        ledger: the ledger's summary (``Ledger.write``).
+
+    Returns:
+        ``instances, tasks, preferences`` (counts), ``by_<facet>`` ({value: n}, most frequent
+        first), ``strictest_licence``, ``characters`` ({"prompt" | "answer": {quantile: n}}),
+        ``removed`` and ``failed`` ({reason: n} over all steps), ``schema_version``.
+    """
+    licences = {one.lineage.licence for one in instances}
+    licences |= {one.lineage.licence for one in preferences}
+    card: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "instances": len(instances),
+        "tasks": len({one.lineage.task for one in instances} - {""}),
+        "preferences": len(preferences),
+    }
+    for facet in FACETS:
+        card[f"by_{facet}"] = _counts(getattr(one.lineage, facet) for one in instances)
+    card["strictest_licence"] = strictest(licences) or NOT_GIVEN
+    card["characters"] = {
+        "prompt": quantiles([_size(one, answer=False) for one in instances]),
+        "answer": quantiles([_size(one, answer=True) for one in instances]),
+    }
+    steps = (ledger or {}).values()
+    card["removed"] = _sum(step["removed"] for step in steps)
+    card["failed"] = _sum(step["failed"] for step in steps)
+    return card
+
+
+def _counts(values: Iterable[str]) -> dict[str, int]:
+    counted = Counter(value or NOT_GIVEN for value in values)
+    return dict(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for step in counts:
+        total.update(step)
+    return dict(sorted(total.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _size(instance: Instance, *, answer: bool) -> int:
+    turns = (m for m in instance.messages if (m.role == "assistant") is answer)
+    return sum(map(characters, turns))
+
+
+def quantiles(values: Sequence[int]) -> dict[str, int]:
+    """Minimum, 5, 25, 50, 75, 95 percent and maximum: values that occur, never between two."""
+    if not values:
+        return {}
+    found = np.quantile(np.asarray(values, dtype=np.int64), QUANTILES, method="inverted_cdf")
+    return {f"{q:g}": int(value) for q, value in zip(QUANTILES, found, strict=True)}
+
+
+def card_markdown(card: Mapping[str, Any], title: str = "Data card") -> str:
+    """The card as Markdown, for people; long lists are cut and say so."""
+    blocks = [
+        f"# {title}",
+        f"{card['instances']:,} training instances of {card['tasks']:,} tasks, "
+        f"{card['preferences']:,} preference pairs. "
+        f"Strictest licence among them: {card['strictest_licence']}.",
+    ]
+    for facet in FACETS:
+        blocks.append(_table(f"By {facet}", (facet, "instances"), card[f"by_{facet}"]))
+    blocks.append(_lengths(card["characters"]))
+    blocks.append(_table("Removed", ("reason", "rows"), card["removed"]))
+    blocks.append(_table("Failed", ("error", "rows"), card["failed"]))
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _table(title: str, head: tuple[str, str], counts: Mapping[str, int], most: int = 40) -> str:
+    if not counts:
+        return ""
+    rows = [f"| {_cell(name)} | {n:,} |" for name, n in list(counts.items())[:most]]
+    rest = list(counts.values())[most:]
+    if rest:
+        rows.append(f"| {len(rest):,} more | {sum(rest):,} |")
+    return "\n".join([f"## {title}", "", f"| {head[0]} | {head[1]} |", "|---|---:|", *rows])
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _lengths(lengths: Mapping[str, Mapping[str, int]]) -> str:
+    filled = {name: found for name, found in lengths.items() if found}
+    if not filled:
+        return ""
+    head = " | ".join(f"{float(q):.0%}" for q in next(iter(filled.values())))
+    lines = ["## Length in characters", "", f"| | {head} |", "|---|" + "---:|" * len(QUANTILES)]
+    for name, found in filled.items():
+        lines.append(f"| {name} | " + " | ".join(f"{n:,}" for n in found.values()) + " |")
+    return "\n".join(lines)

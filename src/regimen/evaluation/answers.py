@@ -1,0 +1,107 @@
+"""Every answer of an evaluation as a row that can be traced and stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from regimen.evaluation.suites import cluster_of
+from regimen.evaluation.systems import Answer
+from regimen.records import SCHEMA_VERSION, Item
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TEXT_COLUMNS = (
+    "suite",
+    "item_id",
+    "system",
+    "answer",
+    "family",
+    "category",
+    "language",
+    "task",
+    "cluster",
+    "prompt",
+    "reference",
+    "finish",
+    "error",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRow:
+    """One system's answer to one item with its scores.
+
+    ``score`` is the primary metric; ``metrics`` the others by name. ``error`` is why the request
+    failed or a scorer could not read the answer; such a row scores 0 there. ``prompt`` is what
+    this system was asked (the item's own for a computed answer); ``reference`` joins several
+    accepted answers with `` || ``.
+    """
+
+    suite: str
+    item_id: str
+    system: str
+    answer: str
+    score: float
+    metrics: Mapping[str, float]
+    family: str
+    category: str
+    language: str
+    task: str
+    cluster: str
+    prompt: str
+    reference: str
+    finish: str
+    error: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The columns of ``answers.parquet``; ``rouge_l`` is None where it was not scored."""
+        row: dict[str, Any] = {name: getattr(self, name) for name in TEXT_COLUMNS}
+        return {**row, "score": self.score, "rouge_l": None, **self.metrics}
+
+
+def answer_row(
+    item: Item,
+    system: str,
+    answer: Answer,
+    *,
+    score: float,
+    metrics: Mapping[str, float],
+    error: str = "",
+) -> AnswerRow:
+    """The row of one answer; ``error`` adds what a scorer said to what the request said."""
+    lineage = item.lineage
+    return AnswerRow(
+        suite=item.suite,
+        item_id=item.item_id,
+        system=system,
+        answer=answer.text,
+        score=score,
+        metrics=metrics,
+        family=lineage.family,
+        category=lineage.category,
+        language=lineage.language,
+        task=lineage.task,
+        cluster=cluster_of(item),
+        prompt=answer.prompt or "\n\n".join(message.text for message in item.messages),
+        reference=" || ".join(item.references),
+        finish=answer.finish,
+        error="; ".join(text for text in (answer.error, error) if text),
+    )
+
+
+def answers_to_table(rows: Sequence[AnswerRow]) -> pa.Table:
+    """The rows as an Arrow table with the schema version in its metadata.
+
+    Text columns as in :data:`TEXT_COLUMNS`, then ``score``, ``rouge_l`` and one float column for
+    each other metric.
+    """
+    import pyarrow as pa
+
+    extra = sorted({name for row in rows for name in row.metrics} - {"rouge_l"})
+    fields = [(name, pa.string()) for name in TEXT_COLUMNS]
+    fields += [(name, pa.float64()) for name in ("score", "rouge_l", *extra)]
+    schema = pa.schema(fields, metadata={"schema_version": str(SCHEMA_VERSION)})
+    return pa.Table.from_pylist([row.as_dict() for row in rows], schema=schema)

@@ -1,0 +1,201 @@
+"""Systems: whatever gives answers to items, and how an answer that failed is kept.
+
+A request that failed is an ``Answer`` with its error; it scores 0 and is counted, so that a model
+that cannot be reached never looks like a smaller set of items.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from regimen.errors import EvaluationError, GenerationError, RegimenError
+from regimen.protocols import Completion, Finish, Generator, Request
+from regimen.records import Item
+
+# Scores an answer against the accepted ones, in 0..1.
+AnswerScorer = Callable[[str, tuple[str, ...]], float]
+
+# What a scorer may raise on an answer it cannot read; anything else is a fault of this program.
+SCORER_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RegimenError,
+    TypeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a system said to an item; ``error`` says why where it said nothing usable.
+
+    ``prompt`` is what it was asked, as text; ``tokens`` the number it generated.
+    """
+
+    text: str = ""
+    prompt: str = ""
+    finish: Finish = "stop"
+    tokens: int = 0
+    error: str = ""
+
+
+@runtime_checkable
+class System(Protocol):
+    """Gives answers for items."""
+
+    @property
+    def generates(self) -> bool:
+        """Whether answers are generated, so that they stop, run out of length or fail."""
+
+    def answers(self, items: Sequence[Item]) -> Iterator[tuple[str, Answer]]:
+        """Yield ``(item_id, answer)`` in any order; items may be left out, then they failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedSystem:
+    """A generator and how to ask it."""
+
+    generator: Generator
+    ask: Callable[[Item], Request]
+
+    @property
+    def generates(self) -> bool:
+        """A model or an endpoint answers."""
+        return True
+
+    def answers(self, items: Sequence[Item]) -> Iterator[tuple[str, Answer]]:
+        """Every request in one call, so that the engine can batch across suites.
+
+        A ``GenerationError`` in the middle keeps what came before it; the rest failed with it.
+        """
+        requests = {request.id: request for request in map(self.ask, items)}
+        waiting = dict(requests)
+        try:
+            for key, completion in self.generator.generate(list(requests.values())):
+                if waiting.pop(key, None) is None:
+                    raise ValueError(
+                        f"{self.generator.name} answered {key!r}, which is not waiting for one"
+                    )
+                yield key, _answer(requests[key], completion)
+        except GenerationError as error:
+            for key, request in waiting.items():
+                yield key, _failed(prompt_text(request), error.render())
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedSystem:
+    """A pure function of the item, such as a copy baseline; None where it has nothing to say."""
+
+    answer: Callable[[Item], str | None]
+
+    @property
+    def generates(self) -> bool:
+        """Nothing is generated."""
+        return False
+
+    def answers(self, items: Sequence[Item]) -> Iterator[tuple[str, Answer]]:
+        """One answer per item, in order."""
+        for item in items:
+            text = self.answer(item)
+            yield (
+                item.item_id,
+                _failed("", "nothing to copy") if text is None else Answer(text=text),
+            )
+
+
+def answer_items(
+    system: System, items: Sequence[Item], advance: Callable[[int], None] | None = None
+) -> tuple[Answer, ...]:
+    """The system's answers in the order of the items; one that did not come is a failed answer.
+
+    Args:
+        system: who answers.
+        items: with distinct ids.
+        advance: called with 1 for each answer that comes, for a progress bar.
+    """
+    found: dict[str, Answer] = {}
+    for key, answer in system.answers(items):
+        found[key] = answer
+        if advance is not None:
+            advance(1)
+    missing = _failed("", "no answer came back")
+    return tuple(found.get(item.item_id, missing) for item in items)
+
+
+def require_answers(name: str, answers: Sequence[Answer]) -> None:
+    """Raise where every request failed: a score of 0 would describe the failure, not the model.
+
+    Raises:
+        EvaluationError: ``nothing-answered``.
+    """
+    if answers and all(answer.error for answer in answers):
+        raise EvaluationError(
+            f"System {name!r} answered none of {len(answers)} requests.",
+            slug="nothing-answered",
+            got=answers[0].error,
+            expected="an answer to at least one request",
+            fix="Read the first error above; it is the generator's own.",
+        )
+
+
+def scored(scorer: AnswerScorer, answer: Answer, item: Item) -> tuple[float, str]:
+    """Score of an answer in 0..1 and, where the scorer could not give one, 0 and its error."""
+    if answer.error:
+        return 0.0, ""
+    try:
+        value = float(scorer(answer.text, item.references))
+    except SCORER_ERRORS as error:
+        return 0.0, f"{type(error).__name__}: {error}"
+    if not (math.isfinite(value) and 0 <= value <= 1):
+        return 0.0, f"score {value} is not in 0..1"
+    return value, ""
+
+
+def prompt_text(request: Request) -> str:
+    """What was asked, as one string a person can read."""
+    if request.text or not request.messages:
+        return request.text
+    if len(request.messages) == 1:
+        return request.messages[0].text
+    return "\n\n".join(f"{message.role}: {message.text}" for message in request.messages)
+
+
+def _answer(request: Request, completion: Completion) -> Answer:
+    """A completion as an answer; an answer to plain text is cut at its stop strings."""
+    prompt = prompt_text(request)
+    if completion.finish == "error" or completion.error:
+        return _failed(prompt, completion.error or "the generator gave no reason")
+    text = _cut(completion.text, request.stop).strip() if request.text else completion.text
+    return Answer(text=text, prompt=prompt, finish=completion.finish, tokens=completion.tokens)
+
+
+def _failed(prompt: str, error: str) -> Answer:
+    return Answer(prompt=prompt, finish="error", error=error)
+
+
+def _cut(text: str, stops: Sequence[str]) -> str:
+    """Text up to the first stop string; endpoints differ in whether they return it."""
+    ends = [end for stop in stops if (end := text.find(stop)) >= 0]
+    return text[: min(ends)] if ends else text
+
+
+def answer_all(
+    systems: Mapping[str, System],
+    items: Sequence[Item],
+    advance: Callable[[int], None] | None = None,
+) -> dict[str, tuple[Answer, ...]]:
+    """Answers of every system, each aligned with the items.
+
+    Raises:
+        EvaluationError: ``nothing-answered`` for a generating system.
+    """
+    answers: dict[str, tuple[Answer, ...]] = {}
+    for name, system in systems.items():
+        answers[name] = answer_items(system, items, advance)
+        if system.generates:
+            require_answers(name, answers[name])
+    return answers

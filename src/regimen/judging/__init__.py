@@ -1,0 +1,1 @@
+"""Judging: scorers and judges as plain callables. Nothing here is trained."""

@@ -1,0 +1,134 @@
+"""What the training data is made of, counted from the instances themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from regimen.reports.evidence import whole
+from regimen.reports.files import (
+    Json,
+    count_rows,
+    first_existing,
+    mapping,
+    read_object,
+    read_table,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FACETS = ("source", "family", "category", "language", "licence")
+BINS = 28
+Counts = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """Counts between edges (one more edge than counts); longer than the last edge: ``beyond``."""
+
+    name: str
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    median: float
+    longest: float
+    beyond: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataCard:
+    """Rows, their composition by facet (most frequent first), and lengths in characters."""
+
+    instances: int | None
+    tasks: int | None
+    preferences: int | None
+    items: int | None
+    facets: Mapping[str, Counts]
+    lengths: tuple[Histogram, ...]
+
+
+def read_card(directory: Path) -> DataCard | None:
+    """The data card of a run: from its instances, or from ``data_card.json`` where only that is."""
+    place = directory / "build"
+    instances = first_existing(place, "instances.parquet")
+    recorded = read_object(first_existing(place, "data_card.json"))
+    if instances is None and not recorded:
+        return None
+    common = {
+        "preferences": count_rows(first_existing(place, "preferences.parquet")),
+        "items": count_rows(first_existing(place, "items.parquet")),
+    }
+    if instances is None:
+        return DataCard(
+            instances=whole(recorded.get("instances", recorded.get("rows"))),
+            tasks=whole(recorded.get("tasks")),
+            facets={facet: found for facet in FACETS if (found := _recorded(recorded, facet))},
+            lengths=(),
+            **common,
+        )
+    table = read_table(instances, [*FACETS, "task", "messages"])
+    tasks = count_values(table, "task")
+    return DataCard(
+        instances=table.num_rows,
+        tasks=len(tasks) or None,
+        facets={facet: found for facet in FACETS if (found := count_values(table, facet))},
+        lengths=_lengths(table),
+        **common,
+    )
+
+
+def _recorded(card: Json, facet: str) -> Counts:
+    counts = mapping(card.get(facet, card.get(f"by_{facet}")))
+    pairs = [(name, n) for name, raw in counts.items() if (n := whole(raw)) is not None]
+    return tuple(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+
+
+def count_values(table: pa.Table, column: str) -> Counts:
+    """Values of a column and how often they occur, most frequent first; "" is "(not given)"."""
+    import pyarrow.compute as pc
+
+    if column not in table.column_names:
+        return ()
+    counted = pc.value_counts(table[column]).to_pylist()
+    pairs = [(str(row["values"] or "(not given)"), int(row["counts"])) for row in counted]
+    if not any(name != "(not given)" for name, _ in pairs):
+        return ()
+    return tuple(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+
+
+def _lengths(table: pa.Table) -> tuple[Histogram, ...]:
+    """Characters of prompts (all turns before answers) and answers, per instance."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    if "messages" not in table.column_names or not table.num_rows:
+        return ()
+    prompts, answers = [], []
+    for messages in table["messages"].chunks:
+        turns = messages.flatten()
+        row_T = pc.list_parent_indices(messages).to_numpy(zero_copy_only=False)
+        size_T = pc.fill_null(pc.utf8_length(turns.field("content")), 0).to_numpy()
+        answer_T = pc.equal(turns.field("role"), "assistant").to_numpy(zero_copy_only=False)
+        answer_T = answer_T.astype(bool)
+        for rows, mask_T in ((prompts, ~answer_T), (answers, answer_T)):
+            rows.extend(np.bincount(row_T[mask_T], size_T[mask_T], len(messages)).tolist())
+    return histogram("Prompts", prompts), histogram("Answers", answers)
+
+
+def histogram(name: str, values: Sequence[float]) -> Histogram:
+    """A histogram up to the 99th percentile; what is longer is counted, not drawn."""
+    import numpy as np
+
+    data = np.asarray(values, dtype=float)
+    top = max(float(np.quantile(data, 0.99)), 1.0)
+    counts, edges = np.histogram(data[data <= top], bins=BINS, range=(0.0, top))
+    return Histogram(
+        name=name,
+        edges=tuple(edges.tolist()),
+        counts=tuple(int(n) for n in counts),
+        median=float(np.median(data)),
+        longest=float(data.max()),
+        beyond=int((data > top).sum()),
+    )

@@ -1,0 +1,98 @@
+"""Vega-Lite drawn to static SVG at two widths, with the page's colours as CSS variables.
+
+Each figure is drawn for wide and for narrow screens; a media query shows one of the two. Ids are
+renumbered per figure (several drawings share a page), and colours become ``var(--name)``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from markupsafe import Markup
+
+from regimen.reports.markup import Child, el
+from regimen.reports.theme import SENTINELS, chart_config
+
+WIDE, NARROW = 720, 340
+VEGA_LITE = "5.21"
+
+Spec = dict[str, Any]
+
+
+def figure(
+    anchor: str,
+    name: str,
+    description: str,
+    spec: Callable[[int], Spec],
+    *,
+    note: Child = None,
+    legend: Child = None,
+) -> Markup:
+    """A figure at both widths.
+
+    Args:
+        anchor: unique on the page; the ids inside the drawings begin with it.
+        name: the title, also for screen readers.
+        description: what the drawing shows, for those who do not see it.
+        spec: the Vega-Lite specification for a width in pixels, without ``config``.
+        note: the caption, beside the drawing where there is room.
+        legend: shown between title and drawing.
+    """
+    drawings = [
+        el("div", draw(spec(width), f"{anchor}-{kind}", name, description), class_=kind)
+        for kind, width in (("wide", WIDE), ("narrow", NARROW))
+    ]
+    return frame(anchor, name, drawings, note=note, legend=legend)
+
+
+def frame(
+    anchor: str, name: str, drawings: Child, *, note: Child = None, legend: Child = None
+) -> Markup:
+    """The frame around drawings: title, legend, drawing, caption."""
+    head = el("div", el("h3", name), legend, class_="head")
+    caption = el("figcaption", note) if note is not None else None
+    return el("figure", head, el("div", drawings, class_="drawing"), caption, id=f"fig-{anchor}")
+
+
+def draw(spec: Spec, prefix: str, name: str, description: str) -> Markup:
+    """One drawing as inline SVG.
+
+    Vega escapes the text of the data; nothing else of the data reaches the SVG, because the
+    labels that it adds to every mark are taken out (the table beside has the numbers).
+    """
+    import vl_convert as vlc
+
+    svg = vlc.vegalite_to_svg({**spec, "config": chart_config()}, vl_version=VEGA_LITE)
+    return Markup(finish(svg, prefix, name, description))
+
+
+def finish(svg: str, prefix: str, name: str, description: str) -> str:
+    """A drawing of Vega's made fit for the page: colours, ids, accessible name, size."""
+    for colour, sentinel in SENTINELS.items():
+        svg = svg.replace(sentinel, f"var(--{colour})")
+    svg = re.sub(r' (?:aria-[a-z]+|role|pointer-events)="[^"]*"', "", svg)
+    svg = re.sub(r' font-family="[^"]*"| xmlns(?::xlink)?="[^"]*"| version="1.1"', "", svg)
+    svg = re.sub(r' opacity="1"| class="(?:foreground|background|mark-[^"]*)"', "", svg)
+    svg = re.sub(r'<path d="(?:M0,0h0v0h0Z)?"(?: display="none")?/>', "", svg)
+    svg = re.sub(r"-?\d+\.\d{3,}", lambda match: f"{float(match[0]):.2f}", svg)
+    ids: dict[str, str] = {}
+    for old in re.findall(r' id="([^"]+)"', svg):
+        ids.setdefault(old, f"{prefix}-{len(ids)}")
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{ids[m[1]]}"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", lambda m: f"url(#{ids.get(m[1], m[1])})", svg)
+    return re.sub(
+        r"^<svg[^>]*?(width=\"[\d.]+\" height=\"[\d.]+\" viewBox=\"[^\"]*\")[^>]*>",
+        lambda m: f"<svg {m[1]} {naming(prefix, name, description)}",
+        svg,
+        count=1,
+    )
+
+
+def naming(prefix: str, name: str, description: str) -> str:
+    """The rest of an opening ``<svg`` tag with role and label, and its title and description."""
+    label = Markup('role="img" aria-labelledby="{0}-t {0}-d"><title id="{0}-t">{1}</title>').format(
+        prefix, name
+    )
+    return str(label + Markup('<desc id="{}-d">{}</desc>').format(prefix, description))

@@ -1,0 +1,237 @@
+"""What a reader should know first: the verdict, its limits, what deserves a look, what is missing.
+
+All of it is plain text with the anchor of the section that shows the evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from regimen.reports.evidence import Estimate, Evaluation, Group, Rates
+from regimen.reports.files import Json, number
+from regimen.reports.rundata import RunData
+from regimen.reports.theme import system
+from regimen.reports.wording import (
+    answers_line,
+    count,
+    evidence_line,
+    percent,
+    points,
+    signed,
+    things,
+    title,
+)
+
+FEW_CLUSTERS = 10
+STOP_RATE = 0.95
+RETENTION_LOSS = 0.05
+
+Level = Literal["bad", "warn", "note"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that deserves a look. ``anchor`` is the section with the evidence."""
+
+    level: Level
+    text: str
+    anchor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The first suite in one large sentence with its evidence."""
+
+    headline: str
+    evidence: str
+
+
+def verdict(run: RunData) -> Verdict:
+    """The verdict of a run; without an evaluation, what was done and that it proves nothing."""
+    if run.evaluation is not None and run.evaluation.suites:
+        suite, subject = run.evaluation.suites[0], run.evaluation.subject
+        return Verdict(
+            headline=answers_line(suite, subject),
+            evidence=evidence_line(suite.pair(subject, "base"), suite),
+        )
+    if "tune" in run.training or "align" in run.training:
+        return Verdict(
+            headline="Trained, not evaluated.",
+            evidence=f"{_trained(run)} A falling loss is no evidence that the answers are better.",
+        )
+    built = run.card.instances if run.card is not None else None
+    kept = run.ledger[-1].kept if run.ledger else None
+    number_built = built if built is not None else kept
+    return Verdict(
+        headline="Data built, no model trained."
+        if number_built is None
+        else f"{count(number_built)} training instances built, no model trained.",
+        evidence="This report shows what went in and what was removed.",
+    )
+
+
+def _trained(run: RunData) -> str:
+    parts = []
+    for stage, training in run.training.items():
+        losses = [x for row in training.rows if (x := number(row.get("loss"))) is not None]
+        steps = [x for row in training.rows if (x := number(row.get("step"))) is not None]
+        if losses and steps:
+            parts.append(
+                f"{title(stage)}: {things(int(steps[-1]), 'step')}, "
+                f"loss {losses[0]:.2f} to {losses[-1]:.2f}."
+            )
+    return " ".join(parts)
+
+
+def limits(run: RunData) -> list[str]:
+    """What this run cannot tell, in sentences."""
+    evaluation = run.evaluation
+    if evaluation is None or not evaluation.suites:
+        return ["Whether the model got better or worse at anything: nothing was evaluated."]
+    found = [text for suite in evaluation.suites for text in _suite_limits(suite, evaluation)]
+    if evaluation.seeds == 1:
+        found.append(
+            "How much another training seed would change the result: this is one seed, and the "
+            "intervals cover other items and tasks only."
+        )
+    elif evaluation.seeds is None:
+        found.append("How much a training seed matters: the evaluation names no number of seeds.")
+    if run.ledger and not any("leak" in step.name.lower() for step in run.ledger):
+        found.append("Whether held-out items were in the training data: no leak check was run.")
+    found.append(
+        "Whether an answer in another form was right: exact match counts it as wrong, "
+        "which ROUGE-L softens."
+    )
+    return found
+
+
+def _suite_limits(suite: Group, evaluation: Evaluation) -> Iterator[str]:
+    pair = suite.pair(evaluation.subject, "base")
+    name = suite.name.replace("_", " ")
+    clusters = (pair.clusters if pair else None) or suite.clusters
+    if clusters is not None and clusters < FEW_CLUSTERS:
+        yield (
+            f"Anything firm about {name}: {things(clusters, 'cluster')}, and under "
+            f"{FEW_CLUSTERS} the verdict stays \N{LEFT DOUBLE QUOTATION MARK}no evidence"
+            "\N{RIGHT DOUBLE QUOTATION MARK}."
+        )
+    elif pair is not None and pair.resolvable is not None:
+        size = points(Estimate(value=pair.resolvable)).lstrip("+")
+        yield f"A true difference below {size} on {name}: too small for this number of items."
+
+
+def findings(run: RunData) -> list[Finding]:
+    """What deserves a look, the worst first."""
+    found = list(_data_findings(run))
+    for stage, training in run.training.items():
+        if training.unreadable:
+            lines = things(training.unreadable, "line")
+            found.append(
+                Finding(
+                    level="warn",
+                    text=f"{lines} of {stage}/metrics.jsonl could not be read.",
+                    anchor="curves",
+                )
+            )
+    if run.evaluation is not None:
+        found += _change_findings(run.evaluation)
+        for suite in run.evaluation.suites:
+            found += _suite_findings(suite, run.evaluation.subject)
+        found += _cost_findings(run.evaluation)
+    return sorted(found, key=lambda finding: ("bad", "warn", "note").index(finding.level))
+
+
+def _data_findings(run: RunData) -> Iterator[Finding]:
+    for step in run.ledger:
+        if step.unexplained:
+            text = f"The ledger does not reconcile at {step.name}: {step.unexplained} rows."
+            yield Finding(level="bad", text=text, anchor="data")
+    failed = sum(n for step in run.ledger for n in step.failed.values())
+    if failed:
+        text = f"{things(failed, 'row')} failed while the data was built."
+        yield Finding(level="warn", text=text, anchor="data")
+    leaked = sum(sum(s.removed.values()) for s in run.ledger if "leak" in s.name.lower())
+    if leaked:
+        text = f"{things(leaked, 'row')} removed because held-out items leak into them."
+        yield Finding(level="note", text=text, anchor="data")
+
+
+def unchanged(facts: Json) -> bool:
+    """Whether a model answers exactly as its base does, by the recorded facts."""
+    known = [number(facts.get(key)) for key in ("answers_differing", "mean_abs_delta_logp")]
+    return any(x is not None for x in known) and all(x in (None, 0.0) for x in known)
+
+
+def _change_findings(evaluation: Evaluation) -> Iterator[Finding]:
+    for name, facts in evaluation.changed.items():
+        if unchanged(facts):
+            text = f"{title(system(name).label)} answers exactly as its base does."
+            yield Finding(level="bad", text=text, anchor="changed")
+
+
+def _suite_findings(suite: Group, subject: str) -> Iterator[Finding]:
+    label, name = title(system(subject).label), suite.name.replace("_", " ")
+    for pair in suite.paired:
+        other = system(pair.second).label
+        if pair.verdict == "worse" and pair.first in ("tuned", "aligned"):
+            first = title(system(pair.first).label)
+            text = f"{first} is worse than {other} on {name}: {points(pair.difference)}."
+            yield Finding(level="bad", text=text, anchor="systems")
+        elif pair.first == subject and pair.verdict == "no difference shown":
+            text = f"{label} is not shown to beat {other} on {name}: {points(pair.difference)}."
+            yield Finding(level="warn", text=text, anchor="systems")
+    for key, score in suite.systems.items():
+        stop = score.metrics.get("stop_rate")
+        if key in ("tuned", "aligned") and stop is not None and stop < STOP_RATE:
+            text = f"{title(key)} ends only {percent(stop)} of its answers by itself on {name}."
+            yield Finding(level="warn", text=text, anchor="systems")
+
+
+def _cost_findings(evaluation: Evaluation) -> Iterator[Finding]:
+    for rates in evaluation.safety:
+        yield from _rate_findings(rates)
+    for rates in evaluation.retention:
+        base = rates.systems.get("base")
+        for name, value in rates.systems.items():
+            if base and name != "base" and value.value > base.value * (1 + RETENTION_LOSS):
+                text = (
+                    f"{title(system(name).label)} needs {value.value - base.value:.2f} more bits "
+                    f"per byte of plain text than its base "
+                    f"({signed(100 * (value.value / base.value - 1), 0)}%)."
+                )
+                yield Finding(level="warn", text=text, anchor="safety")
+
+
+def _rate_findings(rates: Rates) -> Iterator[Finding]:
+    base = rates.systems.get("base")
+    for name, value in rates.systems.items():
+        if base is None or name not in ("tuned", "aligned") or None in (value.low, base.high):
+            continue
+        if (value.low or 0.0) > (base.high or 0.0):
+            text = (
+                f"{title(rates.name)} of {system(name).label} rose to {percent(value.value)} "
+                f"from {percent(base.value)}."
+            )
+            yield Finding(level="warn", text=text, anchor="safety")
+
+
+def missing(run: RunData) -> list[tuple[str, str]]:
+    """Parts that this run has not, each with how to get it."""
+    evaluation = run.evaluation
+    parts = [
+        (not run.ledger, "the ledger of removed rows", "regimen build"),
+        (run.card is None, "the data card", "regimen build"),
+        ("tune" not in run.training, "tuning curves", "regimen tune"),
+        ("align" not in run.training, "alignment", "regimen align"),
+        (evaluation is None, "any evaluation", "regimen evaluate"),
+        (evaluation is not None and not evaluation.changed, "whether anything changed", ""),
+        (evaluation is not None and run.answers is None, "the answers themselves", ""),
+        (evaluation is not None and not evaluation.safety, "safety", ""),
+        (evaluation is not None and not evaluation.retention, "retention of plain text", ""),
+        (not run.samples, "rendered samples with their masks", ""),
+        (not run.settings, "the resolved settings", ""),
+        (not run.manifests, "manifests (no stage is marked as finished)", ""),
+    ]
+    return [(name, verb or "regimen evaluate") for absent, name, verb in parts if absent]

@@ -1,0 +1,156 @@
+"""The page: one HTML file with everything in it, complete without JavaScript and network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from regimen.reports.files import first_existing, read_json
+from regimen.reports.findings import verdict
+from regimen.reports.markup import Section, el
+from regimen.reports.rundata import RunData, read_run
+from regimen.reports.script import SCRIPT
+from regimen.reports.sections.answers import answers
+from regimen.reports.sections.behaviour import safety
+from regimen.reports.sections.closing import closing
+from regimen.reports.sections.data import data
+from regimen.reports.sections.overview import changed, overview
+from regimen.reports.sections.systems import systems
+from regimen.reports.sections.training import curves, masks
+from regimen.reports.style import STYLE
+
+SECTIONS: tuple[Callable[[RunData], Section | None], ...] = (
+    changed,
+    systems,
+    answers,
+    data,
+    curves,
+    safety,
+    masks,
+    closing,
+)
+
+
+def write_report(run_directory: Path, output: Path | None = None) -> Path:
+    """Write the report of a run as one self-contained HTML file.
+
+    Args:
+        run_directory: a directory that ``regimen run`` or one of its stages has written.
+        output: the file to write; ``report.html`` in the run directory by default.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        RunError: there is no run, nothing to report on, or a file of it cannot be read.
+    """
+    run = read_run(Path(run_directory))
+    path = output or run.directory / "report.html"
+    replace_file(path, str(page(run)))
+    return path
+
+
+def page(run: RunData) -> Markup:
+    """The whole document."""
+    sections = [section for build in SECTIONS if (section := build(run)) is not None]
+    body = el(
+        "body",
+        el("a", "Skip to the verdict", href="#top", class_="skip"),
+        _bar(run),
+        el(
+            "div",
+            _contents(sections),
+            el("main", overview(run), (_section(section) for section in sections)),
+            class_="page",
+        ),
+        el("footer", el("p", f"regimen report of run {run.name}")),
+        _evidence(run),
+        el("script", Markup(SCRIPT)),
+    )
+    return Markup("<!doctype html>\n") + el("html", _head(run), body, lang="en") + Markup("\n")
+
+
+def _head(run: RunData) -> Markup:
+    policy = (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+        f"script-src 'sha256-{script_hash()}'"
+    )
+    return el(
+        "head",
+        el("meta", charset="utf-8"),
+        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        # Only our own script may run and nothing may be fetched, whatever an answer contains.
+        Markup('<meta http-equiv="Content-Security-Policy" content="{}">').format(policy),
+        el("meta", name="color-scheme", content="light dark"),
+        el("title", f"{run.name}: {verdict(run).headline}"),
+        el("style", Markup(STYLE)),
+    )
+
+
+def script_hash() -> str:
+    """The hash by which the content policy lets the page's script run."""
+    return base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+
+
+def _bar(run: RunData) -> Markup:
+    button = el("button", "Light or dark", type="button", id="theme", hidden=True)
+    return el("div", el("span", "regimen", class_="brand"), el("span", run.name), button,
+              class_="bar")
+
+
+def _contents(sections: list[Section]) -> Markup:
+    links = [("top", "Verdict"), *((section.anchor, section.title) for section in sections)]
+    listed = (el("li", el("a", name, href=f"#{anchor}")) for anchor, name in links)
+    return el("nav", el("ol", listed), class_="contents", aria_label="Contents")
+
+
+def _section(section: Section) -> Markup:
+    heading = el(
+        "h2", section.title, el("a", "#", href=f"#{section.anchor}", aria_label="Link to here")
+    )
+    return el("section", heading, section.body, id=section.anchor, class_="part")
+
+
+def _evidence(run: RunData) -> Markup:
+    """The evaluation as data, for programs that read the page."""
+    path = first_existing(run.directory, "evaluation.json", "evaluate/evaluation.json")
+    value = read_json(path)
+    if value is None:
+        return Markup()
+    return Markup('<script type="application/json" id="evaluation">{}</script>').format(
+        Markup(script_json(value))
+    )
+
+
+def script_json(value: Any) -> str:
+    """JSON that cannot end the script element it stands in; what is not finite is null."""
+    text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
+        return None
+    return value
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="replace", newline="\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,134 @@
+"""Numbers and findings in words, shared by the page and its Markdown twin.
+
+Scores are shares in 0..1 and are written in percent; differences are written in points.
+"""
+
+from __future__ import annotations
+
+from regimen.reports.evidence import Estimate, Group, Paired
+from regimen.reports.theme import system
+
+MINUS = "\N{MINUS SIGN}"
+NONE = "\N{EN DASH}"
+
+
+def percent(share: float | None) -> str:
+    """``0.613`` as ``61%``; one decimal where rounding would claim none or all."""
+    if share is None:
+        return NONE
+    value = 100 * share
+    digits = 1 if 0 < value < 1 or 99 < value < 100 else 0
+    return f"{value:.{digits}f}%".replace("-", MINUS)
+
+
+def signed(value: float, digits: int) -> str:
+    """A number with its sign; a rounded 0 has none."""
+    text = f"{value:+.{digits}f}"
+    return text.lstrip("+-") if float(text) == 0 else text.replace("-", MINUS)
+
+
+def points(difference: Estimate, *, unit: bool = True) -> str:
+    """``+61 points [57, 65]``; one decimal below three points."""
+    value = 100 * difference.value
+    digits = 0 if abs(value) >= 3 or value == 0 else 1
+    text = signed(value, digits)
+    if unit:
+        text += " point" if text.lstrip(f"+{MINUS}") == "1" else " points"
+    if difference.low is None or difference.high is None:
+        return text
+    low, high = (plain(100 * x, digits) for x in (difference.low, difference.high))
+    return f"{text} [{low}, {high}]"
+
+
+def plain(value: float, digits: int) -> str:
+    """A number without a plus; a rounded 0 has no sign."""
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", MINUS)
+
+
+def interval(estimate: Estimate | None) -> str:
+    """``61% [57, 65]``."""
+    if estimate is None:
+        return NONE
+    if estimate.low is None or estimate.high is None:
+        return percent(estimate.value)
+    bounds = (percent(x).removesuffix("%") for x in (estimate.low, estimate.high))
+    return f"{percent(estimate.value)} [{', '.join(bounds)}]"
+
+
+def count(n: int | float | None) -> str:
+    """A number of things, in groups of three."""
+    return NONE if n is None else f"{n:,.0f}"
+
+
+def things(n: int, one: str, many: str = "") -> str:
+    """``1 item``, ``480 items``."""
+    return f"{count(n)} {one if n == 1 else many or one + 's'}"
+
+
+def significant(value: object) -> str:
+    """Any value of a settings or summary file, numbers with up to four significant digits."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, int) or (value == int(value) and abs(value) < 1e15):
+        return count(value)
+    return f"{value:.4g}"
+
+
+def title(name: str) -> str:
+    """``unseen_compositions`` as ``Unseen compositions``."""
+    text = name.replace("_", " ").replace("-", " ").strip()
+    return text[:1].upper() + text[1:]
+
+
+def probability(p: float) -> str:
+    """A p-value as text."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def answers_line(suite: Group, subject: str) -> str:
+    """``Tuned answers 61% of 480 unseen compositions; its base answers 0%.``"""
+    score, base = suite.score(subject), suite.score("base")
+    what = suite.name.replace("_", " ")
+    many = f"{count(suite.items)} " if suite.items is not None else ""
+    text = f"{title(system(subject).label)} answers {percent(score)} of {many}{what}"
+    if base is None:
+        return f"{text}. The base was not asked."
+    return f"{text}; its base answers {percent(base)}."
+
+
+def evidence_line(pair: Paired | None, suite: Group) -> str:
+    """``+61 points [57, 65], better: 480 items in 96 clusters, 1 seed.``"""
+    if pair is None:
+        return "No paired interval was computed, so this run cannot say whether that is chance."
+    facts = []
+    n = pair.difference.n or suite.items
+    clusters = pair.clusters or suite.clusters
+    if n is not None:
+        facts.append(
+            things(n, "item") + (f" in {things(clusters, 'cluster')}" if clusters else "")
+        )
+    if pair.seeds is not None:
+        facts.append(things(pair.seeds, "seed"))
+    text = points(pair.difference)
+    if pair.verdict:
+        text += f", {pair.verdict}"
+    return f"{text} ({', '.join(facts)})." if facts else f"{text}."
+
+
+def families_line(suite: Group, subject: str) -> str:
+    """In how many families the subject scores higher than its base; empty under two families."""
+    gains = [gain.value for group in suite.families if (gain := group.gain(subject)) is not None]
+    if len(gains) < 2:
+        return ""
+    pairs = [pair for group in suite.families if (pair := group.pair(subject, "base"))]
+    shown = sum(pair.verdict == "better" for pair in pairs)
+    text = (
+        f"{title(system(subject).label)} scores higher than its base in "
+        f"{sum(gain > 0 for gain in gains)} of {len(gains)} families"
+    )
+    if lower := sum(gain < 0 for gain in gains):
+        text += f", lower in {lower}"
+    return f"{text}; taken alone, {shown or 'no'} family shows it with its own interval." if (
+        pairs and shown <= 1
+    ) else f"{text}; taken alone, {shown} show it with their own interval." if pairs else f"{text}."

@@ -1,0 +1,285 @@
+"""Settings of ``build``: raw material to curated instances, preferences and items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict
+
+from regimen.settings.base import (
+    Conflict,
+    Count,
+    CountOrNone,
+    FunctionSettings,
+    Language,
+    Section,
+    Seed,
+    Share,
+    Text,
+    Texts,
+    exactly_one,
+)
+
+Format = Literal[
+    "auto",
+    "messages",
+    "sharegpt",
+    "alpaca",
+    "prompt_completion",
+    "preference",
+    "natural_instructions",
+    "task_yaml",
+]
+Encoding = Literal["definition", "template", "natural_instructions", "mixed"]
+
+
+class SourceSettings(Section):
+    """Raw material: a file or directory, the starter material, or a function of your own."""
+
+    path: Text | None = None
+    """A file or a directory; ``.gz`` and ``.zst`` are read as they are."""
+
+    starter: Literal["tasks", "chats", "safety", "seeds"] | None = None
+    """Material that comes with regimen."""
+
+    function: FunctionSettings | None = None
+    """A function that yields rows (mappings), tasks or instances."""
+
+    format: Format = "auto"
+    """How rows are to be read; ``auto`` decides by their columns and says what it decided."""
+
+    columns: dict[str, Text] = Field(default_factory=dict)
+    """Column names of yours for the names that the format knows: ``{prompt: question}``."""
+
+    name: Text | None = None
+    """Name of the source in the lineage; the file's name when not given."""
+
+    licence: str = ""
+    """Licence of the rows, as an SPDX identifier; it stays with every row."""
+
+    language: Language = ""
+    """Language of the rows as a code such as ``en``, where the rows do not say it."""
+
+    limit: Count | None = None
+    """Read at most this many rows."""
+
+    weight: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
+    """Weight of the source in the loss, for every supervised token of its rows."""
+
+    instances_per_task: Count | None = None
+    """Instances from each task of this source; ``build.instances_per_task`` when not given."""
+
+    templates: Text | None = None
+    """A YAML file of templates for the rows of this source."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Exactly one origin, and no file options where there is no file."""
+        yield from exactly_one(self, ("path", "starter", "function"))
+        if self.starter is not None and self.format != "auto":
+            yield Conflict(
+                what="has no effect on starter material, whose format is known",
+                at=("format",),
+                fix="Remove it.",
+            )
+        if self.starter is not None and self.columns:
+            yield Conflict(
+                what="have no effect on starter material, whose columns are known",
+                at=("columns",),
+                fix="Remove them.",
+            )
+
+
+class FormattingSettings(Section):
+    """How an instance of a task becomes a conversation."""
+
+    encoding: Encoding = "definition"
+    """``definition`` states the task, ``template`` asks by one of its templates,
+    ``natural_instructions`` writes definition, input and output under headings, ``mixed`` uses
+    templates for ``template_share`` of the instances and definitions for the others."""
+
+    definition: bool = True
+    """Put the task's definition before the input."""
+
+    positive: Annotated[int, Field(ge=0, le=64)] = 0
+    """Positive demonstrations in a prompt."""
+
+    negative: Annotated[int, Field(ge=0, le=64)] = 0
+    """Negative demonstrations in a prompt."""
+
+    explanations: bool = False
+    """Add to each demonstration why it is right or wrong."""
+
+    templates: Literal["one", "all"] | Count = "one"
+    """Templates used for one row: one drawn by the seed, all of them, or this many."""
+
+    few_shot_share: Share = 0.0
+    """Share of the instances that carry demonstrations when ``positive`` is 0."""
+
+    template_share: Share = 0.3
+    """Share of the instances that ``mixed`` asks by a template."""
+
+    max_characters: Annotated[int, Field(ge=16, le=10_000_000)] = 4000
+    """Longest prompt in characters; demonstrations are left out until it fits."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Explanations belong to demonstrations."""
+        if self.explanations and not (self.positive or self.negative or self.few_shot_share):
+            yield Conflict(
+                what="needs demonstrations, and there are none",
+                at=("explanations",),
+                fix="Set 'positive', 'negative' or 'few_shot_share' too.",
+            )
+
+
+class HeldOutSettings(Section):
+    """Tasks that are kept from training and asked in the evaluation."""
+
+    families: Texts = ()
+    """Families of which no task is trained on."""
+
+    languages: Texts = ()
+    """Languages of which no task is trained on."""
+
+    tasks: Texts = ()
+    """Tasks that are not trained on, by name."""
+
+    share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the remaining tasks to hold out, drawn by the seed."""
+
+    items_per_task: Annotated[int, Field(ge=1, le=100_000)] = 4
+    """Items asked of each held-out task."""
+
+    max_tasks: Count | None = None
+    """At most this many held-out tasks in each suite, drawn by the seed."""
+
+
+class GeneratorSettings(Section):
+    """Who answers generation requests: a script, a remote endpoint or a local model."""
+
+    scripted: Text | None = None
+    """A file of prepared answers, or ``starter`` for those that come with regimen."""
+
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^\s/]+")] | None = None
+    """Base URL of an OpenAI-compatible server; ``model`` then names the model there."""
+
+    model: Text | None = None
+    """Directory of a local model, or the model's name at the endpoint."""
+
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """Name of the environment variable that holds the endpoint's key; never the key itself."""
+
+    max_new_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 512
+    """Longest answer in tokens."""
+
+    temperature: Annotated[float, Field(ge=0, le=10)] = 0.7
+    """Sampling temperature; 0 is greedy."""
+
+    concurrency: Annotated[int, Field(ge=1, le=1024)] = 4
+    """Requests under way at the same time, for an endpoint."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Exactly one generator; an endpoint names its model."""
+        if self.endpoint is None:
+            yield from exactly_one(self, ("scripted", "endpoint", "model"))
+            if self.api_key_env is not None:
+                yield Conflict(
+                    what="is for an endpoint, and there is none",
+                    at=("api_key_env",),
+                    fix="Remove it, or set 'endpoint'.",
+                )
+            return
+        yield from exactly_one(self, ("scripted", "endpoint"))
+        if self.model is None:
+            yield Conflict(
+                what="needs the name of a model at that endpoint",
+                at=("endpoint",),
+                fix="Add 'model' beside 'endpoint'.",
+            )
+
+
+class SyntheticSettings(Section):
+    """Self-Instruct: new instructions and instances from seed instructions."""
+
+    generator: GeneratorSettings
+    """Who writes them."""
+
+    instructions: Annotated[int, Field(ge=1, le=10_000_000)] = 40
+    """New instructions to ask for in a round."""
+
+    rounds: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Rounds; what a round keeps joins the seeds of the next."""
+
+
+class CurationSettings(Section):
+    """What is removed, with a reason each."""
+
+    exact_duplicates: bool = True
+    """Remove all but the first of equal conversations."""
+
+    min_characters: CountOrNone = 1
+    """Shortest answer in characters."""
+
+    max_characters: Count = 8000
+    """Longest conversation in characters."""
+
+    leak_check: bool = True
+    """Remove training instances that also are items of the evaluation."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """The bounds are in order."""
+        if self.min_characters > self.max_characters:
+            yield Conflict(
+                what=f"is above max_characters ({self.max_characters})",
+                at=("min_characters",),
+                expected=f"at most {self.max_characters}",
+            )
+
+
+class PreferenceSettings(Section):
+    """Preference pairs that are made, beside those that sources hold."""
+
+    starter_safety: CountOrNone = 0
+    """Pairs from the starter safety conversations: the good answer against a bad one."""
+
+    corrupted_answers: CountOrNone = 0
+    """Pairs of a task's right answer against a corrupted one."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Something must be made."""
+        if not self.starter_safety and not self.corrupted_answers:
+            yield Conflict(
+                what="asks for no pairs at all",
+                fix="Set 'starter_safety' or 'corrupted_answers' above 0, or remove the section.",
+            )
+
+
+class BuildSettings(Section):
+    """Construction and curation of the training mixture and of the held-out items."""
+
+    sources: Annotated[tuple[SourceSettings, ...], Strict(False), Field(min_length=1)]
+    """The raw material."""
+
+    formatting: FormattingSettings = FormattingSettings()
+    """How tasks become conversations."""
+
+    instances_per_task: Annotated[int, Field(ge=1, le=10_000_000)] = 8
+    """Training instances made of each task."""
+
+    tasks: Count | None = None
+    """Number of training tasks, drawn by the seed; all of them when not given."""
+
+    held_out: HeldOutSettings = HeldOutSettings()
+    """What the evaluation asks and training never sees."""
+
+    synthetic: SyntheticSettings | None = None
+    """Instructions written by a generator; none when not given."""
+
+    curation: CurationSettings = CurationSettings()
+    """What is removed."""
+
+    preferences: PreferenceSettings | None = None
+    """Preference pairs to make; none when not given."""
+
+    seed: Seed | None = None
+    """Seed of every draw of this stage; the pipeline's when not given."""

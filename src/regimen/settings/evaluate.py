@@ -1,0 +1,76 @@
+"""Settings of ``evaluate``: systems, held-out items, retention, safety."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict
+
+from regimen.settings.base import Conflict, Count, CountOrNone, Section, Seed, TextSettings
+
+System = Literal["base", "base_prompted", "tuned", "aligned", "copy_input", "copy_demonstration"]
+SYSTEMS: tuple[System, ...] = (
+    "base",
+    "base_prompted",
+    "tuned",
+    "aligned",
+    "copy_input",
+    "copy_demonstration",
+)
+
+
+class RetentionSettings(TextSettings):
+    """Plain text on which base and tuned model are compared, in bits per byte."""
+
+    max_bytes: Count | None = 200_000
+    """Use at most this many UTF-8 bytes of it; null uses all of it."""
+
+
+class SafetySettings(Section):
+    """Harmful prompts that should be refused, harmless ones that should not."""
+
+    prompts: Annotated[int, Field(ge=1, le=1_000_000)] = 400
+    """Prompts of each kind."""
+
+
+class EvaluateSettings(Section):
+    """Held-out tasks, base and tuned side by side."""
+
+    systems: Annotated[tuple[System, ...], Strict(False), Field(min_length=1)] = SYSTEMS
+    """What is compared; ``aligned`` is left out where nothing was aligned."""
+
+    max_new_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 48
+    """Longest answer in tokens."""
+
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32
+    """Answers generated at the same time."""
+
+    validation_items: CountOrNone = 32
+    """Items, kept apart from the suites, on which the demonstrations of the prompted base are
+    chosen."""
+
+    shots: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=64)], ...], Strict(False), Field(min_length=1)
+    ] = (0, 1, 2, 3)
+    """Numbers of demonstrations to try for the prompted base."""
+
+    retention: RetentionSettings | None = None
+    """Text that the model should not lose; not measured when not given."""
+
+    safety: SafetySettings | None = None
+    """Harmful compliance and over-refusal; not measured when not given."""
+
+    seed: Seed | None = None
+    """Seed of draws and of resampling; the pipeline's when not given."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Each system once; choosing between numbers of demonstrations takes items."""
+        if len(set(self.systems)) < len(self.systems):
+            yield Conflict(what="names a system twice", at=("systems",), fix="Remove one of them.")
+        if "base_prompted" in self.systems and len(self.shots) > 1 and not self.validation_items:
+            yield Conflict(
+                what="is 0, and the prompted base has to choose between numbers of demonstrations",
+                at=("validation_items",),
+                fix="Set it above 0, or give 'shots' a single number.",
+            )

@@ -1,0 +1,186 @@
+"""What ``tune`` and ``align`` share: the model, its adapter, the optimisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from regimen.settings.base import Conflict, Count, Section, Seed, Share, Text, Texts, exactly_one
+
+LIMITS = ("num_train_epochs", "max_steps", "max_tokens", "max_time")
+"""The fields that end training; at least one is set."""
+
+
+class ModelSettings(Section):
+    """The model to start from: a directory, or a configuration for a fresh one."""
+
+    path: Text | None = None
+    """Directory of a model as transformers saves it."""
+
+    config: dict[str, Any] | None = None
+    """Configuration of a fresh model, as in ``config.json``: ``{model_type: llama, ...}``."""
+
+    tokenizer: Text | None = None
+    """Directory of the tokenizer; the model's own when not given."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the weights while they are trained and when they are saved."""
+
+    chat_template: Text | None = None
+    """A Jinja file to use in place of the tokenizer's chat template."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """One origin; a fresh model brings no tokenizer."""
+        yield from exactly_one(self, ("path", "config"))
+        if self.config is not None and "model_type" not in self.config:
+            yield Conflict(
+                what="does not name an architecture",
+                at=("config",),
+                expected="a 'model_type', such as llama",
+            )
+        if self.config is not None and self.tokenizer is None:
+            yield Conflict(
+                what="describes a fresh model, which has no tokenizer of its own",
+                at=("config",),
+                fix="Add 'tokenizer' beside 'config'.",
+            )
+
+
+class AdapterSettings(Section):
+    """A parameter-efficient adapter: the base stays as it is, few new weights are trained."""
+
+    kind: Literal["lora"] = "lora"
+    """The method."""
+
+    r: Annotated[int, Field(ge=1, le=4096)] = 16
+    """Rank of the update."""
+
+    alpha: Annotated[float, Field(gt=0, le=100_000)] = 32.0
+    """The update is scaled by alpha / r."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout before the adapter."""
+
+    target_modules: Literal["all-linear"] | Texts = "all-linear"
+    """Modules that get an adapter, by the end of their names; a name that matches none is an
+    error."""
+
+    use_rslora: bool = False
+    """Scale by alpha / sqrt(r) instead."""
+
+    use_dora: bool = False
+    """Train the magnitude of each weight vector apart (DoRA)."""
+
+
+class TrainingSettings(Section):
+    """Optimisation: what is stepped, how far, how often it is saved and measured."""
+
+    adapter: AdapterSettings | None = None
+    """Train an adapter; all weights when not given."""
+
+    quantise: Literal["nf4"] | None = None
+    """Keep the frozen base in 4 bits; needs an adapter."""
+
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-4
+    """Peak learning rate."""
+
+    schedule: Literal["constant", "linear", "cosine", "wsd"] = "cosine"
+    """Course of the learning rate after the warm-up; ``wsd`` is stable, then decays linearly."""
+
+    warmup_ratio: Share = 0.03
+    """Share of the steps in which the learning rate rises from 0."""
+
+    decay_ratio: Share = 0.2
+    """Share of the steps in which ``wsd`` decays."""
+
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Decoupled weight decay of matrices."""
+
+    max_grad_norm: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
+    """Gradients are scaled down to this norm."""
+
+    num_train_epochs: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    """Passes over the data; 1 when no other limit is set."""
+
+    max_steps: Count | None = None
+    """Optimizer steps after which training ends."""
+
+    max_tokens: Count | None = None
+    """Tokens seen after which training ends."""
+
+    max_time: Annotated[float, Field(gt=0, le=100_000_000)] | None = None
+    """Seconds after which training ends; the learning rate follows the time."""
+
+    tokens_per_batch: Annotated[int, Field(ge=8, le=100_000_000)] = 4096
+    """Token budget of a micro-batch: what goes through the model at once."""
+
+    gradient_accumulation_steps: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    """Micro-batches in an optimizer step."""
+
+    max_length: Annotated[int, Field(ge=8, le=10_000_000)] = 1024
+    """Longest conversation in tokens."""
+
+    overlength: Literal["drop", "truncate", "error"] = "drop"
+    """What happens to a longer one; what is dropped is counted."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Type of the arithmetic; ``auto`` takes bf16 where the machine is faster with it."""
+
+    gradient_checkpointing: bool = False
+    """Compute activations twice instead of keeping them."""
+
+    optimizer: Literal["adamw", "adamw_8bit", "sgd"] = "adamw"
+    """The optimizer; ``adamw_8bit`` keeps its state in 8 bits."""
+
+    save_steps: Count | None = None
+    """Optimizer steps between checkpoints; none but the final model when not given."""
+
+    save_total_limit: Count | None = 2
+    """Keep at most this many checkpoints; null keeps all."""
+
+    logging_steps: Count = 10
+    """Optimizer steps between lines of ``metrics.jsonl``."""
+
+    eval_steps: Count | None = None
+    """Optimizer steps between measurements on held-out rows; none when not given."""
+
+    seed: Seed | None = None
+    """Seed of initialisation, order and dropout; the pipeline's when not given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_epoch_by_default(cls, data: Any) -> Any:
+        # A default of 1 on the field would also cut short a run whose only limit is max_steps.
+        if isinstance(data, dict) and not any(name in data for name in LIMITS):
+            return {**data, "num_train_epochs": 1.0}
+        return data
+
+    def optimisation_conflicts(self) -> Iterator[Conflict]:
+        """What the shared fields demand of each other."""
+        if self.quantise is not None and self.adapter is None:
+            yield Conflict(
+                what="needs an adapter: weights in 4 bits cannot be trained",
+                at=("quantise",),
+                fix="Add an 'adapter' section, for example {kind: lora}.",
+            )
+        if all(getattr(self, name) is None for name in LIMITS):
+            yield Conflict(
+                what="nothing ends the training",
+                at=("num_train_epochs",),
+                expected="a value for one of " + ", ".join(repr(name) for name in LIMITS),
+            )
+        if self.schedule == "wsd" and self.warmup_ratio + self.decay_ratio > 1:
+            yield Conflict(
+                what=f"and warmup_ratio make {self.warmup_ratio + self.decay_ratio:g} of the run",
+                at=("decay_ratio",),
+                expected="together at most 1",
+            )
+        if self.max_length > self.tokens_per_batch:
+            yield Conflict(
+                what=f"({self.max_length}) does not fit tokens_per_batch ({self.tokens_per_batch})",
+                at=("max_length",),
+                expected=f"at most {self.tokens_per_batch}",
+                fix="Lower 'max_length' or raise 'tokens_per_batch'.",
+            )

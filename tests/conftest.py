@@ -1,0 +1,44 @@
+"""Offline, few threads, the same examples each time: what every test file can rely on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Before anything imports torch or a Hugging Face library.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "regimen",
+    derandomize=True,
+    max_examples=40,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("regimen")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repo_root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The third-party data beside the checkout; skips where it is absent."""
+    place = Path(os.environ.get("REGIMEN_SHARED", ROOT.parent / "shared")).resolve() / "data"
+    if not place.is_dir():
+        pytest.skip(f"no third-party data at {place}; set REGIMEN_SHARED to where it is")
+    return place

@@ -1,0 +1,412 @@
+"""Settings files: everything that is wrong at once, in plain words, with the line and a fix."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from regimen.errors import SettingsError
+from regimen.settings.loading import (
+    differing,
+    dump_yaml,
+    json_schema,
+    load_settings,
+    resolved,
+    settings_from,
+)
+from regimen.settings.pipeline import PipelineSettings
+from regimen.settings.problems import SettingsProblems
+from regimen.settings.words import field_at, section_of
+
+FULL: dict[str, Any] = {
+    "run": "runs/demo",
+    "seed": 3,
+    "build": {
+        "sources": [
+            {"starter": "tasks", "name": "grammar"},
+            {"path": "a.jsonl", "columns": {"prompt": "q"}, "format": "alpaca", "limit": 5},
+            {"function": {"file": "mine.py", "function": "rows", "arguments": {"n": 3}}},
+        ],
+        "formatting": {"encoding": "mixed", "templates": 2, "positive": 1, "explanations": True},
+        "held_out": {"families": ["dates"], "languages": ["no"], "share": 0.1},
+        "synthetic": {"generator": {"scripted": "starter"}},
+        "preferences": {"starter_safety": 10},
+    },
+    "tune": {
+        "model": {"path": "base"},
+        "adapter": {"kind": "lora", "target_modules": ["q_proj"]},
+        "quantise": "nf4",
+        "max_steps": 10,
+    },
+    "align": {"beta": 0.2},
+    "evaluate": {"retention": {"path": "held.txt"}, "safety": {}},
+    "report": {"title": "Demo"},
+}
+LIBRARY = re.compile(
+    r"pydantic|input should|extra inputs|field required|value error|yaml\.|errors\.|"
+    r"validation error|type=|(int|string|float|bool|tuple)_type|constrained|literal\[|tuple\[",
+    re.IGNORECASE,
+)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "regimen.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def message_of(path: Path | None, *overrides: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path, overrides)
+    return str(caught.value)
+
+
+def paths_below(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    found = [path]
+    entries: Any = ()
+    if isinstance(data, dict):
+        entries = data.items()
+    elif isinstance(data, list):
+        entries = enumerate(data)
+    for key, value in entries:
+        found += paths_below(value, (*path, key))
+    return found
+
+
+def with_value(data: Any, path: tuple[Any, ...], value: Any) -> Any:
+    if not path:
+        return value
+    if isinstance(data, dict):
+        return {**data, path[0]: with_value(data.get(path[0]), path[1:], value)}
+    return [with_value(e, path[1:], value) if i == path[0] else e for i, e in enumerate(data)]
+
+
+def test_a_file_is_read_and_its_lists_cannot_change(tmp_path: Path) -> None:
+    path = write(tmp_path, dump_yaml(settings_from(FULL)))
+    settings = load_settings(path)
+    assert settings.stages == ("build", "tune", "align", "evaluate", "report")
+    assert settings.build is not None
+    assert settings.build.held_out.languages == ("no",)
+    with pytest.raises(ValidationError):
+        settings.seed = 4  # type: ignore[misc]
+
+
+def test_what_is_written_reads_back_equal(tmp_path: Path) -> None:
+    first = settings_from(FULL)
+    second = load_settings(write(tmp_path, dump_yaml(first)))
+    assert resolved(second) == resolved(first)
+    assert dump_yaml(second) == dump_yaml(first)
+
+
+def test_resolved_settings_hold_every_seed() -> None:
+    data = resolved(settings_from({**FULL, "align": {"seed": 9}}))
+    assert [data[stage]["seed"] for stage in ("build", "tune", "align", "evaluate")] == [3, 3, 9, 3]
+
+
+def test_only_what_differs_from_the_defaults() -> None:
+    settings = settings_from({"seed": 0, "tune": {"model": {"path": "m"}, "data": "d"}})
+    assert differing(settings) == {
+        "tune": {"model": {"path": "m"}, "data": "d", "num_train_epochs": 1.0}
+    }
+
+
+def test_one_epoch_unless_another_limit_is_set() -> None:
+    tune = {"model": {"path": "m"}, "data": "d"}
+    default = settings_from({"tune": tune}).tune
+    limited = settings_from({"tune": {**tune, "max_steps": 5}}).tune
+    assert default is not None
+    assert limited is not None
+    assert (default.num_train_epochs, default.max_steps) == (1.0, None)
+    assert (limited.num_train_epochs, limited.max_steps) == (None, 5)
+
+
+def test_a_whole_number_is_a_number() -> None:
+    tune = settings_from({"tune": {"model": {"path": "m"}, "data": "d", "max_time": 60}}).tune
+    assert tune is not None
+    assert tune.max_time == 60.0
+
+
+def test_all_problems_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
+    text = """
+sed: 1
+build:
+  sources:
+    - pth: x.jsonl
+      limit: "5"
+  formatting: {positive: true}
+tune:
+  model: {path: m}
+  learning_rate: 1e9
+  schedule: cosin
+""".lstrip()
+    path = write(tmp_path, text)
+    with pytest.raises(SettingsProblems) as caught:
+        load_settings(path, ["tune.learning_rat=1e-4"])
+    found = [(problem.slug, problem.where.partition("\n")[0]) for problem in caught.value.problems]
+    assert found == [
+        ("settings-unknown-key", f"{path}:1:1"),
+        ("settings-unknown-key", f"{path}:4:7"),
+        ("settings-type", f"{path}:5:14"),
+        ("settings-type", f"{path}:6:26"),
+        ("settings-range", f"{path}:9:18"),
+        ("settings-choice", f"{path}:10:13"),
+        ("settings-unknown-key", "override 'tune.learning_rat=1e-4'"),
+    ]
+    message = str(caught.value)
+    assert "unknown key build.sources[0].pth" in message
+    assert "Did you mean 'path'?" in message
+    assert "Did you mean 'cosine'?" in message
+    assert "Did you mean 'learning_rate'?" in message
+    assert "4 |     - pth: x.jsonl\n         |       ^^^" in message
+    assert "Write 5 without quotes" in message
+    assert "a number above 0 and at most 10" in message
+    assert message.endswith(f"7 problems in {path} [settings-problems]")
+    assert not LIBRARY.search(message)
+
+
+def test_a_key_of_another_section_is_pointed_to(tmp_path: Path) -> None:
+    message = message_of(write(tmp_path, "learning_rate: 1\nreport: {}\n"))
+    assert "There is tune.learning_rate, align.learning_rate." in message
+
+
+def test_a_section_with_nothing_after_it_has_its_defaults(tmp_path: Path) -> None:
+    text = "tune: {model: {path: m}, data: d}\nevaluate:\n  safety:\nreport:\nalign: null\n"
+    settings = load_settings(write(tmp_path, text))
+    assert settings.stages == ("tune", "evaluate", "report")
+    assert settings.evaluate is not None
+    assert settings.evaluate.safety is not None
+    assert settings.evaluate.retention is None
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "\n\n", "---\n"])
+def test_an_empty_file(tmp_path: Path, text: str) -> None:
+    message = message_of(write(tmp_path, text))
+    assert "is empty [settings-empty]" in message
+
+
+@pytest.mark.parametrize("text", ["- 1", "just text", "5"])
+def test_a_file_that_is_no_section(tmp_path: Path, text: str) -> None:
+    message = message_of(write(tmp_path, text))
+    assert "wrong kind" in message
+    assert not LIBRARY.search(message)
+
+
+def test_no_stage_is_nothing_to_do(tmp_path: Path) -> None:
+    assert "nothing to do" in message_of(write(tmp_path, "run: runs/x\n"))
+
+
+def test_a_missing_file_names_its_neighbours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "report: {}")
+    assert "Did you mean regimen.yaml?" in message_of(Path("regiment.yaml"))
+    assert "Settings files here: regimen.yaml." in message_of(Path("zzzzzz"))
+    assert "is a directory" in message_of(tmp_path)
+    (tmp_path / "regimen.yaml").unlink()
+    assert "no settings file nearby" in message_of(Path("a.yaml"))
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes(b"run: \xff\xfe")
+    assert "byte 0xff at position 5" in message_of(path)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    path = write(tmp_path, "report: {}")
+    monkeypatch.setattr(Path, "read_text", refuse)
+    message = message_of(path)
+    assert "cannot be read" in message
+    assert "Permission denied" in message
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("report: {title: x}", encoding="utf-8-sig")
+    assert load_settings(path).report is not None
+
+
+def test_problems_of_reading_and_of_validation_come_together(tmp_path: Path) -> None:
+    message = message_of(write(tmp_path, "run: a\nrun: b\nreport: {titel: x}\n"))
+    assert "run is set twice" in message
+    assert "Did you mean 'title'?" in message
+
+
+TUNE = {"model": {"path": "m"}, "data": "d"}
+CONFLICTS = [
+    ({"tune": {**TUNE, "quantise": "nf4"}}, "tune.quantise: needs an adapter"),
+    ({"tune": {**TUNE, "max_length": 9000}}, "tune.max_length: (9000) does not fit"),
+    ({"tune": {**TUNE, "num_train_epochs": None}}, "nothing ends the training"),
+    ({"tune": {**TUNE, "text": {"path": "t"}}}, "tune.text: is for language modelling"),
+    ({"tune": {**TUNE, "objective": "language_modelling"}}, "no text to learn"),
+    ({"tune": {**TUNE, "model": {}}}, "tune.model: has none of 'path', 'config'"),
+    ({"tune": {**TUNE, "model": {"config": {}}}}, "does not name an architecture"),
+    (
+        {"tune": {**TUNE, "model": {"config": {"model_type": "llama"}, "tokenizer": "t"}}}
+        | {"tune.adapter": {}},
+        "tune.adapter: on a fresh model",
+    ),
+    (
+        {"tune": {**TUNE, "schedule": "wsd", "warmup_ratio": 0.6, "decay_ratio": 0.6}},
+        "make 1.2 of the run",
+    ),
+    ({"tune": {"model": {"path": "m"}}}, "tune: has no data to learn from"),
+    ({"align": {}}, "align: has no model to start from"),
+    ({"align": {"model": {"path": "m"}}}, "align: has no preferences"),
+    ({"align": {"model": {"config": {"model_type": "x"}, "tokenizer": "t"}}}, "a fresh model"),
+    ({"evaluate": {}}, "evaluate: has no model to measure"),
+    ({"tune": TUNE, "evaluate": {"systems": ["base", "base"]}}, "names a system twice"),
+    ({"tune": TUNE, "evaluate": {"validation_items": 0}}, "is 0, and the prompted base"),
+    ({"tune": TUNE, "evaluate": {"retention": {}}}, "has none of 'path', 'function'"),
+    ({"build": {"sources": [{}]}}, "sources[0]: has none of 'path', 'starter'"),
+    ({"build": {"sources": [{"path": "a", "starter": "tasks"}]}}, "exclude each other"),
+    ({"build": {"sources": [{"starter": "tasks", "format": "alpaca"}]}}, "has no effect"),
+    ({"build": {"sources": [{"starter": "tasks", "columns": {"a": "b"}}]}}, "have no effect"),
+    ({"build.formatting": {"explanations": True}}, "needs demonstrations"),
+    ({"build.curation": {"min_characters": 9, "max_characters": 8}}, "is above max_characters"),
+    ({"build.preferences": {}}, "asks for no pairs"),
+    ({"build.synthetic": {"generator": {}}}, "has none of 'scripted', 'endpoint', 'model'"),
+    ({"build.synthetic": {"generator": {"endpoint": "http://x"}}}, "needs the name of a model"),
+    ({"build.synthetic": {"generator": {"model": "m", "api_key_env": "K"}}}, "for an endpoint"),
+]
+
+
+@pytest.mark.parametrize(("data", "says"), CONFLICTS, ids=[says for _, says in CONFLICTS])
+def test_fields_that_disagree(data: dict[str, Any], says: str) -> None:
+    nested: dict[str, Any] = {}
+    for name, value in data.items():
+        stage, _, section = name.partition(".")
+        if section:
+            start = nested.get(stage, {"sources": [{"starter": "tasks"}]})
+            nested[stage] = {**start, section: value}
+        else:
+            nested[stage] = value
+    with pytest.raises(SettingsError) as caught:
+        settings_from(nested)
+    assert says in str(caught.value)
+    assert not LIBRARY.search(str(caught.value))
+
+
+@pytest.mark.parametrize("path", paths_below(FULL), ids=str)
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        -1,
+        0,
+        3,
+        1e300,
+        float("nan"),
+        float("inf"),
+        "",
+        "zzz",
+        [],
+        [1, None],
+        {},
+        {"a": 1},
+    ],
+    ids=repr,
+)
+def test_no_value_anywhere_brings_out_library_text(path: tuple[Any, ...], value: Any) -> None:
+    try:
+        settings_from(with_value(FULL, path, value))
+    except SettingsError as error:
+        message = str(error)
+        assert not LIBRARY.search(message)
+        assert re.search(r"\[settings-[a-z-]+\]", message)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=2)
+            | st.dictionaries(
+                st.sampled_from([*PipelineSettings.model_fields, "x"]), inner, max_size=3
+            )
+        ),
+        max_leaves=6,
+    ),
+    st.sampled_from(paths_below(FULL)),
+)
+def test_any_data_is_settings_or_a_settings_error(value: Any, path: tuple[Any, ...]) -> None:
+    try:
+        settings_from(with_value(FULL, path, value))
+    except SettingsError as error:
+        found = str(error)
+        for part in str(value).split():  # what the user wrote may be shown
+            found = found.replace(part, "")
+        assert not LIBRARY.search(found)
+
+
+def all_sections(
+    model: type[BaseModel], path: tuple[str | int, ...] = ()
+) -> list[tuple[tuple[str | int, ...], type[BaseModel]]]:
+    found = [(path, model)]
+    for name in model.model_fields:
+        for below in ((name,), (name, 0)):
+            section = section_of(field_at(model, below))
+            if section is not None:
+                found += all_sections(section, (*path, *below))
+    return found
+
+
+SECTIONS = all_sections(PipelineSettings)
+
+
+def test_every_section_is_swept() -> None:
+    names = {model.__name__ for _, model in SECTIONS}
+    assert {"SourceSettings", "GeneratorSettings", "AdapterSettings", "SafetySettings"} <= names
+    assert len(names) >= 18
+
+
+@pytest.mark.parametrize(("path", "model"), SECTIONS, ids=str)
+def test_every_field_is_documented_and_every_number_bounded(
+    path: tuple[str | int, ...], model: type[BaseModel]
+) -> None:
+    for name, info in model.model_fields.items():
+        assert info.description, f"{model.__name__}.{name} has no docstring"
+        for annotation, metadata in field_at(model, (name,)):
+            if annotation in (int, float):
+                kinds = {type(entry).__name__ for entry in metadata}
+                assert kinds & {"Ge", "Gt"}, f"{model.__name__}.{name} has no lower bound"
+                assert kinds & {"Le", "Lt"}, f"{model.__name__}.{name} has no upper bound"
+
+
+@pytest.mark.parametrize(("path", "model"), SECTIONS, ids=str)
+def test_a_misspelt_key_is_recognised_in_every_section(
+    path: tuple[str | int, ...], model: type[BaseModel]
+) -> None:
+    name = max(model.model_fields, key=len)
+    wrong = name[:-1]
+    data: Any = {wrong: 1}
+    for part in reversed(path):
+        data = [data] if part == 0 else {part: data}
+    with pytest.raises(SettingsError) as caught:
+        settings_from(data)
+    assert f"Did you mean {name!r}?" in str(caught.value)
+
+
+def test_the_schema_describes_the_fields() -> None:
+    schema = json_schema()
+    assert schema["additionalProperties"] is False
+    tune = schema["$defs"]["TuneSettings"]
+    assert tune["required"] == ["model"]
+    assert all("description" in field for field in tune["properties"].values())
+    assert "pydantic" not in str(schema).lower()
+
+
+def test_paths_are_taken_as_texts(tmp_path: Path) -> None:
+    settings = settings_from({"run": tmp_path, "report": {}})
+    assert settings.run == str(tmp_path)
