@@ -407,6 +407,21 @@ def test_the_schema_describes_the_fields() -> None:
     assert "pydantic" not in str(schema).lower()
 
 
+def test_the_example_of_the_readme_is_valid(tmp_path: Path, repo_root: Path) -> None:
+    readme = (repo_root / "README.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    assert examples
+    for text in examples:
+        assert load_settings(write(tmp_path, text)).stages
+
+
+def test_every_recipe_is_valid(repo_root: Path) -> None:
+    recipes = sorted((repo_root / "recipes").glob("*.yaml"))
+    assert recipes
+    for path in recipes:
+        assert load_settings(path).stages
+
+
 def test_paths_are_taken_as_texts(tmp_path: Path) -> None:
     settings = settings_from({"run": tmp_path, "report": {}})
     assert settings.run == str(tmp_path)

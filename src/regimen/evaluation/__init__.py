@@ -1,9 +1,11 @@
 """Evaluation: items asked of systems, scores, and what the scores can and cannot show.
 
 statistics   clustered intervals, paired verdicts, power, McNemar (numpy and scipy only)
+ratios       the estimator under them and its cluster-robust error
 suites       items by suite, how each kind of system is asked, the copy baselines
 systems      what gives answers: a generator with a way to ask, or a function
 changes      did anything change at all, and the four buckets of every item
+answers      every answer as a row to store
 summaries    arrays of scores to the JSON blocks of ``evaluation.json``
 runner       ``evaluate``: all of the above, every answer kept
 retention    bits per byte of plain text, before and after

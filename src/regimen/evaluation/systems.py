@@ -43,6 +43,9 @@ class Answer:
     error: str = ""
 
 
+MISSING = Answer(finish="error", error="no answer came back")
+
+
 @runtime_checkable
 class System(Protocol):
     """Gives answers for items."""
@@ -122,8 +125,7 @@ def answer_items(
         found[key] = answer
         if advance is not None:
             advance(1)
-    missing = _failed("", "no answer came back")
-    return tuple(found.get(item.item_id, missing) for item in items)
+    return tuple(found.get(item.item_id, MISSING) for item in items)
 
 
 def require_answers(name: str, answers: Sequence[Answer]) -> None:
@@ -199,3 +201,11 @@ def answer_all(
         if system.generates:
             require_answers(name, answers[name])
     return answers
+
+
+def answers_by_id(
+    items: Sequence[Item], answers: Mapping[str, Sequence[Answer]]
+) -> dict[str, dict[str, Answer]]:
+    """``answers[system]``, aligned with the items, as ``answers[system][item_id]``."""
+    keys = [item.item_id for item in items]
+    return {name: dict(zip(keys, given, strict=True)) for name, given in answers.items()}

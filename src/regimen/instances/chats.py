@@ -7,7 +7,8 @@ what is taken away as a whole has a reason:
     no_turns            nothing is left after empty turns are dropped
     system_not_first    a system turn in the middle, which would change all turns before it
     unmergeable_turns   two turns of one role follow each other but are trained differently
-    no_answer           no assistant turn
+    no_answer           nobody answers a user
+    no_question         no user turn
     exchange_too_long   a piece: one question and its answer alone exceed the limit
 """
 
@@ -104,8 +105,9 @@ def clean_chat(turns: Iterable[Turn | Message], max_characters: int | None = Non
     original = tuple(messages)
     messages = _drop_empty(messages, changed)
     messages = _merge(messages, changed)
-    messages = _trim(messages, changed)
-    reason, detail = _unusable(messages)
+    trimmed = _trim(messages, changed)
+    reason, detail = _unusable(messages, trimmed)
+    messages = trimmed
     if reason:
         return _removed(original, reason, detail, changed)
     if max_characters is None or size(messages) <= max_characters:
@@ -176,19 +178,23 @@ def _trim(messages: Sequence[Message], changed: Counter[str]) -> list[Message]:
     return head + body
 
 
-def _unusable(messages: Sequence[Message]) -> tuple[str, str]:
+def _unusable(messages: Sequence[Message], trimmed: Sequence[Message]) -> tuple[str, str]:
     """Reason and detail of a conversation that cannot be used, or two empty texts."""
     if not messages:
         return "no_turns", ""
-    if all(m.role != "assistant" for m in messages):
+    if all(m.role != "user" for m in messages):
+        return "no_question", ""
+    if all(m.role != "assistant" for m in trimmed):
         return "no_answer", ""
+    return _disorder(trimmed)
+
+
+def _disorder(messages: Sequence[Message]) -> tuple[str, str]:
     for position, message in enumerate(messages[1:], start=2):
         if message.role == "system":
             return "system_not_first", f"turn {position}"
         before = messages[position - 2]
-        if message.role == before.role == "user":
-            return "unmergeable_turns", f"turns {position - 1} and {position}"
-        if message.role == before.role == "assistant":
+        if message.role == before.role and message.role != "tool":
             return "unmergeable_turns", f"turns {position - 1} and {position}"
     return "", ""
 
@@ -230,9 +236,7 @@ def _split(messages: Sequence[Message], limit: int, changed: Counter[str]) -> Ch
             open_piece = True
     if len(pieces) + len(removed) > 1:
         changed["split"] += 1
-    return Chat(
-        pieces=tuple(map(tuple, pieces)), removed=tuple(removed), changed=dict(changed)
-    )
+    return Chat(pieces=tuple(map(tuple, pieces)), removed=tuple(removed), changed=dict(changed))
 
 
 def chat_instances(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from regimen.reports.evidence import whole
 from regimen.reports.files import (
     Json,
     count_rows,
@@ -15,6 +14,7 @@ from regimen.reports.files import (
     mapping,
     read_object,
     read_table,
+    whole,
 )
 
 if TYPE_CHECKING:

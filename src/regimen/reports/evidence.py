@@ -1,54 +1,70 @@
 """What an evaluation says, as frozen values with every optional part made explicit.
 
-The shapes are those of ``evaluation.json`` and ``safety.json``. A system may be an object with
-``score``, ``low``, ``high`` or a bare number, and blocks may be missing: the report then says less.
+The shapes are those that ``regimen.evaluation`` writes to ``evaluation.json`` and
+``safety.json``. Any block, system or bound may be missing: the report then says less.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from regimen.reports.files import Json, flat, mapping, number
-from regimen.reports.theme import SYSTEMS
+from regimen.reports.files import Json, mapping, number, whole
 
-RESOLVABLE = ("resolvable", "smallest_resolvable_difference", "smallest_resolvable")
-RATE_KEYS = ("score", "rate", "bits_per_byte", "estimate", "value", "mean")
-MEASURES = frozenset({"harmful_compliance", "over_refusal", "bits_per_byte"})
-METRICS = ("exact_match", "rouge_l", "stop_rate")
+# Metrics beside the score, and what went wrong while answering.
+METRICS = ("rouge_l", "stop_rate")
+FAULTS = ("failed", "empty", "scorer_errors")
 PREFERRED_SUITES = ("unseen_compositions", "unseen_families", "unseen_languages")
+BUCKETS = ("regressed", "fixed", "still_wrong", "still_right")
+SAFETY = {"harmful": "compliance", "harmless": "over_refusal"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A value with its 95% interval, where one is known, and the number behind it."""
+    """A value with its 95% interval, where one is known."""
 
     value: float
     low: float | None = None
     high: float | None = None
-    n: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemScore:
-    """The score of one system, 0..1, and its other metrics by name."""
+    """The score of one system, 0..1, its other metrics, and its faults by kind (counts)."""
 
     score: Estimate
     metrics: Mapping[str, float]
+    faults: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """``first`` minus ``second`` on the same items."""
+    """``first`` minus ``second`` on the same items; the verdict is the evaluation's own."""
 
     first: str
     second: str
     difference: Estimate
     verdict: str
+    n: int | None
     clusters: int | None
     seeds: int | None
     resolvable: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Items in each bucket from ``before`` to ``after``, and McNemar's exact p."""
+
+    before: str
+    after: str
+    counts: Mapping[str, int]
+    p: float | None
+
+    @property
+    def total(self) -> int:
+        """Items in all buckets."""
+        return sum(self.counts.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,13 +76,13 @@ class Group:
     clusters: int | None
     systems: Mapping[str, SystemScore]
     paired: tuple[Paired, ...]
+    changes: tuple[Change, ...] = ()
     families: tuple[Group, ...] = ()
     languages: tuple[Group, ...] = ()
 
     def pair(self, first: str, second: str) -> Paired | None:
         """The paired difference of two systems, if it was computed."""
-        wanted = ((p.first, p.second) == (first, second) for p in self.paired)
-        return next((p for p, hit in zip(self.paired, wanted, strict=True) if hit), None)
+        return find_pair(self.paired, first, second)
 
     def score(self, name: str) -> float | None:
         """The score of a system, if it was asked."""
@@ -79,33 +95,49 @@ class Group:
         if pair is not None:
             return pair.difference
         a, b = self.score(first), self.score(second)
-        return None if a is None or b is None else Estimate(value=a - b, n=self.items)
+        return None if a is None or b is None else Estimate(value=a - b)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """One measure (harmful compliance, bits per byte) of several systems; lower is better."""
+    """One measure of several systems, the lower the better.
+
+    ``n`` is what it was measured on (prompts, documents); ``shares`` are other outcomes by system.
+    """
 
     name: str
+    n: int | None
+    clusters: int | None
     systems: Mapping[str, Estimate]
+    shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    paired: tuple[Paired, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """All that was measured. ``changed`` maps a system to its facts in display order."""
+    """All that was measured. ``changed`` are the facts in the order of the file."""
 
     suites: tuple[Group, ...]
-    changed: Mapping[str, Json]
-    retention: tuple[Rates, ...]
+    changed: Json
+    retention: Rates | None
     safety: tuple[Rates, ...]
-    seeds: int | None
-    model: str
 
     @property
     def subject(self) -> str:
-        """The system the report is about: tuned where there is one."""
+        """The system that the report is about: tuned where there is one."""
         names = {name for suite in self.suites for name in suite.systems}
         return next((name for name in ("tuned", "aligned") if name in names), "tuned")
+
+    @property
+    def seeds(self) -> int | None:
+        """Training seeds behind the verdicts: the smallest number that any of them states."""
+        stated = [p.seeds for suite in self.suites for p in suite.paired if p.seeds is not None]
+        return min(stated, default=None)
+
+
+def find_pair(pairs: tuple[Paired, ...], first: str, second: str) -> Paired | None:
+    """The pair of two systems among several."""
+    return next((p for p in pairs if (p.first, p.second) == (first, second)), None)
 
 
 def read_evaluation(data: Json, safety: Json) -> Evaluation | None:
@@ -115,48 +147,32 @@ def read_evaluation(data: Json, safety: Json) -> Evaluation | None:
     suites = [_group(name, mapping(value)) for name, value in mapping(data.get("suites")).items()]
     rank = {name: i for i, name in enumerate(PREFERRED_SUITES)}
     suites.sort(key=lambda suite: rank.get(suite.name, len(rank)))
-    seeds = data.get("seeds")
-    pairs = [pair.seeds for suite in suites for pair in suite.paired if pair.seeds]
     return Evaluation(
         suites=tuple(suites),
-        changed=_changed(mapping(data.get("changed"))),
-        retention=_rates(mapping(data.get("retention")), "bits_per_byte"),
-        safety=_rates(safety or mapping(data.get("safety")), "rate"),
-        seeds=len(seeds) if isinstance(seeds, list) else whole(seeds) or min(pairs, default=None),
-        model=str(data.get("model") or ""),
+        changed=mapping(data.get("changed")),
+        retention=_retention(mapping(data.get("retention"))),
+        safety=_safety(safety or mapping(data.get("safety"))),
     )
 
 
-def whole(value: Any) -> int | None:
-    """A whole number, or None."""
-    found = number(value)
-    return None if found is None else int(found)
-
-
-def estimate(value: Any, *keys: str) -> Estimate | None:
-    """An estimate from a number, or from an object that has one of the keys."""
-    bare = number(value)
-    if bare is not None:
-        return Estimate(value=bare)
+def estimate(value: Any, key: str) -> Estimate | None:
+    """The value under a key with its bounds; None where there is no number."""
     data = mapping(value)
-    found = next((n for key in keys if (n := number(data.get(key))) is not None), None)
+    found = number(data.get(key))
     if found is None:
         return None
-    n = whole(data.get("n", data.get("items")))
-    return Estimate(value=found, low=number(data.get("low")), high=number(data.get("high")), n=n)
+    return Estimate(value=found, low=number(data.get("low")), high=number(data.get("high")))
 
 
 def _group(name: str, data: Json) -> Group:
-    # A family may be written as its systems alone, without the keys around them.
-    listed = data.get("systems", {} if "items" in data or "paired" in data else data)
-    systems = {key: s for key, value in mapping(listed).items() if (s := _system(value))}
-    paired = (_paired(key, mapping(value)) for key, value in mapping(data.get("paired")).items())
+    systems = mapping(data.get("systems")).items()
     return Group(
         name=name,
-        items=whole(data.get("items", data.get("n"))),
+        items=whole(data.get("items")),
         clusters=whole(data.get("clusters")),
-        systems=systems,
-        paired=tuple(pair for pair in paired if pair is not None),
+        systems={key: found for key, value in systems if (found := _system(value))},
+        paired=_pairs(data.get("paired")),
+        changes=_changes(data.get("buckets")),
         families=_groups(data.get("by_family")),
         languages=_groups(data.get("by_language")),
     )
@@ -167,56 +183,83 @@ def _groups(value: Any) -> tuple[Group, ...]:
 
 
 def _system(value: Any) -> SystemScore | None:
-    score = estimate(value, "score", "exact_match", "estimate", "mean")
+    score, data = estimate(value, "score"), mapping(value)
     if score is None:
         return None
-    found: dict[str, float] = {}
-    for key in METRICS:
-        metric = estimate(mapping(value).get(key), "score", "estimate", "rate", "mean")
-        if metric is not None:
-            found[key] = metric.value
-    return SystemScore(score=score, metrics=found)
-
-
-def _paired(key: str, data: Json) -> Paired | None:
-    first, _, second = key.partition("-")
-    difference = estimate(data, "difference")
-    if difference is None or not second:
-        return None
-    return Paired(
-        first=first,
-        second=second,
-        difference=difference,
-        verdict=str(data.get("verdict") or ""),
-        clusters=whole(data.get("clusters")),
-        seeds=whole(data.get("seeds")),
-        resolvable=next((n for k in RESOLVABLE if (n := number(data.get(k))) is not None), None),
+    return SystemScore(
+        score=score,
+        metrics={key: x for key in METRICS if (x := number(data.get(key))) is not None},
+        faults={key: n for key in FAULTS if (n := whole(data.get(key)))},
     )
 
 
-def _changed(data: Json) -> Mapping[str, Json]:
-    """Facts by system; a block without systems is about the tuned model."""
-    if not data:
-        return {}
-    if all(isinstance(value, Mapping) for value in data.values()) and "adapter_tensors" not in data:
-        return {system: flat(mapping(facts)) for system, facts in data.items()}
-    return {"tuned": flat(data)}
+def _pairs(value: Any) -> tuple[Paired, ...]:
+    found = []
+    for key, inner in mapping(value).items():
+        first, _, second = key.partition("-")
+        difference, data = estimate(inner, "difference"), mapping(inner)
+        if difference is None or not second:
+            continue
+        found.append(
+            Paired(
+                first=first,
+                second=second,
+                difference=difference,
+                verdict=str(data.get("verdict") or ""),
+                n=whole(data.get("n")),
+                clusters=whole(data.get("clusters")),
+                seeds=whole(data.get("seeds")),
+                resolvable=number(data.get("resolvable")),
+            )
+        )
+    return tuple(found)
 
 
-def _rates(data: Json, default: str) -> tuple[Rates, ...]:
-    """Measures by system from either nesting: {system: {measure}} or {measure: {system}}."""
-    found: dict[str, dict[str, Estimate]] = {}
-    for outer, inner in (mapping(data.get("systems")) or data).items():
-        nested = mapping(mapping(inner).get("systems")) or mapping(inner)
-        measures = [key for key in nested if key in MEASURES]
-        if outer in SYSTEMS and (one := estimate(inner, *RATE_KEYS)) and not measures:
-            found.setdefault(default, {})[outer] = one
-        elif measures:
-            for key in measures:
-                if one := estimate(nested[key], *RATE_KEYS):
-                    found.setdefault(key, {})[outer] = one
-        else:
-            for key, value in nested.items():
-                if key in SYSTEMS and (one := estimate(value, *RATE_KEYS)):
-                    found.setdefault(outer, {})[key] = one
-    return tuple(Rates(name=name, systems=systems) for name, systems in found.items())
+def _changes(value: Any) -> tuple[Change, ...]:
+    found = []
+    for key, inner in mapping(value).items():
+        after, _, before = key.partition("-")
+        counts = {name: whole(mapping(inner).get(name)) or 0 for name in BUCKETS}
+        p = number(mapping(inner).get("mcnemar_p"))
+        if before and sum(counts.values()):
+            found.append(Change(before=before, after=after, counts=counts, p=p))
+    return tuple(found)
+
+
+def _retention(data: Json) -> Rates | None:
+    systems = mapping(data.get("systems")).items()
+    found = {name: e for name, value in systems if (e := estimate(value, "bits_per_byte"))}
+    if not found:
+        return None
+    return Rates(
+        name="bits_per_byte",
+        n=whole(data.get("documents")),
+        clusters=None,
+        systems=found,
+        paired=_pairs(data.get("paired")),
+    )
+
+
+def _safety(data: Json) -> tuple[Rates, ...]:
+    found = []
+    for kind, measure in SAFETY.items():
+        block = mapping(data.get(kind))
+        systems = {name: mapping(value) for name, value in mapping(block.get("systems")).items()}
+        rates = {n: e for n, value in systems.items() if (e := estimate(value.get(measure), "score"))}
+        if not rates:
+            continue
+        shares = {
+            name: {key: x for key in ("empty", "failed") if (x := number(value.get(key)))}
+            for name, value in systems.items()
+        }
+        found.append(
+            Rates(
+                name=measure,
+                n=whole(block.get("n")),
+                clusters=whole(block.get("clusters")),
+                systems=rates,
+                shares=shares,
+                paired=_pairs(mapping(data.get("paired")).get(kind)),
+            )
+        )
+    return tuple(found)

@@ -108,6 +108,12 @@ def number(value: Any) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def whole(value: Any) -> int | None:
+    """A whole number, or None."""
+    found = number(value)
+    return None if found is None else int(found)
+
+
 def mapping(value: Any) -> Json:
     """The value where it is an object, an empty one otherwise."""
     return value if isinstance(value, Mapping) else {}

@@ -25,8 +25,14 @@ class ModelSettings(Section):
     tokenizer: Text | None = None
     """Directory of the tokenizer; the model's own when not given."""
 
+    train_tokenizer: Annotated[int, Field(ge=260, le=1_000_000)] | None = None
+    """Train a byte-level BPE tokenizer with this many entries on the text, for a fresh model."""
+
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type of the weights while they are trained and when they are saved."""
+    """Type of the weights while they are trained."""
+
+    save_dtype: Literal["float32", "bfloat16"] | None = None
+    """Type of the weights on disk; the type they are trained in when not given."""
 
     chat_template: Text | None = None
     """A Jinja file to use in place of the tokenizer's chat template."""
@@ -40,11 +46,17 @@ class ModelSettings(Section):
                 at=("config",),
                 expected="a 'model_type', such as llama",
             )
-        if self.config is not None and self.tokenizer is None:
+        if self.config is not None and not (self.tokenizer or self.train_tokenizer):
             yield Conflict(
                 what="describes a fresh model, which has no tokenizer of its own",
                 at=("config",),
-                fix="Add 'tokenizer' beside 'config'.",
+                fix="Add 'tokenizer' or 'train_tokenizer' beside 'config'.",
+            )
+        if self.train_tokenizer and (self.config is None or self.tokenizer is not None):
+            yield Conflict(
+                what="is for a fresh model without a tokenizer",
+                at=("train_tokenizer",),
+                fix="Remove it, or the tokenizer and the path beside it.",
             )
 
 
@@ -131,8 +143,9 @@ class TrainingSettings(Section):
     gradient_checkpointing: bool = False
     """Compute activations twice instead of keeping them."""
 
-    optimizer: Literal["adamw", "adamw_8bit", "sgd"] = "adamw"
-    """The optimizer; ``adamw_8bit`` keeps its state in 8 bits."""
+    optimizer: Literal["adamw", "adamw_8bit", "muon", "sgd"] = "adamw"
+    """The optimizer; ``adamw_8bit`` keeps its state in 8 bits, ``muon`` steps hidden matrices by
+    Muon with 10 times the learning rate and everything else by AdamW."""
 
     save_steps: Count | None = None
     """Optimizer steps between checkpoints; none but the final model when not given."""

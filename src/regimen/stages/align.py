@@ -30,7 +30,7 @@ from regimen.stages.tune import instances_path
 from regimen.tables import read_preferences
 from regimen.tokens.rendering import RenderedPair
 from regimen.tokens.store import TokenRows, load_token_rows, save_token_rows, token_rows
-from regimen.training.loop import train
+from regimen.training.loop import Data, total_steps, train
 
 
 def align(
@@ -94,8 +94,9 @@ def _work(
     gap = check_reference(prepared.language_model, rows, reference_R2, bf16=bf16)
     objective = Dpo(reference_R2, section.beta, section.label_smoothing)
     optimizer = make_optimizer(prepared, section)
-    with training_hooks(run, prepared, optimizer, section, "align") as hooks:
-        options = loop_options(section, seed)
+    options = loop_options(section, seed)
+    steps = total_steps(Data(rows, options), options)
+    with training_hooks(run, prepared, optimizer, section, "align", steps) as hooks:
         state = train(prepared.language_model, rows, objective, optimizer, options, hooks)
     finish_model(run, prepared)
     extra = {"rendering": counts, "pairs": len(rows), "logratio_at_start": gap}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,13 +69,12 @@ def run_stage(
     stale = runs.why_stale(directory, key)
     if stale:
         console.line(f"{stage}: runs because {', '.join(stale)}")
-    began = time.time()
     run = runs.Run.start(
         directory, stage=stage, key=key, settings=getattr(settings, stage).model_dump(mode="json")
     )
     summary = dict(work(run))
     run.write_json("summary.json", summary)
-    run.finish(volatile={"seconds": round(time.time() - began, 2)})
+    run.finish()
     return StageResult(stage, directory, False, summary)
 
 

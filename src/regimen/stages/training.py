@@ -158,9 +158,10 @@ def training_hooks(
     optimizer: torch.optim.Optimizer,
     training: TrainingSettings,
     what: str,
+    steps: int | None,
 ) -> Iterator[Hooks]:
-    """Progress bar, ``metrics.jsonl`` and checkpoints for one training."""
-    with console.progress(None, what, "steps") as bar:
+    """Progress bar, ``metrics.jsonl`` and checkpoints for one training of ``steps`` steps."""
+    with console.progress(steps, what, "steps") as bar:
         seen = State()
 
         def log(state: State, losses: Mapping[str, float]) -> None:
@@ -178,8 +179,7 @@ def training_hooks(
                 }
             )
 
-        def progress(step: int, total: int, losses: Mapping[str, float]) -> None:
-            bar.total(total)
+        def progress(_state: State, losses: Mapping[str, float]) -> None:
             bar.advance(1, loss=f"{losses['loss']:.3f}")
 
         def save(state: State) -> None:

@@ -29,8 +29,7 @@ from regimen.stages.training import (
     training_hooks,
     training_summary,
 )
-from regimen.stages.user_code import load_function
-from regimen.tables import read_instances
+from regimen.stages.texts import load_texts
 from regimen.tokens.bpe import train_tokenizer
 from regimen.tokens.rendering import Rendered
 from regimen.tokens.store import (
@@ -40,7 +39,7 @@ from regimen.tokens.store import (
     save_token_rows,
     token_rows,
 )
-from regimen.training.loop import train
+from regimen.training.loop import Data, total_steps, train
 
 
 def tune(settings: PipelineSettings, root: Path, data: Path | None = None) -> StageResult:
@@ -106,13 +105,15 @@ def _train(
         f"{int(rows.supervised.sum()):,} supervised"
         + ("" if prepared.language_model.ragged else f"; {prepared.notes[-1]}")
     )
-    with training_hooks(run, prepared, optimizer, section, "tune") as hooks:
+    options = loop_options(section, seed)
+    steps = total_steps(Data(rows, options), options)
+    with training_hooks(run, prepared, optimizer, section, "tune", steps) as hooks:
         state = train(
             prepared.language_model,
             rows,
             Supervised(),
             optimizer,
-            loop_options(section, seed),
+            options,
             hooks,
         )
     finish_model(run, prepared, dtype=section.model.save_dtype)
@@ -156,6 +157,8 @@ def _conversations(
 
 
 def _instances(source: Path) -> Iterator[Instance]:
+    from regimen.tables import read_instances
+
     if source.suffix == ".parquet":
         yield from read_instances(source)
         return
@@ -232,6 +235,4 @@ def _tokenised(prepared: Prepared, texts: Sequence[str]) -> Iterator[np.ndarray]
 def _texts(section: TuneSettings) -> Iterable[str]:
     text = section.text
     assert text is not None
-    if text.function is not None:
-        return load_function(text.function.file, text.function.function)(**text.function.arguments)
-    return [Path(str(text.path)).read_text()]
+    return load_texts(text)

@@ -68,7 +68,7 @@ class Hooks:
 
     log: Hook | None = None
     save: Callable[[State], None] | None = None
-    progress: Callable[[int, int, Mapping[str, float]], None] | None = None
+    progress: Hook | None = None
 
 
 class Data:
@@ -274,9 +274,9 @@ def _report(
 ) -> None:
     done = progress_of(state, options, steps)
     if hooks.progress is not None:
-        hooks.progress(state.step, steps or max(state.step, round(state.step / done)), losses)
+        hooks.progress(state, losses)
     if hooks.log is not None and (state.step % options.log_every == 0 or done >= 1.0):
         hooks.log(state, losses)
-    if hooks.save is not None and options.save_every and state.step % options.save_every == 0:
-        if done < 1.0:
-            hooks.save(state)
+    due = options.save_every and state.step % options.save_every == 0 and done < 1.0
+    if hooks.save is not None and due:
+        hooks.save(state)

@@ -7,11 +7,12 @@ from random import Random
 from typing import TypeVar
 
 from .resources import Language
-from .styles import LIST_STYLES, SINGLE_STYLES
+from .styles import CASED, LIST_STYLES, SINGLE_STYLES
 
 T = TypeVar("T")
 LONGEST = 900
 _PATIENCE = 12
+_STATED = {"open", "u_remove", "u_add", "u_start", "u_replace", "u_swap", "u_reverse"}
 _PLAIN_SHARE = 0.5
 _RECORD_SHARE = 0.14
 _NAMED_SHARE = 0.65
@@ -27,6 +28,7 @@ class Author:
         self.random = rng.random
         self.phrases = language.phrases
         self.terms = language.terms
+        self._colon = " :" if language.code == "fr" else ":"
         self._and = f" {language.terms['and'][0]} "
         self.begin()
 
@@ -78,23 +80,24 @@ class Author:
         its own line.
         """
         phrase = self.pick(self.phrases[key])
-        fields.update(self.base) if not fields else fields.update(
-            {k: v for k, v in self.base.items() if k not in fields}
-        )
+        fields = {**self.base, **fields}
         if phrase.head is None or not result or self.random() < _PLAIN_SHARE:
             fields["r"] = self.joined(result) if result else ""
             return phrase.text.format_map(fields)
-        return self._styled(phrase.head.format_map(fields), phrase.joint, result)
+        # A list that is stated for later recall keeps its letters; figures have no capitals.
+        keep = key in _STATED or result[0][0].isdigit()
+        return self._styled(phrase.head.format_map(fields), phrase.joint, result, keep)
 
-    def _styled(self, head: str, joint: str, result: Sequence[str]) -> str:
+    def _styled(self, head: str, joint: str, result: Sequence[str], keep: bool) -> str:
         if self.random() < _RECORD_SHARE:
             return self._record(head, result)
-        style = self.pick(SINGLE_STYLES if len(result) == 1 else LIST_STYLES)
+        styles = SINGLE_STYLES if len(result) == 1 else LIST_STYLES
+        style = self.pick(styles[CASED:] if keep else styles)
         if self.random() < _NAMED_SHARE:
             head = f"{head}, {self.pick(self.terms[style.key])}"
-            joint = ": "
+            joint = self._colon + " "
         if style.block:
-            return f"{head}:\n{style.write(result)}\n"
+            return f"{head}{self._colon}\n{style.write(result)}\n"
         return f"{head}{joint}{style.write(result)}."
 
     def _record(self, head: str, result: Sequence[str]) -> str:
@@ -109,7 +112,7 @@ class Author:
             line = f"{self.pick(self.terms['labels'])}: {', '.join(result)}"
         if self.random() < _NAMED_SHARE:
             head = f"{head}, {self.pick(self.terms[name])}"
-        return f"{head}:\n{line}\n"
+        return f"{head}{self._colon}\n{line}\n"
 
     def add(self, statement: str | None) -> bool:
         """Puts a statement on the page if there is one and it fits; tells whether it did."""

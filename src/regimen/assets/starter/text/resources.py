@@ -48,7 +48,7 @@ def _lines(folder: str, name: str) -> list[str]:
 
 
 def _phrase(text: str) -> Phrase:
-    for joint in (": ", " "):
+    for joint in (" : ", ": ", " "):
         end = joint + "{r}"
         if text.endswith(end):
             head = text[: -len(end)]

@@ -32,7 +32,14 @@ def _numbered(items: Items) -> str:
     return "\n".join([f"{place}. {item}" for place, item in enumerate(items, 1)])
 
 
+CASED = 4
+"""The first styles of each table change the case of letters."""
+
 LIST_STYLES = (
+    Style("fmt_caps", _upper, False),
+    Style("fmt_caps", _upper, False),
+    Style("fmt_title", _title, False),
+    Style("fmt_lower", lambda items: ", ".join(items).lower(), False),
     Style("fmt_comma", ", ".join, False),
     Style("fmt_comma", ", ".join, False),
     Style("fmt_semicolon", "; ".join, False),
@@ -41,10 +48,6 @@ LIST_STYLES = (
     Style("fmt_bar", " | ".join, False),
     Style("fmt_space", " ".join, False),
     Style("fmt_hyphen", "-".join, False),
-    Style("fmt_caps", _upper, False),
-    Style("fmt_caps", _upper, False),
-    Style("fmt_title", _title, False),
-    Style("fmt_lower", lambda items: ", ".join(items).lower(), False),
     Style("fmt_quotes", lambda items: '"' + '", "'.join(items) + '"', False),
     Style("fmt_brackets", lambda items: "[" + "] [".join(items) + "]", False),
     Style("fmt_brackets", lambda items: "[" + ", ".join(items) + "]", False),

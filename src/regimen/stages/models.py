@@ -1,0 +1,139 @@
+"""Loading what an earlier stage wrote, ready to answer and to be measured."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from regimen.adapters.lora import load_adapter
+from regimen.generation.local import LocalGenerator
+from regimen.memory.quantise import keep_trainable_layout
+from regimen.models.forward import LanguageModel, prepare
+from regimen.models.head import reduce
+from regimen.models.loading import ModelSpec, fit_vocabulary, load_model, load_tokenizer
+from regimen.protocols import Completion, Request
+from regimen.tokens.packing import packing_plan
+from regimen.tokens.ragged import ragged_batch
+from regimen.tokens.rendering import Rendered, Renderer, ensure_chat_tokens
+from regimen.tokens.store import TokenRows, token_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model with its tokenizer, in eval mode."""
+
+    language_model: LanguageModel
+    tokenizer: Any
+    renderer: Renderer
+    adapter_tensors: int
+
+
+def load(path: str, *, template: str | None = None, dtype: str = "float32") -> Loaded:
+    """A model or adapter folder; ``template`` renders chats for a base that has none."""
+    tokenizer = load_tokenizer(path)
+    renderer = Renderer(tokenizer, template=template)
+    added = ensure_chat_tokens(tokenizer, renderer)
+    tensors = 0
+    if (Path(path) / "adapter_config.json").is_file():
+        network = load_model(ModelSpec(path=base_path(path), dtype=dtype))
+        fit_vocabulary(network, tokenizer, added=len(tokenizer))
+        network = load_adapter(network, path)
+        tensors = sum("lora_" in n or "trainable_tokens" in n for n, _ in network.named_parameters())
+    else:
+        network = load_model(ModelSpec(path=path, dtype=dtype))
+        fit_vocabulary(network, tokenizer, added=added)
+    keep_trainable_layout(network)
+    network.eval()
+    return Loaded(prepare(network), tokenizer, renderer, tensors)
+
+
+def base_path(adapter: str) -> str:
+    """The base that an adapter folder names."""
+    import json
+
+    config = json.loads((Path(adapter) / "adapter_config.json").read_text())
+    return str(config["base_model_name_or_path"])
+
+
+@dataclass(slots=True)
+class LazyGenerator:
+    """A local model that is loaded at the first request and can be let go again."""
+
+    name: str
+    open: Callable[[], Loaded]
+    rows: int = 64
+    bf16: bool = False
+    _loaded: Loaded | None = field(default=None, init=False)
+
+    @property
+    def loaded(self) -> Loaded:
+        """The model, loaded now if it was not."""
+        if self._loaded is None:
+            self._loaded = self.open()
+        return self._loaded
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[str, Completion]]:
+        """As ``Generator``."""
+        it = self.loaded
+        yield from LocalGenerator(
+            self.name,
+            it.language_model,
+            it.tokenizer,
+            it.renderer,
+            rows=self.rows,
+            bf16=self.bf16,
+        ).generate(requests)
+
+    def close(self) -> None:
+        """Forget the model."""
+        self._loaded = None
+        gc.collect()
+
+
+@torch.inference_mode()
+def token_logps(
+    model: LanguageModel, rows: TokenRows, *, bf16: bool, tokens_per_batch: int = 8192
+) -> list[torch.Tensor]:
+    """Log-probabilities (nats) of the supervised tokens of each row, in order."""
+    found: list[torch.Tensor] = [torch.zeros(0)] * len(rows)
+    plan = packing_plan(rows.lengths, seed=0, epoch=0, token_budget=tokens_per_batch, shuffle=False)
+    for numbers in plan:
+        batch = ragged_batch(rows.segments(numbers))
+        with torch.autocast(batch.ids_T.device.type, dtype=torch.bfloat16, enabled=bf16):
+            logp_N = reduce(
+                model.hidden(batch),
+                model.head(),
+                batch.source_row_N,
+                batch.target_N,
+                {"logp"},
+                dtype=torch.bfloat16 if bf16 else None,
+            ).logp_N
+        assert logp_N is not None
+        owner = [batch.instance_S[int(s)] for s in batch.target_segment_N]
+        for row in numbers:
+            picked = torch.tensor([i for i, o in enumerate(owner) if o == row], dtype=torch.int64)
+            found[row] = logp_N[picked].cpu()
+    return found
+
+
+def document_losses(loaded: Loaded, texts: Sequence[str], *, bf16: bool) -> list[float]:
+    """Sum of -log p (nats) over each text's tokens after the first, end of text included."""
+    rendered = loaded.renderer.documents(texts)
+    limit = int(getattr(loaded.language_model.model.config, "max_position_embeddings", 0) or 1024)
+    pieces: list[Rendered] = []
+    owner: list[int] = []
+    for index, row in enumerate(rendered):
+        for start in range(0, len(row.ids), limit):
+            ids = row.ids[start : start + limit]
+            pieces.append(Rendered(ids, (0.0, *([1.0] * (len(ids) - 1)))))
+            owner.append(index)
+    totals = [0.0] * len(texts)
+    logps = token_logps(loaded.language_model, token_rows(pieces), bf16=bf16)
+    for index, logp in zip(owner, logps, strict=True):
+        totals[index] -= float(logp.sum())
+    return totals

@@ -1,0 +1,150 @@
+"""``run``: the stages that a settings file lists, in order, each only if it is not up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from regimen import console, runs
+from regimen.errors import RunError, SettingsError
+from regimen.records import stable_hash
+from regimen.settings.pipeline import PipelineSettings
+from regimen.settings.training import ModelSettings
+from regimen.stages.common import StageResult
+
+# Files of the stages that a person or a program looks for at the top of a run.
+PUBLISHED = {
+    "build": ("ledger", "data_card.md"),
+    "evaluate": ("evaluation.json",),
+}
+
+
+def run_pipeline(settings: PipelineSettings, stages: Sequence[str] | None = None) -> dict[str, Any]:
+    """Run the listed stages (all that the settings hold, if None) in ``settings.run``.
+
+    Returns:
+        What ``--json`` prints: each stage with its directory, whether it was reused, its summary.
+
+    Raises:
+        SettingsError: a stage is asked for that the settings do not describe.
+        RunError: a stage needs another's result that is not there.
+    """
+    root = Path(settings.run)
+    wanted = tuple(stages or settings.stages)
+    for stage in wanted:
+        if stage not in settings.stages:
+            raise SettingsError(
+                f"The settings have no section for {stage!r}.",
+                slug="section-missing",
+                got=", ".join(settings.stages),
+                fix=f"Add a '{stage}' section, or run one of the stages above.",
+            )
+    done = [_stage(stage, settings, root) for stage in wanted if stage != "report"]
+    report = _publish(settings, root, wanted, done)
+    return {
+        "run": str(root),
+        "stages": {
+            r.stage: {"directory": str(r.directory), "reused": r.reused, "summary": r.summary}
+            for r in done
+        },
+        "report": str(report) if report else None,
+    }
+
+
+def _stage(stage: str, settings: PipelineSettings, root: Path) -> StageResult:
+    if stage == "build":
+        from regimen.stages.build import build
+
+        return build(settings, root)
+    if stage == "tune":
+        from regimen.stages.tune import tune
+
+        return tune(settings, root, _built(settings, root))
+    if stage == "align":
+        from regimen.stages.align import align
+
+        return align(settings, root, _built(settings, root), _tuned(settings, root))
+    from regimen.stages.evaluate import evaluate
+
+    return evaluate(settings, root, _models(settings, root))
+
+
+def _built(settings: PipelineSettings, root: Path) -> Path | None:
+    return _finished(root / "build", "build") if settings.build is not None else None
+
+
+def _tuned(settings: PipelineSettings, root: Path) -> ModelSettings | None:
+    if settings.tune is None:
+        return None
+    final = _finished(root / "tune", "tune") / "final"
+    return ModelSettings(path=str(final), dtype=settings.tune.model.dtype)
+
+
+def _models(settings: PipelineSettings, root: Path) -> dict[str, str]:
+    """The folders of base, tuned and aligned."""
+    models = {}
+    start = settings.tune.model if settings.tune else None
+    if start is None and settings.align is not None:
+        start = settings.align.model
+    if start is None or start.path is None:
+        raise SettingsError(
+            "There is no base to compare with.",
+            slug="no-base",
+            fix="Name the base with tune.model.path.",
+        )
+    models["base"] = start.path
+    stages = [s for s in ("tune", "align") if getattr(settings, s) is not None]
+    names = {"tune": "tuned", "align": "aligned" if settings.tune else "tuned"}
+    for stage in stages:
+        models[names[stage]] = str(_finished(root / stage, stage) / "final")
+    return models
+
+
+def _finished(directory: Path, stage: str) -> Path:
+    if not (directory / "manifest.json").is_file():
+        raise RunError(
+            f"The result of '{stage}' is not there.",
+            slug="stage-missing",
+            got=f"{directory} has no manifest.json",
+            fix=f"Run `regimen {stage}` with the same settings first, or `regimen run`.",
+        )
+    return directory
+
+
+def _publish(
+    settings: PipelineSettings, root: Path, wanted: Sequence[str], done: Sequence[StageResult]
+) -> Path | None:
+    """Copy what people look for to the top of the run, write the report, finish the run."""
+    key = {"settings": stable_hash(settings.model_dump(mode="json"))}
+    key |= {r.stage: runs.file_hash(r.directory / "manifest.json") for r in done}
+    if runs.is_fresh(root, key):
+        console.line(f"run: nothing to do, {root} is up to date")
+        return root / "report.html" if "report" in wanted else None
+    run = runs.Run.start(
+        root, stage="run", key=key, settings=settings.model_dump(mode="json"), clear=False
+    )
+    for result in done:
+        for name in PUBLISHED.get(result.stage, ()):
+            if (result.directory / name).exists():
+                runs.publish(result.directory / name, run.path(name))
+    report = None
+    if "report" in wanted:
+        from regimen.reports import write_report
+
+        report = write_report(root, run.path("report.html"))
+    run.finish(volatile_files=["report.html"] if report else [])
+    _say(root, done, report)
+    return report
+
+
+def _say(root: Path, done: Sequence[StageResult], report: Path | None) -> None:
+    for result in done:
+        for suite, block in (result.summary.get("suites") or {}).items():
+            scores = block["scores"]
+            console.table(
+                f"{suite}: exact match of {block['items']} items",
+                list(scores),
+                [[f"{value:.1%}" for value in scores.values()]],
+            )
+    console.line(f"run: {root}" + (f"; open {report}" if report else ""))
