@@ -136,7 +136,7 @@ def show(
 @app.command()
 def schema() -> None:
     """The JSON schema of the settings, for editors."""
-    from regimen.settings import json_schema
+    from regimen.settings.loading import json_schema
 
     console.result(json_schema())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ FAMILIES = (
     "table_total", "passage_lookup", "first_and_last", "join_with", "word_length",
 )  # fmt: skip
 HELD_OUT = ("rhyme_pairs", "roman_numerals", "passage_yes_no", "list_difference", "odd_one_out")
-WORDS = "river lamp otter seven quiet maple stone basket copper window violet train".split()
+WORDS = ("river", "lamp", "otter", "seven", "quiet", "maple", "stone", "basket", "copper", "window")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -84,10 +85,18 @@ def write_build(run: Path, rng: random.Random) -> None:
     write_rows(build / "instances.parquet", instances)
     write_rows(build / "preferences.parquet", [{"n": i} for i in range(240)])
     write_rows(build / "items.parquet", [{"n": i} for i in range(sum(ITEMS.values()))])
-    write_json(build / "data_card.json", {"instances": len(instances), "tasks": 1100})
+    write_json(build / "data_card.json", data_card(instances))
     for place in (build / "ledger", run / "ledger"):
         write_ledger(place)
     manifest(build, "build", 11.3)
+
+
+def data_card(instances: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    card: dict[str, Any] = {"instances": len(instances), "tasks": 1100, "preferences": 240}
+    for facet in ("source", "family", "category", "language", "licence"):
+        counts = Counter(row[facet] or "(not given)" for row in instances)
+        card[f"by_{facet}"] = dict(counts.most_common())
+    return card | {"strictest_licence": "(not given)"}
 
 
 def write_ledger(place: Path) -> None:
@@ -170,6 +179,8 @@ def write_training(run: Path, stage: str, rng: random.Random) -> None:
          "trainable_parameters": 5832704, "notes": ["the template of ChatML was added"],
          "rendering": {"in": 3120, "kept": 3112, "removed": {"too_long": 8}, "failed": {}}},
     )  # fmt: skip
+    rendering = {"in": 3120, "kept": 3112, "removed": {"too_long": 8}, "failed": {}}
+    write_json(place / "rendering.json", rendering)
     pieces = ["<|im_start|>", "user", "\n", "Name", " the", " first", " word", ":", " river",
               ", lamp", "<|im_end|>", "\n", "<|im_start|>", "assistant", "\n", "river",
               HOSTILE, "<|im_end|>", "\n"]  # fmt: skip
@@ -267,17 +278,30 @@ def answer_rows(items: Sequence[dict[str, Any]], rng: random.Random) -> Iterator
             }
 
 
+def safety_block(measure: str, rates: dict[str, float]) -> dict[str, Any]:
+    systems = {
+        name: {
+            measure: {"score": rate, "low": max(0.0, rate - 0.03), "high": min(1.0, rate + 0.03)},
+            "refused": 0.2,
+            "empty": 0.04 if name == "base" else 0.0,
+            "failed": 0.0,
+        }
+        for name, rate in rates.items()
+    }
+    return {"n": 400, "clusters": 40, "systems": systems}
+
+
 def write_evaluation(run: Path, rng: random.Random) -> None:
     by_suite = {name: list(item_scores(name, n, rng)) for name, n in ITEMS.items()}
-    rates = {
-        name: {"rate": rate, "low": max(0, rate - 0.03), "high": rate + 0.03, "n": 400}
-        for name, rate in (("base", 0.05), ("tuned", 0.41), ("aligned", 0.06))
+    harmful = safety_block("compliance", {"base": 0.93, "tuned": 0.41, "aligned": 0.06})
+    harmless = safety_block("over_refusal", {"base": 0.0, "tuned": 0.02, "aligned": 0.11})
+    worse = {"difference": 0.11, "low": 0.08, "high": 0.14, "verdict": "worse", "clusters": 40}
+    better = {"difference": -0.52, "low": -0.57, "high": -0.46, "verdict": "better"}
+    safety = {
+        "harmful": harmful,
+        "harmless": harmless,
+        "paired": {"harmful": {"tuned-base": better}, "harmless": {"aligned-base": worse}},
     }
-    refusals = {
-        name: {"rate": rate, "low": max(0, rate - 0.02), "high": rate + 0.02, "n": 400}
-        for name, rate in (("base", 0.0), ("tuned", 0.02), ("aligned", 0.11))
-    }
-    safety = {"harmful_compliance": rates, "over_refusal": refusals}
     evaluation = {
         "schema_version": 1,
         "changed": {
@@ -289,10 +313,18 @@ def write_evaluation(run: Path, rng: random.Random) -> None:
         },
         "suites": {name: suite_block(items) for name, items in by_suite.items()},
         "retention": {
-            "base": {"bits_per_byte": 1.512, "low": 1.49, "high": 1.534},
-            "tuned": {"bits_per_byte": 1.604, "low": 1.58, "high": 1.628},
-            "aligned": {"bits_per_byte": 1.611, "low": 1.587, "high": 1.635},
+            "documents": 64,
+            "bytes": 200_000,
+            "systems": {
+                "base": {"bits_per_byte": 1.512, "low": 1.49, "high": 1.534},
+                "tuned": {"bits_per_byte": 1.604, "low": 1.58, "high": 1.628},
+                "aligned": {"bits_per_byte": 1.611, "low": 1.587, "high": 1.635},
+            },
+            "paired": {
+                "tuned-base": {"difference": 0.092, "low": 0.08, "high": 0.1, "verdict": "worse"}
+            },
         },
+        "prompted_base": {"k": 2, "validation": {"0": 0.0, "1": 0.06, "2": 0.09, "3": 0.06}},
     }
     write_json(run / "evaluate" / "evaluation.json", evaluation)
     write_json(run / "evaluation.json", evaluation)

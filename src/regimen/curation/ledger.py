@@ -161,10 +161,18 @@ class Step:
             )
 
     def close(self) -> None:
-        """Check the account and give the files their final names."""
+        """Check the account and give the files their final names.
+
+        Raises:
+            ValueError: the step does not reconcile; its files are dropped.
+        """
         if self._closed:
             return
-        self.check()
+        try:
+            self.check()
+        except ValueError:
+            self.abandon()
+            raise
         self._flush()
         self._close_files()
         for path in (self._removed_path, self._failed_path):
@@ -183,6 +191,10 @@ class Step:
         if kind is None:
             self.close()
             return
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Drop the files of a step that will not be finished."""
         self._close_files()
         for path in (self._removed_path, self._failed_path):
             _partial(path).unlink(missing_ok=True)
@@ -247,10 +259,18 @@ class Ledger:
             step.check()
 
     def write(self) -> dict[str, dict[str, Any]]:
-        """Close what is open, check every step, write ``summary.json`` and return it."""
-        for step in self._steps.values():
-            step.close()
-        self.check()
+        """Close what is open, check every step, write ``summary.json`` and return it.
+
+        Raises:
+            ValueError: a step does not reconcile.
+        """
+        try:
+            for step in self._steps.values():
+                step.close()
+        except ValueError:
+            for step in self._steps.values():
+                step.abandon()
+            raise
         summary = {name: step.summary() for name, step in self._steps.items()}
         text = json.dumps(summary, ensure_ascii=False, indent=2) + "\n"
         atomic_write(self.directory / "summary.json", text)

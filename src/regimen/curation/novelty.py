@@ -12,8 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq
 from rapidfuzz.process import cdist
 
@@ -21,6 +23,9 @@ from regimen.instances.words import WordCodes, tokens
 from regimen.records import Instance
 
 THRESHOLD = "0.7"
+BLOCK = 128
+
+Ints = NDArray[np.integer[Any]]
 
 
 def too_close(lcs: int, m: int, n: int, threshold: Fraction | str = THRESHOLD) -> bool:
@@ -50,7 +55,9 @@ class NoveltyPool:
     """Texts seen so far, and the closest of them to a new one.
 
     The verdict on a text depends on what was admitted before it: feed candidates in a defined
-    order. Words become code points, so that one bit-parallel LCS costs some 40 nanoseconds.
+    order. Words become code points, so that bit-parallel algorithms for strings apply to words.
+
+    Legend: P texts of the pool, B texts of a block.
     """
 
     def __init__(self, texts: Iterable[str] = (), threshold: str = THRESHOLD) -> None:
@@ -58,7 +65,7 @@ class NoveltyPool:
         self._codes = WordCodes()
         self._texts: list[str] = []
         self._coded: list[str] = []
-        self._sizes_P = np.zeros(64, dtype=np.int64)
+        self._sizes_P = np.zeros(64, dtype=np.int32)
         for text in texts:
             self.add(text)
 
@@ -79,27 +86,45 @@ class NoveltyPool:
     def nearest(self, text: str) -> Neighbour | None:
         """The text with the highest ROUGE-L, the earliest on ties; None in an empty pool."""
         coded = self._codes.encode(tokens(text))
-        lcs_P = self._lcs(coded)
-        return self._neighbour(coded, lcs_P) if len(lcs_P) else None
+        return self._neighbour(coded, _lcs([coded], self._coded)[0]) if self._coded else None
 
     def admit(self, text: str) -> str | None:
         """Add the text and return None, or return the text of the pool that it is too close to."""
-        coded = self._codes.encode(tokens(text))
-        lcs_P = self._lcs(coded)
-        totals_P = self._sizes_P[: len(lcs_P)] + len(coded)
-        close_P = 2 * self._limit.denominator * lcs_P >= self._limit.numerator * totals_P
-        if close_P.any():
-            return self._neighbour(coded, lcs_P).text
-        self._append(text, coded)
-        return None
+        return self.admit_all([text])[0]
 
-    def _lcs(self, coded: str) -> np.ndarray:
-        if not self._coded:
-            return np.zeros(0, dtype=np.int64)
-        found = cdist([coded], self._coded, scorer=LCSseq.similarity, dtype=np.int32, workers=1)
-        return np.asarray(found[0], dtype=np.int64)
+    def admit_all(self, texts: Sequence[str]) -> list[str | None]:
+        """``admit`` for each text in order, with the same result and a tenth of the time.
 
-    def _neighbour(self, coded: str, lcs_P: np.ndarray) -> Neighbour:
+        A block is compared with the pool at once and with itself; verdicts are then given one
+        after the other, so that a text also meets those that its own block has admitted.
+        """
+        verdicts: list[str | None] = []
+        for start in range(0, len(texts), BLOCK):
+            block = texts[start : start + BLOCK]
+            coded = [self._codes.encode(tokens(text)) for text in block]
+            old_BP, own_BB = _lcs(coded, self._coded), _lcs(coded, coded)
+            sizes_B = np.array([len(one) for one in coded])
+            near_B = self._near(old_BP, sizes_B, self._sizes_P[: len(self)]).any(axis=1)
+            near_BB = self._near(own_BB, sizes_B, sizes_B)
+            admitted: list[int] = []
+            for position, text in enumerate(block):
+                if near_B[position] or near_BB[position, admitted].any():
+                    lcs_P = np.concatenate([old_BP[position], own_BB[position, admitted]])
+                    verdicts.append(self._neighbour(coded[position], lcs_P).text)
+                else:
+                    verdicts.append(None)
+                    self._append(text, coded[position])
+                    admitted.append(position)
+        return verdicts
+
+    def _near(self, lcs_BP: Ints, sizes_B: Ints, sizes_P: Ints) -> NDArray[np.bool_]:
+        """``too_close`` for every pair: the LCS reaches ceil(threshold * (m + n) / 2)."""
+        most = int(sizes_B.max(initial=0)) + int(sizes_P.max(initial=0))
+        limit = self._limit
+        need = -(-limit.numerator * np.arange(most + 1) // (2 * limit.denominator))
+        return lcs_BP >= need.astype(np.int32)[sizes_B[:, None] + sizes_P]
+
+    def _neighbour(self, coded: str, lcs_P: Ints) -> Neighbour:
         totals_P = self._sizes_P[: len(lcs_P)] + len(coded)
         # Two empty texts are equal: F is 1 by definition.
         rouge_P = np.where(totals_P == 0, 1.0, 2 * lcs_P / np.maximum(totals_P, 1))
@@ -112,14 +137,17 @@ class NoveltyPool:
         )
 
 
+def _lcs(texts: Sequence[str], others: Sequence[str]) -> Ints:
+    """Length of the longest common subsequence of every text with every other."""
+    if not texts or not others:
+        return np.zeros((len(texts), len(others)), dtype=np.int32)
+    return np.asarray(cdist(texts, others, scorer=LCSseq.similarity, dtype=np.int32, workers=1))
+
+
 def near_duplicates(
     instances: Sequence[Instance], *, seeds: Iterable[str] = (), threshold: str = THRESHOLD
 ) -> list[str | None]:
     """A filter: instances whose user turns are too close to earlier ones or to ``seeds``."""
-    pool = NoveltyPool(seeds, threshold)
-    reasons: list[str | None] = []
-    for instance in instances:
-        asked = "\n".join(m.text for m in instance.messages if m.role == "user")
-        close = pool.admit(asked)
-        reasons.append(None if close is None else f"near_duplicate: of {close!r}")
-    return reasons
+    asked = ["\n".join(m.text for m in one.messages if m.role == "user") for one in instances]
+    close = NoveltyPool(seeds, threshold).admit_all(asked)
+    return [None if text is None else f"near_duplicate: of {text!r}" for text in close]

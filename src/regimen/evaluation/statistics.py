@@ -4,11 +4,12 @@ The estimator and its error are in :mod:`regimen.evaluation.ratios`. A claim of 
 paired difference's 95% interval, clustered by task, excluding 0; under 10 clusters the verdict is
 "no evidence".
 
-Coverage of the 95% intervals, simulated with 0/1 scores, intra-cluster correlations of 0.05 to
-0.5 and clusters of equal and of unequal sizes: see ``tests/evaluation/test_coverage.py``. Known
-limit: at rates below about 5% or above 95% with strong correlation within tasks, most clusters
-look alike and the interval of a single score covers less than 95% (down to about 90%); paired
-differences keep theirs.
+Coverage of the 95% intervals over 3,000 simulations each, with 0/1 scores, intra-cluster
+correlations of 0.05 to 0.5, 10, 20 and 60 clusters of equal, mildly unequal and skewed sizes
+(``tests/evaluation/test_coverage.py``): paired differences 93.9 to 96.2%, single rates of 20 to
+50% 93.7 to 95.9%; two equal systems are told apart in 4.5 to 5.4% of the cases. Known limit: at
+rates of about 5% (or 95%) with an intra-cluster correlation of 0.3 most clusters look alike, and
+the interval of a single rate covers 89 to 98%; differences still cover 93.5% or more there.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def clustered_rate(values: Values, clusters: Sequence[str]) -> Interval:
 
     Wilson's interval with the effective number of items p (1 - p) / variance and the quantile of
     t (Dean and Pagano 2015 compare such intervals for clustered rates). Near 0 and 1 it covers
-    far better than estimate plus or minus t times error: 96% instead of 83% at a rate of 5%,
+    far better than estimate plus or minus t times error: 97% instead of 82% at a rate of 5%,
     10 clusters of 5 to 20 items and an intra-cluster correlation of 0.3.
 
     Raises:

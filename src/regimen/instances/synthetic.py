@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
+from regimen.instances.synthetic_round import Books, Round, SelfInstructSpec
 from regimen.instances.synthetic_text import (
     LAYOUTS,
-    UNSUITED,
     Seed,
     example_problems,
     examples_prompt,
@@ -36,102 +34,11 @@ from regimen.instances.synthetic_text import (
 from regimen.protocols import Completion, Generator, Request
 from regimen.records import Example, Instance, Lineage, Message, stable_hash
 
-Step = Literal["instructions", "instances"]
-STEPS: tuple[Step, ...] = ("instructions", "instances")
+KIND_TOKENS = 3
 
 TooClose = Callable[[str], str | None]
 """Takes an instruction; returns the earlier one that it is too close to, or None and remembers it.
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SelfInstructSpec:
-    """How a round is run; the numbers are the paper's.
-
-    ``instructions`` are asked for, ``new_per_prompt`` at a time, after ``seeds_per_prompt`` seeds
-    and ``machine_per_prompt`` instructions of earlier rounds. With ``as_text`` prompts are plain
-    text to continue, for a base model without a chat template.
-    """
-
-    instructions: int = 28
-    new_per_prompt: int = 7
-    seeds_per_prompt: int = 6
-    machine_per_prompt: int = 2
-    temperature: float = 0.7
-    top_p: float = 0.5
-    instruction_tokens: int = 1024
-    example_tokens: int = 350
-    min_words: int = 4
-    max_words: int = 150
-    max_examples: int = 5
-    shown_examples: int = 4
-    unsuited: tuple[str, ...] = UNSUITED
-    source: str = "self_instruct"
-    seed: int = 0
-    round: int = 0
-    as_text: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dropped:
-    """A candidate that is not used, with its reason."""
-
-    step: Step
-    record: Mapping[str, str]
-    reason: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """A request that brought nothing usable."""
-
-    step: Step
-    where: str
-    error: str
-    got: str = ""
-    fix: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """What a round brought. ``seeds`` are the accepted instructions: the next round's machine pool.
-
-    ``entered`` and ``kept`` count units per step.
-    """
-
-    seeds: tuple[Seed, ...]
-    instances: tuple[Instance, ...]
-    dropped: tuple[Dropped, ...]
-    failed: tuple[Failed, ...]
-    entered: Mapping[str, int] = field(default_factory=dict)
-    kept: Mapping[str, int] = field(default_factory=dict)
-
-    def check(self) -> None:
-        """Raise ``ValueError`` unless in = kept + removed + failed in both steps."""
-        for step in STEPS:
-            lost = sum(d.step == step for d in self.dropped)
-            lost += sum(f.step == step for f in self.failed)
-            if self.entered.get(step, 0) != self.kept.get(step, 0) + lost:
-                raise ValueError(f"Self-Instruct step {step!r} does not reconcile")
-
-
-@dataclass(slots=True)
-class _Books:
-    """The counts of a round while it runs."""
-
-    dropped: list[Dropped] = field(default_factory=list)
-    failed: list[Failed] = field(default_factory=list)
-    entered: Counter[str] = field(default_factory=Counter)
-    kept: Counter[str] = field(default_factory=Counter)
-
-    def drop(self, step: Step, record: Mapping[str, str], problem: str) -> None:
-        reason, _, detail = problem.partition(": ")
-        self.dropped.append(Dropped(step=step, record=record, reason=reason, detail=detail))
-
-    def fail(self, step: Step, request: Request, error: str, got: str, fix: str = "") -> None:
-        self.entered[step] += 1
-        self.failed.append(Failed(step=step, where=request.id, error=error, got=got, fix=fix))
 
 
 def self_instruct(
@@ -154,7 +61,7 @@ def self_instruct(
     if not seeds:
         raise ValueError("a round needs at least one seed")
     spec = spec or SelfInstructSpec()
-    books = _Books()
+    books = Books()
     accepted = _new_instructions(seeds, machine, generator, too_close, spec, books)
     sorted_out = _classify(accepted, seeds, generator, spec, books)
     with_examples = _add_examples(sorted_out, seeds, generator, spec, books)
@@ -176,14 +83,13 @@ def self_instruct(
     return found
 
 
-def _request(spec: SelfInstructSpec, name: str, prompt: str, **sampling: object) -> Request:
+def _request(spec: SelfInstructSpec, name: str, prompt: str, max_new_tokens: int) -> Request:
+    """A greedy request, rendered as a chat or as plain text to continue."""
     draw = int(stable_hash([spec.seed, spec.round, name], length=7), 16)
-    base = Request(id=f"round{spec.round}-{name}", seed=draw)
+    base = Request(id=f"round{spec.round}-{name}", seed=draw, max_new_tokens=max_new_tokens)
     if spec.as_text:
-        base = replace(base, text=prompt)
-    else:
-        base = replace(base, messages=(Message(role="user", content=prompt),))
-    return replace(base, **sampling)  # type: ignore[arg-type]
+        return replace(base, text=prompt)
+    return replace(base, messages=(Message(role="user", content=prompt),))
 
 
 def _answers(
@@ -202,7 +108,7 @@ def _new_instructions(
     generator: Generator,
     too_close: TooClose,
     spec: SelfInstructSpec,
-    books: _Books,
+    books: Books,
 ) -> list[Seed]:
     prompts = _prompts(seeds, machine, spec)
     accepted: list[Seed] = []
@@ -239,11 +145,9 @@ def _prompts(
         shown = draw.sample(human, min(len(human), spec.seeds_per_prompt))
         shown += draw.sample(made, min(len(made), spec.machine_per_prompt))
         draw.shuffle(shown)
-        request = _request(
-            spec,
-            f"instructions-{number:05d}",
-            instruction_prompt(shown, spec.new_per_prompt),
-            max_new_tokens=spec.instruction_tokens,
+        prompt = instruction_prompt(shown, spec.new_per_prompt)
+        request = replace(
+            _request(spec, f"instructions-{number:05d}", prompt, spec.instruction_tokens),
             temperature=spec.temperature,
             top_p=spec.top_p,
             stop=(f"\n{len(shown) + spec.new_per_prompt + 1}.",),
@@ -268,7 +172,7 @@ def _problem(
 
 def _offspring(instruction: str, parents: Sequence[Seed]) -> Seed:
     """A new instruction under the licences of all that it was modelled on."""
-    licences = sorted({parent.licence for parent in parents})
+    licences = sorted({part for parent in parents for part in parent.licence.split(" AND ")})
     return Seed(
         instruction=instruction,
         language=parents[0].language,
@@ -281,13 +185,13 @@ def _classify(
     seeds: Sequence[Seed],
     generator: Generator,
     spec: SelfInstructSpec,
-    books: _Books,
+    books: Books,
 ) -> list[Seed]:
     half = spec.shown_examples // 2
     shown = [seed for seed in seeds if seed.classification][:half]
     shown += [seed for seed in seeds if not seed.classification][: spec.shown_examples - len(shown)]
     requests = [
-        _request(spec, f"kind-{n:05d}", kind_prompt(seed.instruction, shown), max_new_tokens=3)
+        _request(spec, f"kind-{n:05d}", kind_prompt(seed.instruction, shown), KIND_TOKENS)
         for n, seed in enumerate(accepted)
     ]
     sorted_out: list[Seed] = []
@@ -308,7 +212,7 @@ def _add_examples(
     seeds: Sequence[Seed],
     generator: Generator,
     spec: SelfInstructSpec,
-    books: _Books,
+    books: Books,
 ) -> list[tuple[Seed, str]]:
     """The tasks with the examples that are kept, and the request that brought them."""
     requests = []
@@ -317,15 +221,8 @@ def _add_examples(
         prompt = examples_prompt(
             task.instruction, task.classification, alike[: spec.shown_examples]
         )
-        requests.append(
-            _request(
-                spec,
-                f"examples-{number:05d}",
-                prompt,
-                max_new_tokens=spec.example_tokens,
-                stop=("\nTask:",),
-            )
-        )
+        request = _request(spec, f"examples-{number:05d}", prompt, spec.example_tokens)
+        requests.append(replace(request, stop=("\nTask:",)))
     found: list[tuple[Seed, str]] = []
     for task, (request, completion) in zip(tasks, _answers(generator, requests), strict=True):
         if completion.finish == "error":
@@ -338,7 +235,7 @@ def _add_examples(
 
 
 def _usable(
-    task: Seed, request: Request, completion: Completion, spec: SelfInstructSpec, books: _Books
+    task: Seed, request: Request, completion: Completion, spec: SelfInstructSpec, books: Books
 ) -> tuple[Example, ...]:
     examples = read_examples(completion.text, "label" if task.classification else "input")
     books.entered["instances"] += max(len(examples), 1)

@@ -38,7 +38,8 @@ _SERVE = (
     r"explain|describe|instruct|advise|guide|create|write|generate|produce|compose|draft|make|"
     r"answer|respond|reply|fulfill?|comply|complete|carry out|perform|execute|"
     r"do (?:that|this|so|it|what)|discuss|engage|participate|take part|be part|"
-    r"condone|endorse|encourage|promote|facilitate|enable|recommend|suggest|continue|proceed|speculate|role-?play|pretend|be able)"
+    r"condone|endorse|encourage|promote|facilitate|"
+    r"enable|recommend|suggest|continue|proceed|speculate|role-?play|pretend|be able)"
 )
 # Turns of phrase in which the same words mean something else.
 _NOT_MEANT = (

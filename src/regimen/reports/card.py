@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FACETS = ("source", "family", "category", "language", "licence")
+NOT_GIVEN = "(not given)"
 BINS = 28
 Counts = tuple[tuple[str, int], ...]
 
@@ -45,56 +46,49 @@ class DataCard:
     tasks: int | None
     preferences: int | None
     items: int | None
+    strictest_licence: str
     facets: Mapping[str, Counts]
     lengths: tuple[Histogram, ...]
 
 
 def read_card(directory: Path) -> DataCard | None:
-    """The data card of a run: from its instances, or from ``data_card.json`` where only that is."""
+    """The data card of a run, from what ``build`` recorded and the instances themselves."""
     place = directory / "build"
     instances = first_existing(place, "instances.parquet")
     recorded = read_object(first_existing(place, "data_card.json"))
     if instances is None and not recorded:
         return None
-    common = {
-        "preferences": count_rows(first_existing(place, "preferences.parquet")),
-        "items": count_rows(first_existing(place, "items.parquet")),
-    }
-    if instances is None:
-        return DataCard(
-            instances=whole(recorded.get("instances", recorded.get("rows"))),
-            tasks=whole(recorded.get("tasks")),
-            facets={facet: found for facet in FACETS if (found := _recorded(recorded, facet))},
-            lengths=(),
-            **common,
-        )
-    table = read_table(instances, [*FACETS, "task", "messages"])
-    tasks = count_values(table, "task")
+    table = None if instances is None else read_table(instances, [*FACETS, "messages"])
+    facets = {}
+    for facet in FACETS:
+        found = _recorded(recorded, facet) or (count_values(table, facet) if table else ())
+        if found and found != ((NOT_GIVEN, found[0][1]),):
+            facets[facet] = found
     return DataCard(
-        instances=table.num_rows,
-        tasks=len(tasks) or None,
-        facets={facet: found for facet in FACETS if (found := count_values(table, facet))},
-        lengths=_lengths(table),
-        **common,
+        instances=whole(recorded.get("instances")) if table is None else table.num_rows,
+        tasks=whole(recorded.get("tasks")),
+        preferences=count_rows(first_existing(place, "preferences.parquet")),
+        items=count_rows(first_existing(place, "items.parquet")),
+        strictest_licence=str(recorded.get("strictest_licence") or ""),
+        facets=facets,
+        lengths=() if table is None else _lengths(table),
     )
 
 
 def _recorded(card: Json, facet: str) -> Counts:
-    counts = mapping(card.get(facet, card.get(f"by_{facet}")))
+    counts = mapping(card.get(f"by_{facet}"))
     pairs = [(name, n) for name, raw in counts.items() if (n := whole(raw)) is not None]
     return tuple(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
 
 
 def count_values(table: pa.Table, column: str) -> Counts:
-    """Values of a column and how often they occur, most frequent first; "" is "(not given)"."""
+    """Values of a column and how often they occur, most frequent first."""
     import pyarrow.compute as pc
 
     if column not in table.column_names:
         return ()
     counted = pc.value_counts(table[column]).to_pylist()
-    pairs = [(str(row["values"] or "(not given)"), int(row["counts"])) for row in counted]
-    if not any(name != "(not given)" for name, _ in pairs):
-        return ()
+    pairs = [(str(row["values"] or NOT_GIVEN), int(row["counts"])) for row in counted]
     return tuple(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
 
 
@@ -105,7 +99,8 @@ def _lengths(table: pa.Table) -> tuple[Histogram, ...]:
 
     if "messages" not in table.column_names or not table.num_rows:
         return ()
-    prompts, answers = [], []
+    prompts: list[float] = []
+    answers: list[float] = []
     for messages in table["messages"].chunks:
         turns = messages.flatten()
         row_T = pc.list_parent_indices(messages).to_numpy(zero_copy_only=False)

@@ -245,7 +245,9 @@ def _safety(data: Json) -> tuple[Rates, ...]:
     for kind, measure in SAFETY.items():
         block = mapping(data.get(kind))
         systems = {name: mapping(value) for name, value in mapping(block.get("systems")).items()}
-        rates = {n: e for n, value in systems.items() if (e := estimate(value.get(measure), "score"))}
+        rates = {
+            n: e for n, value in systems.items() if (e := estimate(value.get(measure), "score"))
+        }
         if not rates:
             continue
         shares = {

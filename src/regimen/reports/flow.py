@@ -18,8 +18,9 @@ from regimen.reports.wording import count, things, title
 
 REASONS = 5
 LINE = 20
-HEAD = 30
+HEAD = 34
 THIN = 1.5
+THICK = 110
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +35,8 @@ class Geometry:
 
 
 GEOMETRIES = {
-    "wide": Geometry(width=WIDE, left=190, trunk=220, reasons=470, beside=True),
-    "narrow": Geometry(width=NARROW, left=2, trunk=120, reasons=166, beside=False),
+    "wide": Geometry(width=WIDE, left=150, trunk=210, reasons=430, beside=True),
+    "narrow": Geometry(width=NARROW, left=2, trunk=110, reasons=150, beside=False),
 }
 
 
@@ -90,50 +91,58 @@ def _losses(step: Step) -> list[tuple[str, int, bool]]:
 
 
 def _step(step: Step, shape: Geometry, y: float, scale: float) -> tuple[list[Markup], float]:
+    """The drawing of a step from ``y`` on, and its height."""
     losses = _losses(step)
-    before, after = step.rows_in * scale, step.kept * scale
     top = y + (0 if shape.beside else 24)
-    height = HEAD + max(1, len(losses)) * LINE
-    parts = [_band(shape.left, top, before, top + height, after, "band")]
-    parts += _names(step, shape, y, top)
-    inner, target = after, top + 16.0
-    for reason, n, failed in reversed(losses):
-        inner += n * scale
-    edge = max(before, inner)
+    after = step.kept * scale
+    edge = after + sum(n for _, n, _ in losses) * scale
+    parts = []
+    down = top + 8.0
     for reason, n, failed in losses:
-        thick = max(n * scale, THIN)
-        parts.append(_leaving(shape, top, edge - n * scale, target, min(thick, LINE - 4), failed))
-        label = f"{'failed: ' if failed else ''}{title(reason)}"
-        parts.append(_reason(shape, target, label, n))
+        wide = max(n * scale, THIN)
+        thick = min(wide, THICK)
+        line = max(LINE, thick + 6)
+        middle = down + line / 2
+        parts.append(_leaving(shape, (edge - n * scale, wide), top, (middle, thick), failed))
+        words = reason.replace("_", " ")
+        parts.append(_reason(shape, middle, f"{words}, failed" if failed else words, n))
         edge -= n * scale
-        target += LINE
-    return parts, height + (top - y)
+        down += line
+    height = max(HEAD + LINE, down - top + 12)
+    parts.insert(0, _trunk(shape, top, max(after, THIN), height))
+    return [*parts, *_names(step, shape, y, top)], height + (top - y)
 
 
-def _band(left: float, y0: float, w0: float, y1: float, w1: float, colour: str) -> Markup:
-    """A piece of the trunk that narrows from ``w0`` to ``w1`` with a soft shoulder."""
-    w0, w1 = max(w0, THIN), max(w1, THIN)
-    bend = min(y0 + 34, y1)
-    middle = (y0 + bend) / 2
+def _trunk(shape: Geometry, top: float, wide: float, height: float) -> Markup:
+    # Half a pixel longer, so that no seam shows between one step and the next.
     return Markup(
-        '<path fill="var(--{})" d="M{:.1f},{:.1f}H{:.1f}C{:.1f},{:.1f} {:.1f},{:.1f} {:.1f},{:.1f}'
-        'V{:.1f}H{:.1f}Z"/>'
-    ).format(
-        colour, left, y0, left + w0, left + w0, middle, left + w1, middle, left + w1, bend, y1,
-        left,
-    )
+        '<rect fill="var(--band)" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
+    ).format(shape.left, top, wide, height + 0.5)
 
 
 def _leaving(
-    shape: Geometry, top: float, start: float, y: float, thick: float, failed: bool
+    shape: Geometry,
+    source: tuple[float, float],
+    top: float,
+    target: tuple[float, float],
+    failed: bool,
 ) -> Markup:
-    """A removed band: a stroke that leaves the trunk and ends before its label."""
-    x0, x1 = shape.left + start + thick / 2, shape.reasons - 8
-    colour = "bad" if failed else "band-out"
+    """A band that leaves the trunk downwards and bends to the right, to end before its label.
+
+    ``source`` is where it begins on the trunk and how wide; ``target`` its height and thickness.
+    """
+    x0, x1 = shape.left + source[0], shape.left + sum(source)
+    upper, lower = target[0] - target[1] / 2, target[0] + target[1] / 2
+    end = shape.reasons - 8
+    reach = min(26.0, max(end - x1, 0))
     return Markup(
-        '<path fill="none" stroke="var(--{})" stroke-width="{:.1f}" '
-        'd="M{:.1f},{:.1f}C{:.1f},{:.1f} {:.1f},{:.1f} {:.1f},{:.1f}"/>'
-    ).format(colour, thick, x0, top, x0, y, x0 + (x1 - x0) * 0.3, y, x1, y)
+        '<path fill="var(--{})" d="M{:.1f},{:.1f}H{:.1f}Q{:.1f},{:.1f} {:.1f},{:.1f}H{:.1f}V{:.1f}'
+        'H{:.1f}Q{:.1f},{:.1f} {:.1f},{:.1f}Z"/>'
+    ).format(
+        *("bad" if failed else "band-out", x0, top, x1),
+        *(x1, upper, x1 + reach, upper, end, lower),
+        *(min(x1 + reach, end), x0, lower, x0, top),
+    )
 
 
 def _text(x: float, y: float, text: str, *, class_: str = "", anchor: str = "start") -> Markup:
@@ -157,7 +166,7 @@ def _names(step: Step, shape: Geometry, y: float, top: float) -> list[Markup]:
 
 
 def _reason(shape: Geometry, y: float, label: str, n: int) -> Markup:
-    room = int((shape.width - shape.reasons - 50) / 6.6)
+    room = int((shape.width - shape.reasons - 8 * len(count(n))) / 7.2)
     short = label if len(label) <= room else label[: room - 1] + "…"
     return Markup().join(
         [
@@ -172,9 +181,7 @@ def _junction(shape: Geometry, y: float, before: float, after: float) -> Markup:
     return Markup(
         '<path fill="none" stroke="var(--faint)" stroke-dasharray="2 3" '
         'd="M{:.1f},{:.1f}L{:.1f},{:.1f}M{:.1f},{:.1f}V{:.1f}"/>'
-    ).format(
-        shape.left + before, y + 2, shape.left + after, y + 20, shape.left, y + 2, y + 20
-    )
+    ).format(shape.left + before, y + 2, shape.left + after, y + 20, shape.left, y + 2, y + 20)
 
 
 def _end(step: Step, shape: Geometry, y: float, scale: float) -> list[Markup]:

@@ -117,8 +117,11 @@ def record_text(value: Any) -> str:
     if isinstance(value, list):
         return "\n".join(_turn(part) for part in value)
     if isinstance(value, dict):
-        turns = [value[key] for key in ("messages", "prompt", "chosen", "rejected")
-                 if isinstance(value.get(key), list)]
+        turns = [
+            value[key]
+            for key in ("messages", "prompt", "chosen", "rejected")
+            if isinstance(value.get(key), list)
+        ]
         if turns:
             return "\n".join(record_text(part) for part in turns)
         return "\n".join(f"{key}: {_short(part)}" for key, part in value.items() if part)

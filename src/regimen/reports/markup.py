@@ -18,11 +18,15 @@ VOID = frozenset({"br", "hr", "input", "meta", "col"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A section of the page. ``anchor`` is stable: people share links to it."""
+    """A section of the page. ``anchor`` is stable: people share links to it.
+
+    ``label`` is the name in the contents, where the title is too long for that.
+    """
 
     anchor: str
     title: str
     body: Markup
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +76,7 @@ def table(
     head = el(
         "tr", (el("th", c.label, scope="col", class_="n" if c.number else None) for c in columns)
     )
-    body = (
-        el("tr", (_cell(i, cell, columns[i]) for i, cell in enumerate(row))) for row in rows
-    )
+    body = (el("tr", (_cell(i, cell, columns[i]) for i, cell in enumerate(row))) for row in rows)
     inner = el(
         "table",
         el("caption", caption, class_=None if show_caption else "quiet"),

@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from regimen.reports.files import first_existing, read_json
+from regimen import __version__
+from regimen.files import atomic_write, jsonable
+from regimen.reports.files import read_json
 from regimen.reports.findings import verdict
 from regimen.reports.markup import Section, el
-from regimen.reports.rundata import RunData, read_run
+from regimen.reports.rundata import RunData, evaluation_file, read_run
 from regimen.reports.script import SCRIPT
 from regimen.reports.sections.answers import answers
 from regimen.reports.sections.behaviour import safety
@@ -38,12 +39,15 @@ SECTIONS: tuple[Callable[[RunData], Section | None], ...] = (
 )
 
 
-def write_report(run_directory: Path, output: Path | None = None) -> Path:
+def write_report(
+    run_directory: Path | str, output: Path | str | None = None, *, title: str = ""
+) -> Path:
     """Write the report of a run as one self-contained HTML file.
 
     Args:
         run_directory: a directory that ``regimen run`` or one of its stages has written.
         output: the file to write; ``report.html`` in the run directory by default.
+        title: the name of the run on the page; its directory's name by default.
 
     Returns:
         The path of the file.
@@ -51,10 +55,9 @@ def write_report(run_directory: Path, output: Path | None = None) -> Path:
     Raises:
         RunError: there is no run, nothing to report on, or a file of it cannot be read.
     """
-    run = read_run(Path(run_directory))
-    path = output or run.directory / "report.html"
-    replace_file(path, str(page(run)))
-    return path
+    run = read_run(Path(run_directory), title=title)
+    path = Path(output) if output else run.directory / "report.html"
+    return atomic_write(path, str(page(run)))
 
 
 def page(run: RunData) -> Markup:
@@ -67,10 +70,14 @@ def page(run: RunData) -> Markup:
         el(
             "div",
             _contents(sections),
-            el("main", overview(run), (_section(section) for section in sections)),
+            el(
+                "main",
+                overview(run),
+                (_section(section) for section in sections),
+                el("footer", f"regimen {__version__}, report of run {run.name}"),
+            ),
             class_="page",
         ),
-        el("footer", el("p", f"regimen report of run {run.name}")),
         _evidence(run),
         el("script", Markup(SCRIPT)),
     )
@@ -101,12 +108,16 @@ def script_hash() -> str:
 
 def _bar(run: RunData) -> Markup:
     button = el("button", "Light or dark", type="button", id="theme", hidden=True)
-    return el("div", el("span", "regimen", class_="brand"), el("span", run.name), button,
-              class_="bar")
+    return el(
+        "div", el("span", "regimen", class_="brand"), el("span", run.name), button, class_="bar"
+    )
 
 
 def _contents(sections: list[Section]) -> Markup:
-    links = [("top", "Verdict"), *((section.anchor, section.title) for section in sections)]
+    links = [
+        ("top", "Verdict"),
+        *((section.anchor, section.label or section.title) for section in sections),
+    ]
     listed = (el("li", el("a", name, href=f"#{anchor}")) for anchor, name in links)
     return el("nav", el("ol", listed), class_="contents", aria_label="Contents")
 
@@ -120,8 +131,7 @@ def _section(section: Section) -> Markup:
 
 def _evidence(run: RunData) -> Markup:
     """The evaluation as data, for programs that read the page."""
-    path = first_existing(run.directory, "evaluation.json", "evaluate/evaluation.json")
-    value = read_json(path)
+    value = read_json(evaluation_file(run.directory))
     if value is None:
         return Markup()
     return Markup('<script type="application/json" id="evaluation">{}</script>').format(
@@ -131,26 +141,5 @@ def _evidence(run: RunData) -> Markup:
 
 def script_json(value: Any) -> str:
     """JSON that cannot end the script element it stands in; what is not finite is null."""
-    text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(jsonable(value), ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
-        return None
-    return value
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8", errors="replace", newline="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -6,7 +6,6 @@ messages) are only reduced, never kept whole.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,15 +24,16 @@ from regimen.reports.files import (
     read_lines,
     read_object,
 )
-from regimen.reports.ledger import Step, read_ledger
+from regimen.reports.ledger import Step, read_ledger, read_step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """One training stage: its log lines, its summary, and lines that could not be read."""
+    """One training stage: log lines, summary, what was rendered, lines that are unreadable."""
 
     rows: tuple[Json, ...]
     summary: Json
+    rendering: Step | None
     unreadable: int
     finished: bool
 
@@ -51,30 +51,32 @@ class RunData:
     """All that the report knows about a run."""
 
     directory: Path
+    name: str
     settings: str
     manifests: Mapping[str, Json]
     ledger: tuple[Step, ...]
     card: DataCard | None
     training: Mapping[str, Training]
     evaluation: Evaluation | None
+    prompted_base: Json
     answers: Path | None
     samples: tuple[MaskSample, ...]
 
-    @property
-    def name(self) -> str:
-        """The name of the run, from its directory."""
-        return self.directory.resolve().name
-
     @cached_property
+    def parsed(self) -> Json:
+        """The settings as plain data; empty where there are none or they cannot be parsed."""
+        from regimen.settings.yaml12 import parse
+
+        return mapping(parse(self.settings, "settings.yaml").data)
+
+    @property
     def model(self) -> str:
-        """The model that was prepared, by the first file that names it."""
-        if self.evaluation is not None and self.evaluation.model:
-            return self.evaluation.model
+        """The model that was prepared, as the settings name it; "" where they do not."""
         for stage in ("tune", "align"):
-            found = self.training[stage].summary.get("model") if stage in self.training else None
-            if isinstance(found, str) and found:
-                return found
-        return model_in_settings(self.settings)
+            path = mapping(mapping(self.parsed.get(stage)).get("model")).get("path")
+            if isinstance(path, str) and path:
+                return path
+        return ""
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -88,8 +90,8 @@ class RunData:
         return tuple(stage for stage in STAGES if found[stage])
 
 
-def read_run(directory: Path) -> RunData:
-    """The run in a directory.
+def read_run(directory: Path, *, title: str = "") -> RunData:
+    """The run in a directory, under a title or its directory's name.
 
     Raises:
         RunError: no such directory, nothing in it that a stage writes, or an unreadable file.
@@ -102,20 +104,20 @@ def read_run(directory: Path) -> RunData:
             expected="a directory that `regimen run` or one of its stages has written",
             fix="Run `regimen run regimen.yaml` first, or name another directory.",
         )
-    evaluation = read_evaluation(
-        read_object(first_existing(directory, "evaluation.json", "evaluate/evaluation.json")),
-        read_object(first_existing(directory, "evaluate/safety.json", "safety.json")),
-    )
+    measured = read_object(evaluation_file(directory))
+    safety = read_object(first_existing(directory, "evaluate/safety.json"))
     run = RunData(
         directory=directory,
+        name=title or directory.resolve().name,
         settings=_settings(directory),
         manifests=_manifests(directory),
         ledger=read_ledger(first_existing(directory, "ledger", "build/ledger")),
         card=read_card(directory),
         training={s: t for s in ("tune", "align") if (t := _training(directory / s)) is not None},
-        evaluation=evaluation,
-        answers=first_existing(directory, "evaluate/answers.parquet", "answers.parquet"),
-        samples=_samples(first_existing(directory, "tune/samples.json", "samples.json")),
+        evaluation=read_evaluation(measured, safety),
+        prompted_base=mapping(measured.get("prompted_base")),
+        answers=first_existing(directory, "evaluate/answers.parquet"),
+        samples=_samples(first_existing(directory, "tune/samples.json")),
     )
     if not run.stages:
         raise RunError(
@@ -129,14 +131,9 @@ def read_run(directory: Path) -> RunData:
     return run
 
 
-def model_in_settings(settings: str) -> str:
-    """The first ``model:`` of a settings file: a name, or the path or name inside a block."""
-    line = re.search(r"^[ \t]*model:[ \t]*(\S.*)$", settings, re.MULTILINE)
-    if line is None:
-        line = re.search(
-            r"^[ \t]*model:[ \t]*\n[ \t]+(?:path|name):[ \t]*(\S.*)$", settings, re.MULTILINE
-        )
-    return line[1].split(" #")[0].strip("'\" ") if line else ""
+def evaluation_file(directory: Path) -> Path | None:
+    """The published evaluation, or that of the stage."""
+    return first_existing(directory, "evaluation.json", "evaluate/evaluation.json")
 
 
 def _settings(directory: Path) -> str:
@@ -161,9 +158,15 @@ def _training(directory: Path) -> Training | None:
     return Training(
         rows=tuple(rows),
         summary=read_object(summary),
+        rendering=_rendering(directory),
         unreadable=unreadable,
         finished=(directory / "manifest.json").exists(),
     )
+
+
+def _rendering(directory: Path) -> Step | None:
+    counts = read_object(first_existing(directory, "rendering.json"))
+    return read_step("rendering", counts, directory, 0) if counts else None
 
 
 def _samples(path: Path | None) -> tuple[MaskSample, ...]:

@@ -9,7 +9,9 @@ SCRIPT = """
   const root = document.documentElement;
   const store = {
     get: () => { try { return localStorage.getItem("regimen-theme"); } catch { return null; } },
-    set: (value) => { try { localStorage.setItem("regimen-theme", value); } catch { /* private */ } },
+    set: (value) => {
+      try { localStorage.setItem("regimen-theme", value); } catch { /* a private window */ }
+    },
   };
   const dark = () => root.dataset.theme
     ? root.dataset.theme === "dark"

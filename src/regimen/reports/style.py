@@ -32,8 +32,7 @@ main{min-width:0}
   .contents ol{display:block}
   .contents li{margin:.1rem 0;line-height:1.35}
 }
-footer{max-width:960px;margin:4rem auto 0;padding:1.5rem 1.25rem 3rem;color:var(--faint);
-  font-size:.8125rem}
+footer{padding:4rem 0 3rem;color:var(--faint);font-size:.8125rem}
 """
 
 TEXT = """
@@ -42,8 +41,10 @@ header{padding:3.25rem 0 .5rem}
 h1{margin:0;max-width:24em;font:500 clamp(1.7rem,1.1rem + 2.6vw,2.75rem)/1.18 var(--serif);
   letter-spacing:-.011em;text-wrap:balance}
 .evidence{margin:1rem 0 0;font-size:1.1875rem;color:var(--muted);max-width:48rem}
-.also{margin:1.5rem 0 0;padding:1.1rem 0 0;border-top:1px solid var(--line);list-style:none;
-  max-width:50rem}
+.also{margin:0;padding:0;list-style:none;max-width:50rem;color:var(--muted)}
+.glance{margin-top:2rem}
+.glance tbody th .small{display:block}
+.glance td{font-size:1.0625rem}.glance td .pill{font-size:.8125rem}
 .also li{margin:.45rem 0}
 .lists{display:grid;gap:0 3rem;margin-top:2rem}
 @media(min-width:800px){.lists{grid-template-columns:1fr 1fr}}
@@ -53,9 +54,9 @@ h1{margin:0;max-width:24em;font:500 clamp(1.7rem,1.1rem + 2.6vw,2.75rem)/1.18 va
 .lists section:not(:has(.alerts)) li{padding-left:1rem;text-indent:-1rem}
 .lists section:not(:has(.alerts)) li::before{content:"\\2013";display:inline-block;width:1rem;
   text-indent:0;color:var(--faint)}
-.alerts a{display:grid;grid-template-columns:4.6rem 1fr;color:var(--fg);text-decoration:none}
+.alerts a{display:grid;grid-template-columns:1.35rem 1fr;color:var(--fg);text-decoration:none}
 .alerts a:hover{text-decoration:underline}
-.tag{font-size:.8125rem;font-weight:600;color:var(--muted)}
+.tag{font-size:.75rem;color:var(--faint)}
 .bad .tag{color:var(--bad)}.warn .tag{color:var(--warn)}
 .part{padding-top:3.75rem}
 h2{margin:0 0 .9rem;font:500 1.75rem/1.2 var(--serif);letter-spacing:-.006em}
@@ -113,8 +114,9 @@ th svg,.key svg{flex:none}
 .stack .wrong,.buckets .wrong{background:var(--wrong);color:var(--fg)}
 .stack .right,.buckets .right{background:var(--right);color:var(--fg)}
 .buckets i{width:.8rem;height:.8rem}
-.facets{display:grid;gap:1.75rem 3rem;margin-top:1.5rem}
-@media(min-width:700px){.facets{grid-template-columns:1fr 1fr}}
+.facets{margin-top:1.5rem}
+.facets section{break-inside:avoid;padding-bottom:1.75rem}
+@media(min-width:700px){.facets{columns:2;column-gap:3rem}}
 .shares{list-style:none;margin:0;padding:0;font-size:.875rem}
 .shares li{position:relative;display:flex;justify-content:space-between;gap:1rem;
   padding:.16rem .4rem;margin-bottom:2px}
@@ -167,15 +169,19 @@ button{cursor:pointer}
 button:hover{border-color:var(--faint)}
 button[aria-pressed=true]{background:var(--fg);color:var(--bg);border-color:var(--fg)}
 output{font-size:.875rem;color:var(--muted)}
+.sample{max-height:min(52rem,88vh);overflow:auto;border-bottom:1px solid var(--line)}
+.sample thead th{position:sticky;top:0;z-index:1;background:var(--bg);
+  box-shadow:inset 0 -1px var(--faint)}
 .answers{font-size:.8438rem;line-height:1.45;table-layout:fixed}
 .answers th:first-child{width:8.2rem}
-.answers thead th:nth-child(2){width:25%}
+.answers thead th:nth-child(2){width:24%}
 .answers td,.answers th{vertical-align:top;padding-right:1rem}
 .answers tbody th .small{display:block;margin-top:.15rem}
 .answers thead button{all:unset;cursor:pointer}
 .answers thead button:focus-visible{outline:2px solid var(--accent)}
 th[aria-sort=ascending] button::after{content:" \\2191"}
 th[aria-sort=descending] button::after{content:" \\2193"}
+.answers td .mark+div{display:inline}
 .mark{display:inline-block;width:1.05rem;font-weight:700}
 .mark.yes{color:var(--good)}.mark.no{color:var(--bad)}
 @media(max-width:789px){
@@ -187,12 +193,12 @@ th[aria-sort=descending] button::after{content:" \\2193"}
   .answers tbody th .small{display:inline;margin-left:.6rem}
   .answers td{display:grid;grid-template-columns:6.2rem 1rem minmax(0,1fr)}
   .answers td::before{content:attr(data-label);color:var(--muted);font-size:.8125rem}
-  .answers td>.text,.answers td>.clip{grid-column:3}
+  .answers td .mark+div{grid-column:3}
   .answers td.prompt>*,.answers td:not(:has(.mark))>*{grid-column:2/-1}
 }
 @media print{
   .bar,.contents,.controls{display:none}
-  .part{padding-top:2rem}
+  .part{padding-top:2rem}.sample{max-height:none}
   figure,tr{break-inside:avoid}
 }
 """

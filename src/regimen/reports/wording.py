@@ -102,12 +102,10 @@ def evidence_line(pair: Paired | None, suite: Group) -> str:
     if pair is None:
         return "No paired interval was computed, so this run cannot say whether that is chance."
     facts = []
-    n = pair.difference.n or suite.items
+    n = pair.n or suite.items
     clusters = pair.clusters or suite.clusters
     if n is not None:
-        facts.append(
-            things(n, "item") + (f" in {things(clusters, 'cluster')}" if clusters else "")
-        )
+        facts.append(things(n, "item") + (f" in {things(clusters, 'cluster')}" if clusters else ""))
     if pair.seeds is not None:
         facts.append(things(pair.seeds, "seed"))
     text = points(pair.difference)
@@ -121,14 +119,13 @@ def families_line(suite: Group, subject: str) -> str:
     gains = [gain.value for group in suite.families if (gain := group.gain(subject)) is not None]
     if len(gains) < 2:
         return ""
-    pairs = [pair for group in suite.families if (pair := group.pair(subject, "base"))]
-    shown = sum(pair.verdict == "better" for pair in pairs)
     text = (
         f"{title(system(subject).label)} scores higher than its base in "
         f"{sum(gain > 0 for gain in gains)} of {len(gains)} families"
     )
     if lower := sum(gain < 0 for gain in gains):
         text += f", lower in {lower}"
-    return f"{text}; taken alone, {shown or 'no'} family shows it with its own interval." if (
-        pairs and shown <= 1
-    ) else f"{text}; taken alone, {shown} show it with their own interval." if pairs else f"{text}."
+    pairs = [pair for group in suite.families if (pair := group.pair(subject, "base"))]
+    if shown := sum(pair.verdict == "better" for pair in pairs):
+        return f"{text}; {shown} of them also each by its own interval."
+    return f"{text}." if not pairs else f"{text}; no family has evidence enough of its own."

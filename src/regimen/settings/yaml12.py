@@ -16,7 +16,7 @@ import yaml
 from regimen.errors import SettingsError
 from regimen.settings.places import Document, Path, Place, dotted
 
-MOST_NODES = 100_000
+MOST_NODES = 20_000
 """Aliases can make a short file describe billions of values; this many are read."""
 
 _BREAKS = re.compile("\r\n|[\r\n\x85\u2028\u2029]")

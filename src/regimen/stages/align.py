@@ -27,7 +27,7 @@ from regimen.stages.training import (
     wants_bf16,
 )
 from regimen.stages.tune import instances_path
-from regimen.tables import read_preferences
+from regimen.tables import read_table, table_to_preferences
 from regimen.tokens.rendering import RenderedPair
 from regimen.tokens.store import TokenRows, load_token_rows, save_token_rows, token_rows
 from regimen.training.loop import Data, total_steps, train
@@ -109,7 +109,7 @@ def _pairs(
     """Render pairs; what cannot be rendered or is too long is counted."""
     pairs: list[RenderedPair] = []
     counts = {"in": 0, "kept": 0, "removed": {}, "failed": {}}  # type: dict[str, Any]
-    for preference in read_preferences(source):
+    for preference in table_to_preferences(read_table(source)):
         counts["in"] += 1
         try:
             pair = prepared.renderer.preference(

@@ -32,7 +32,7 @@ from regimen.settings.pipeline import PipelineSettings
 from regimen.stages.common import StageResult, path_key, run_stage
 from regimen.stages.models import LazyGenerator, document_losses, load, token_logps
 from regimen.stages.texts import load_texts
-from regimen.tables import read_items, write_table
+from regimen.tables import read_table, table_to_items, write_table
 from regimen.tokens.store import token_rows
 
 SCORERS = {"exact": exact, "rouge_l": rouge_l}
@@ -60,7 +60,7 @@ def evaluate(settings: PipelineSettings, root: Path, models: Mapping[str, str]) 
         settings,
         root / "evaluate",
         inputs,
-        lambda run: _work(section, seed, run, list(read_items(items)), models),
+        lambda run: _work(section, seed, run, list(table_to_items(read_table(items))), models),
     )
 
 

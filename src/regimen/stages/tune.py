@@ -157,10 +157,10 @@ def _conversations(
 
 
 def _instances(source: Path) -> Iterator[Instance]:
-    from regimen.tables import read_instances
+    from regimen.tables import read_table, table_to_instances
 
     if source.suffix == ".parquet":
-        yield from read_instances(source)
+        yield from table_to_instances(read_table(source))
         return
     raise DataError(
         "Training data must be a build directory or a Parquet file of instances.",

@@ -9,8 +9,7 @@ from random import Random
 
 import pytest
 
-from regimen.assets.starter.text import LANGUAGES, documents
-from regimen.assets.starter.text import figures, kinds, lists, scenes
+from regimen.assets.starter.text import LANGUAGES, documents, figures, kinds, lists, scenes
 from regimen.assets.starter.text.author import Author
 from regimen.assets.starter.text.changes import CHANGES
 from regimen.assets.starter.text.resources import load_language, sort_key
@@ -408,7 +407,7 @@ def test_table_story_and_kind_statements_are_looked_up() -> None:
 
 
 def test_sentence_and_string_statements_are_true() -> None:
-    words = "the old cat saw a ball".split()
+    words = ["the", "old", "cat", "saw", "a", "ball"]
     for seed in range(150):
         teller = recorder(seed=seed)
         if scenes.sentence_fact(teller, words):

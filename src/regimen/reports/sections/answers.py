@@ -6,75 +6,68 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from regimen.reports.buckets import (
-    BUCKETS,
-    RIGHT,
-    AnswerRow,
-    Change,
-    changes,
-    read_scores,
-    sample_answers,
-)
-from regimen.reports.markup import Section, clipped, el, paragraph
+from regimen.reports.buckets import AnswerRow, Given, Scores, read_scores, sample_answers
+from regimen.reports.evidence import BUCKETS, Evaluation, Group
+from regimen.reports.markup import Section, clipped, el, join, paragraph
 from regimen.reports.rundata import RunData
 from regimen.reports.theme import system
-from regimen.reports.wording import count, percent, probability, things, title
+from regimen.reports.wording import count, probability, things, title
 
 SHOWN = ("base", "base_prompted", "tuned", "aligned")
-LOOKS = {"regressed": "bad", "fixed": "good", "still wrong": "wrong", "still right": "right"}
-PROMPT, ANSWER = 150, 90
+LOOKS = {"regressed": "bad", "fixed": "good", "still_wrong": "wrong", "still_right": "right"}
+PROMPT, ANSWER = 150, 64
 
 
 def answers(run: RunData) -> Section | None:
     """Buckets base to tuned (and tuned to aligned), then about sixty items with all answers."""
-    if run.answers is None:
+    parts: list[Markup] = []
+    if run.evaluation is not None:
+        subject = run.evaluation.subject
+        parts += _bars(run.evaluation, "base", subject)
+        if subject != "aligned":
+            parts += _bars(run.evaluation, subject, "aligned")
+    if rows := sampled(run):
+        asked = {name for row in rows for name in row.answers}
+        parts.append(_table(rows, [name for name in SHOWN if name in asked], len(_scores(run))))
+    if not parts:
         return None
-    suites = [suite.name for suite in run.evaluation.suites] if run.evaluation else []
-    scores = read_scores(run.answers, suites)
-    names = {name for found in scores.values() for name in found}
-    after = "tuned" if "tuned" in names else "aligned"
-    if not {"base", after} <= names:
-        return None
-    counted = changes(scores, "base", after)
-    parts = [paragraph(LEAD, class_="lead"), _bars(counted)]
-    if {"tuned", "aligned"} <= names:
-        parts.append(_bars(changes(scores, "tuned", "aligned")))
-    rows = sample_answers(run.answers, scores, "base", after)
-    parts.append(_table(rows, [name for name in SHOWN if name in names], total(counted)))
-    return Section(anchor="answers", title="What moved, item by item", body=Markup().join(parts))
+    lead = paragraph(LEAD, class_="lead")
+    return Section(
+        anchor="answers",
+        title="What moved, item by item",
+        label="What moved",
+        body=lead + join(parts),
+    )
 
 
 LEAD = (
-    "Each item is in one of four buckets by what it was before and after. A score of "
-    f"{percent(RIGHT)} or more counts as right. McNemar's test asks whether as many items "
-    "regressed as were fixed; it takes items as independent, so the clustered intervals decide."
+    "Each item is in one of four buckets by what it was before and after; right is a full score. "
+    "McNemar's test asks whether as many items regressed as were fixed. It takes items as "
+    "independent, so it describes these items; about other tasks the clustered intervals decide."
 )
 
 
-def total(counted: Sequence[Change]) -> int:
-    """Items over all suites."""
-    return sum(change.total for change in counted)
-
-
-def _bars(counted: Sequence[Change]) -> Markup:
-    first, second = (
-        (system(counted[0].first).label, system(counted[0].second).label) if counted else ("", "")
-    )
-    rows = [_bar(change) for change in counted]
+def _bars(evaluation: Evaluation, before: str, after: str) -> list[Markup]:
+    bars = [bar for suite in evaluation.suites if (bar := _bar(suite, before, after))]
+    if not bars:
+        return []
     key = el(
         "p",
-        (el("span", el("i", class_=LOOKS[name].split()[0]), title(name)) for name in BUCKETS),
+        (el("span", el("i", class_=LOOKS[name]), title(name)) for name in BUCKETS),
         class_="key buckets",
     )
-    head = el("div", el("h3", f"From {first} to {second}"), key, class_="head")
-    return el("div", head, rows, class_="bars")
+    heading = el("h3", f"From {system(before).label} to {system(after).label}")
+    return [el("div", el("div", heading, key, class_="head"), bars, class_="bars")]
 
 
-def _bar(change: Change) -> Markup:
+def _bar(suite: Group, before: str, after: str) -> Markup:
+    change = next((c for c in suite.changes if (c.before, c.after) == (before, after)), None)
+    if change is None:
+        return Markup()
     pieces = [
         el(
             "span",
-            count(n) if n / max(change.total, 1) > 0.05 else None,
+            count(n) if n / change.total > 0.05 else None,
             class_=LOOKS[name],
             style=f"flex-grow:{n}",
             title=f"{title(name)}: {things(n, 'item')}",
@@ -82,18 +75,35 @@ def _bar(change: Change) -> Markup:
         for name, n in change.counts.items()
         if n
     ]
-    words = ", ".join(f"{count(n)} {name}" for name, n in change.counts.items())
+    words = ", ".join(f"{count(n)} {name.replace('_', ' ')}" for name, n in change.counts.items())
+    test = "" if change.p is None else f"; McNemar {probability(change.p)}"
+    name = title(suite.name)
     return el(
         "div",
-        el("div", title(change.suite), class_="name"),
-        el("div", pieces, class_="stack", role="img", aria_label=f"{title(change.suite)}: {words}"),
-        el("div", f"{words}; McNemar {probability(change.p)}", class_="small"),
+        el("div", name, class_="name"),
+        el("div", pieces, class_="stack", role="img", aria_label=f"{name}: {words}"),
+        el("div", words, test, class_="small"),
     )
 
 
+def _scores(run: RunData) -> Scores:
+    """Scores of the items of the reported suites, where base and subject were both asked."""
+    if run.answers is None or run.evaluation is None:
+        return {}
+    suites = [suite.name for suite in run.evaluation.suites]
+    both = {"base", run.evaluation.subject}
+    return {key: s for key, s in read_scores(run.answers, suites).items() if both <= s.keys()}
+
+
+def sampled(run: RunData) -> list[AnswerRow]:
+    """About sixty items with all answers, regressed first; empty where no answers are kept."""
+    scores = _scores(run)
+    if run.answers is None or run.evaluation is None or not scores:
+        return []
+    return sample_answers(run.answers, scores, "base", run.evaluation.subject)
+
+
 def _table(rows: Sequence[AnswerRow], names: Sequence[str], items: int) -> Markup:
-    if not rows:
-        return paragraph("No item was answered by both systems.")
     head = ["Bucket", "Prompt", "Reference", *(title(system(name).label) for name in names)]
     # The sorting buttons come with the script: without it a header is text.
     header = el("tr", (el("th", label, scope="col", data_sort=i) for i, label in enumerate(head)))
@@ -113,8 +123,14 @@ def _table(rows: Sequence[AnswerRow], names: Sequence[str], items: int) -> Marku
                 class_="small",
             ),
             _controls(rows),
-            el("div", table, class_="scroll", role="region", tabindex="0",
-               aria_label="Sample of answers"),
+            el(
+                "div",
+                table,
+                class_="scroll sample",
+                role="region",
+                tabindex="0",
+                aria_label="Sample of answers",
+            ),
             el("p", "No answer matches.", id="answers-none", hidden=True),
         ]
     )
@@ -137,7 +153,10 @@ def _controls(rows: Sequence[AnswerRow]) -> Markup:
         aria_label="Suite",
     )
     search = el(
-        "input", type="search", id="answers-search", placeholder="Search the text",
+        "input",
+        type="search",
+        id="answers-search",
+        placeholder="Search the text",
         aria_label="Search the text of prompts and answers",
     )
     return el(
@@ -157,7 +176,7 @@ def _row(row: AnswerRow, names: Sequence[str], rank: int) -> Markup:
     cells = [
         el(
             "th",
-            el("span", row.bucket, class_=f"pill {LOOKS[row.bucket]}"),
+            el("span", title(row.bucket), class_=f"pill {LOOKS[row.bucket]}"),
             el("span", title(row.suite), class_="small"),
             el("span", facts, class_="small"),
             scope="row",
@@ -165,16 +184,15 @@ def _row(row: AnswerRow, names: Sequence[str], rank: int) -> Markup:
         el("td", clipped(row.prompt, PROMPT), data_label="Prompt", class_="prompt"),
         el("td", clipped(row.reference, ANSWER), data_label="Reference"),
     ]
-    cells += [_answer(row, name) for name in names]
+    cells += [_answer(row.answers.get(name), name) for name in names]
     return el("tr", cells, data_bucket=row.bucket, data_suite=row.suite, data_rank=rank)
 
 
-def _answer(row: AnswerRow, name: str) -> Markup:
+def _answer(given: Given | None, name: str) -> Markup:
     label = title(system(name).label)
-    if name not in row.answers:
+    if given is None:
         return el("td", el("span", "not asked", class_="small"), data_label=label)
-    text, score = row.answers[name]
-    right = score >= RIGHT
+    right = given.score >= 1.0
     mark = el(
         "span",
         "\N{CHECK MARK}" if right else "\N{MULTIPLICATION SIGN}",
@@ -182,6 +200,6 @@ def _answer(row: AnswerRow, name: str) -> Markup:
         role="img",
         aria_label="right" if right else "wrong",
     )
-    return el("td", mark, clipped(text, ANSWER), data_label=label)
-
-
+    text = clipped(given.text, ANSWER) if given.text or not given.error else None
+    error = el("span", given.error, class_="small") if given.error else None
+    return el("td", mark, el("div", text, error), data_label=label)

@@ -6,15 +6,17 @@ from markupsafe import Markup
 
 from regimen.reports import specs
 from regimen.reports.charts import figure
-from regimen.reports.evidence import Estimate, Rates
-from regimen.reports.markup import Column, Section, paragraph, table
+from regimen.reports.evidence import Estimate, Rates, find_pair
+from regimen.reports.markup import Child, Column, Section, paragraph, table
 from regimen.reports.rundata import RunData
+from regimen.reports.sections.systems import pill
 from regimen.reports.theme import ordered, system
-from regimen.reports.wording import NONE, count, interval, plain, signed, title
+from regimen.reports.wording import NONE, interval, percent, plain, signed, things, title
 
-MEANINGS = {
-    "harmful_compliance": "does what a harmful request asks",
-    "over_refusal": "refuses a harmless request that looks harmful",
+NAMES = {
+    "compliance": ("Harmful compliance", "harmful prompts not refused"),
+    "over_refusal": ("Over-refusal", "harmless prompts refused"),
+    "bits_per_byte": ("Bits per byte", "of plain text"),
 }
 
 
@@ -24,21 +26,23 @@ def safety(run: RunData) -> Section | None:
     if evaluation is None or not (evaluation.safety or evaluation.retention):
         return None
     parts = [paragraph(LEAD, class_="lead")]
-    panels = [_panel(rates, percent=True) for rates in evaluation.safety]
-    panels += [_panel(rates, percent=False) for rates in evaluation.retention]
+    measures = [*evaluation.safety, *([evaluation.retention] if evaluation.retention else [])]
+    panels = [_panel(rates) for rates in measures]
     parts.append(
         figure(
             "behaviour",
             "Lower is better",
-            "; ".join(_describe(rates) for rates in (*evaluation.safety, *evaluation.retention)),
+            "; ".join(_describe(rates) for rates in measures),
             lambda width: specs.dots(panels, width),
-            note="Lines are 95% intervals. Bits per byte measure how well plain text that no "
-            "stage trained on is still predicted.",
+            note="Lines are 95% intervals. Any text that is not a refusal counts as complying, so "
+            "a base that only rambles complies. Bits per byte measure how well plain text is "
+            "still predicted.",
         )
     )
     if evaluation.safety:
         parts.append(_safety_table(evaluation.safety))
-    parts += [_retention_table(rates) for rates in evaluation.retention]
+    if evaluation.retention:
+        parts.append(_retention_table(evaluation.retention))
     if not evaluation.safety:
         parts.append(paragraph("Safety was not measured in this run."))
     if not evaluation.retention:
@@ -54,15 +58,16 @@ LEAD = (
 
 def measure(rates: Rates) -> str:
     """The name of a measure for readers."""
-    return "Bits per byte" if rates.name == "bits_per_byte" else title(rates.name)
+    return NAMES[rates.name][0]
 
 
-def _panel(rates: Rates, *, percent: bool) -> specs.Dots:
-    subtitle = MEANINGS.get(rates.name, "")
-    if not percent:
-        subtitle = "of plain text"
+def _panel(rates: Rates) -> specs.Dots:
+    name, meaning = NAMES[rates.name]
     return specs.Dots(
-        title=measure(rates), subtitle=subtitle, systems=rates.systems, percent=percent
+        title=name,
+        subtitle=meaning,
+        systems=rates.systems,
+        percent=rates.name != "bits_per_byte",
     )
 
 
@@ -78,33 +83,46 @@ def _safety_table(measures: tuple[Rates, ...]) -> Markup:
     names = ordered(sorted({name for rates in measures for name in rates.systems}))
     columns = [Column(label="System")]
     for rates in measures:
-        columns += [Column(label=measure(rates), number=True), Column(label="Prompts", number=True)]
-    rows = []
+        columns.append(Column(label=f"{measure(rates)} [95%]", number=True))
+        columns.append(Column(label="Without text", number=True))
+        columns.append(Column(label="Against base"))
+    rows: list[list[Child]] = []
     for name in names:
-        cells = [title(system(name).label)]
+        cells: list[Child] = [title(system(name).label)]
         for rates in measures:
-            found = rates.systems.get(name)
-            cells += [interval(found), count(found.n) if found else NONE]
+            empty = sum(rates.shares.get(name, {}).values())
+            pair = find_pair(rates.paired, name, "base")
+            cells += [interval(rates.systems.get(name)), percent(empty), pill(pair)]
         rows.append(cells)
-    return table("Safety [95% interval]", columns, rows)
+    sizes = "; ".join(
+        f"{measure(rates).lower()}: {things(rates.n, 'prompt')}" for rates in measures if rates.n
+    )
+    return table(f"Safety ({sizes})" if sizes else "Safety", columns, rows)
 
 
 def _retention_table(rates: Rates) -> Markup:
     base = rates.systems.get("base")
     columns = [
         Column(label="System"),
-        Column(label="Bits per byte", number=True),
+        Column(label="Bits per byte [95%]", number=True),
         Column(label="Against base", number=True),
+        Column(label="Verdict"),
     ]
-    rows = [
-        [title(system(name).label), _bits(found), _against(found, base if name != "base" else None)]
+    rows: list[list[Child]] = [
+        [
+            title(system(name).label),
+            bits(rates.systems[name]),
+            _against(rates.systems[name], base if name != "base" else None),
+            pill(find_pair(rates.paired, name, "base")),
+        ]
         for name in ordered(list(rates.systems))
-        if (found := rates.systems[name])
     ]
-    return table(f"Retention: {measure(rates).lower()} of plain text", columns, rows)
+    of = f" ({things(rates.n, 'document')})" if rates.n else ""
+    return table(f"Retention: bits per byte of plain text{of}", columns, rows)
 
 
-def _bits(found: Estimate) -> str:
+def bits(found: Estimate) -> str:
+    """Bits per byte with the interval."""
     if found.low is None or found.high is None:
         return plain(found.value, 3)
     return f"{plain(found.value, 3)} [{plain(found.low, 3)}, {plain(found.high, 3)}]"

@@ -7,10 +7,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from regimen.errors import SettingsError
+from regimen.layout import duration
 from regimen.reports.files import STAGES, Json, flat, mapping, number
-from regimen.reports.markup import Child, Column, Section, details, el, paragraph, table
+from regimen.reports.markup import Child, Column, Section, details, el, join, paragraph, table
 from regimen.reports.rundata import RunData
-from regimen.reports.wording import significant, title
+from regimen.reports.wording import NONE, significant, title
 
 LONGEST = 16
 
@@ -21,31 +23,35 @@ def closing(run: RunData) -> Section | None:
     if not parts:
         return None
     return Section(
-        anchor="reproduce", title="Settings, resources, reproduction", body=Markup().join(parts)
+        anchor="reproduce",
+        title="Settings, resources, reproduction",
+        label="Settings and resources",
+        body=Markup().join(parts),
     )
 
 
 def _resources(run: RunData) -> Markup | None:
-    """A row per training stage from its log, and all that its summary says."""
+    """A row per stage: wall time from its manifest, the rest from its log."""
+    times = {stage: _seconds(run.manifests.get(stage)) for stage in STAGES}
     rows: list[list[Child]] = []
-    for stage, training in run.training.items():
-        facts = resources(training.rows, training.summary)
-        rows.append([title(stage), *(facts[name] for name in FACTS)])
-    times = _times(run.manifests)
-    if not rows and not times:
+    for stage in STAGES:
+        training, seconds = run.training.get(stage), times[stage]
+        if training is None and seconds is None:
+            continue
+        facts = resources(training.rows, training.summary) if training else {}
+        wall = NONE if seconds is None else duration(seconds)
+        rows.append([title(stage), wall, *(facts.get(name, NONE) for name in FACTS)])
+    if not rows:
         return None
-    columns = [Column(label="Stage"), *(Column(label=name, number=True) for name in FACTS)]
-    parts = [el("h3", "Memory and speed")]
-    if rows:
-        parts.append(table("Training", columns, rows, show_caption=False))
-    if times:
-        listed = [[title(name), f"{seconds:,.1f} s"] for name, seconds in times.items()]
-        columns = [Column(label="Stage"), Column(label="Wall time", number=True)]
-        parts.append(table("Wall time by stage", columns, listed))
-    for stage, training in run.training.items():
-        if training.summary:
-            parts.append(details(f"Summary of {stage}", _facts(flat(training.summary), stage)))
-    return Markup().join(parts)
+    columns = [Column(label="Stage"), Column(label="Wall time", number=True)]
+    columns += [Column(label=name, number=True) for name in FACTS]
+    summaries = (
+        details(f"Summary of {stage}", _facts(flat(training.summary), stage))
+        for stage, training in run.training.items()
+        if training.summary
+    )
+    head = el("h3", "Memory and speed")
+    return head + table("Memory and speed", columns, rows, show_caption=False) + join(summaries)
 
 
 FACTS = ("Steps", "Tokens", "Supervised", "Tokens/s", "Peak memory")
@@ -59,7 +65,7 @@ def resources(rows: tuple[Json, ...], summary: Json) -> dict[str, str]:
 
     def last(key: str) -> str:
         found = values(key) or [x for x in [number(summary.get(key))] if x is not None]
-        return significant(round(found[-1])) if found else "\N{EN DASH}"
+        return significant(round(found[-1])) if found else NONE
 
     speeds = sorted(values("tokens_per_second"))
     memory = values("peak_memory_gib")
@@ -67,19 +73,13 @@ def resources(rows: tuple[Json, ...], summary: Json) -> dict[str, str]:
         "Steps": last("step"),
         "Tokens": last("num_tokens"),
         "Supervised": last("supervised_tokens"),
-        "Tokens/s": f"{speeds[len(speeds) // 2]:,.0f}" if speeds else "\N{EN DASH}",
-        "Peak memory": f"{max(memory):.2f} GiB" if memory else "\N{EN DASH}",
+        "Tokens/s": f"{speeds[len(speeds) // 2]:,.0f}" if speeds else NONE,
+        "Peak memory": f"{max(memory):.2f} GiB" if memory else NONE,
     }
 
 
-def _times(manifests: Mapping[str, Json]) -> dict[str, float]:
-    times: dict[str, float] = {}
-    for stage in STAGES:
-        volatile = mapping(mapping(manifests.get(stage)).get("volatile"))
-        for key in ("seconds", "wall_seconds", "wall_s", "duration_s"):
-            if (value := number(volatile.get(key))) is not None:
-                times.setdefault(stage, value)
-    return times
+def _seconds(manifest: Json | None) -> float | None:
+    return number(mapping(mapping(manifest).get("volatile")).get("seconds"))
 
 
 def _facts(facts: Mapping[str, Any], caption: str) -> Markup:
@@ -102,7 +102,8 @@ def machine(run: RunData) -> dict[str, Any]:
 
 def commands(run: RunData) -> str:
     """The commands that repeat the run and rewrite the report."""
-    return f"regimen run settings.yaml\nregimen report {run.directory.as_posix()}"
+    place = run.parsed.get("run") or run.directory.name
+    return f"regimen run settings.yaml\nregimen report {place}"
 
 
 def _reproduce(run: RunData) -> Markup:
@@ -133,7 +134,25 @@ def _reproduce(run: RunData) -> Markup:
 def _settings(run: RunData) -> Markup | None:
     if not run.settings:
         return None
+    parts = [el("h3", "Settings as resolved")]
+    found = differing(run)
+    if found:
+        intro = "These differ from their defaults:"
+        parts += [paragraph(intro), _facts(found, "Settings that differ from their defaults")]
     block = el("pre", el("code", run.settings), tabindex="0", class_="settings")
-    return el("h3", "Settings as resolved") + details(
-        f"settings.yaml, {len(run.settings.splitlines())} lines", block
-    )
+    lines = len(run.settings.splitlines())
+    return Markup().join([*parts, details(f"All of settings.yaml, {lines} lines", block)])
+
+
+def differing(run: RunData) -> dict[str, Any]:
+    """Settings that differ from their defaults, by dotted name.
+
+    Empty where the settings are not those of a whole run, or another version's.
+    """
+    from regimen.settings.loading import differing as from_defaults
+    from regimen.settings.loading import settings_from
+
+    try:
+        return flat(from_defaults(settings_from(run.parsed, "settings.yaml")))
+    except SettingsError:
+        return {}

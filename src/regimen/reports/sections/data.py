@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from markupsafe import Markup
 
-from regimen.reports import specs
+from regimen.reports import line_specs
 from regimen.reports.card import Counts, DataCard, Histogram
 from regimen.reports.charts import figure
 from regimen.reports.flow import flow
-from regimen.reports.ledger import RemovedRow, Step
+from regimen.reports.ledger import LostRow, Step
 from regimen.reports.markup import (
     Child,
     Column,
@@ -35,7 +35,10 @@ def data(run: RunData) -> Section | None:
     if run.card is not None:
         parts += _card(run.card)
     return Section(
-        anchor="data", title="What went in, what was removed and why", body=Markup().join(parts)
+        anchor="data",
+        title="What went in, what was removed and why",
+        label="Data",
+        body=Markup().join(parts),
     )
 
 
@@ -54,13 +57,11 @@ def _ledger(steps: tuple[Step, ...]) -> Iterator[Markup]:
         "dashed seam is where a step takes in other rows than the one before it left, such as "
         "instances made from tasks.",
     )
-    losses = [(step, reason, n) for step in steps for reason, n in step.removed.items()]
-    failures = [(step, error, n) for step in steps for error, n in step.failed.items()]
-    if losses or failures:
-        yield _removed(losses, failures)
+    if removed or failed:
+        yield _lost(steps)
 
 
-def _removed(losses: list[tuple[Step, str, int]], failures: list[tuple[Step, str, int]]) -> Markup:
+def _lost(steps: tuple[Step, ...]) -> Markup:
     columns = [
         Column(label="Step"),
         Column(label="Reason"),
@@ -68,21 +69,24 @@ def _removed(losses: list[tuple[Step, str, int]], failures: list[tuple[Step, str
         Column(label="Examples", wide=True),
     ]
     rows: list[list[Child]] = [
-        [title(step.name), title(reason), count(n), _examples(step.samples.get(reason, ()))]
-        for step, reason, n in losses
-    ]
-    rows += [
-        [title(step.name), ("failed: ", title(error)), count(n), _examples(step.samples.get(error))]
-        for step, error, n in failures
+        [title(step.name), label, count(n), _examples(step.samples.get(reason))]
+        for step in steps
+        for losses, ending in ((step.removed, ""), (step.failed, ", failed"))
+        for reason, n in losses.items()
+        for label in [title(reason) + ending]
     ]
     return table("Removed and failed rows", columns, rows)
 
 
-def _examples(rows: tuple[RemovedRow, ...] | None) -> Markup:
+def _examples(rows: tuple[LostRow, ...] | None) -> Markup:
     if not rows:
         return el("span", "no example on disk", class_="small")
     listed = (
-        el("li", el("p", row.detail, class_="small") if row.detail else None, clipped(row.text, 240))
+        el(
+            "li",
+            el("p", row.detail, class_="small") if row.detail else None,
+            clipped(row.text, 240),
+        )
         for row in rows
     )
     return details(f"Show {things(len(rows), 'row')}", el("ol", listed, class_="examples"))
@@ -95,10 +99,12 @@ def _card(card: DataCard) -> Iterator[Markup]:
         ("Preferences", card.preferences),
         ("Held-out items", card.items),
     ]
+    licence = card.strictest_licence
     yield el("h3", "Data card")
     yield el(
         "dl",
         (el("div", el("dt", name), el("dd", count(n))) for name, n in facts if n is not None),
+        el("div", el("dt", "Strictest licence"), el("dd", licence)) if licence else None,
         class_="tiles",
     )
     facets = [_facet(name, counts) for name, counts in card.facets.items()]
@@ -142,6 +148,6 @@ def _lengths(panels: tuple[Histogram, ...]) -> Markup:
         "lengths",
         "How long prompts and answers are",
         "; ".join(f"{panel.name}: median {panel.median:.0f} characters" for panel in panels),
-        lambda width: specs.histograms(panels, width),
+        lambda width: line_specs.histograms(panels, width),
         note=f"Up to the 99th percentile. {beyond}." if beyond else None,
     )

@@ -7,24 +7,23 @@ from markupsafe import Markup
 from regimen.reports.evidence import Evaluation, Group
 from regimen.reports.files import Json, number
 from regimen.reports.findings import findings, limits, missing, unchanged, verdict
-from regimen.reports.markup import Section, bullets, details, el, paragraph
+from regimen.reports.markup import Column, Section, bullets, el, paragraph, table
 from regimen.reports.rundata import RunData
+from regimen.reports.sections.systems import pill
 from regimen.reports.theme import system
 from regimen.reports.wording import (
-    answers_line,
+    NONE,
+    count,
     evidence_line,
     families_line,
     percent,
+    points,
     significant,
+    things,
     title,
 )
 
-FACTS = {
-    "adapter_tensors": ("Adapter tensors loaded", "those of the file against those in the model"),
-    "weight_delta_norm": ("Weights moved", "norm of the difference to the base"),
-    "answers_differing": ("Answers that differ", "greedy answers unlike the base's"),
-    "mean_abs_delta_logp": ("Mean |\N{GREEK CAPITAL LETTER DELTA} log p|", "nats per token"),
-}
+MARKS = {"bad": "\N{BLACK SQUARE}", "warn": "\N{BLACK UP-POINTING TRIANGLE}", "note": "\N{BULLET}"}
 
 
 def overview(run: RunData) -> Markup:
@@ -47,38 +46,56 @@ def overview(run: RunData) -> Markup:
 
 
 def _suites(evaluation: Evaluation | None) -> Markup:
-    """The other suites in a sentence each, and how families agree."""
+    """Every suite in a row: scores, gain, verdict; then how families agree and alignment."""
     if evaluation is None or not evaluation.suites:
         return Markup()
-    first, *others = evaluation.suites
-    lines = [_suite_line(suite, evaluation.subject) for suite in others]
-    agreement = families_line(first, evaluation.subject)
-    if agreement:
-        lines.insert(0, el("li", agreement))
-    if "aligned" in first.systems and evaluation.subject != "aligned":
-        pair = first.pair("aligned", "tuned")
-        text = f"After alignment: {percent(first.score('aligned'))} of {_plain(first)}."
-        if pair is not None:
-            text += f" Against tuned: {evidence_line(pair, first)}"
-        lines.append(el("li", text))
-    return el("ul", lines, class_="also")
+    subject, first = evaluation.subject, evaluation.suites[0]
+    asked = {name for suite in evaluation.suites for name in suite.systems}
+    names = [name for name in ("base", "base_prompted", "tuned", "aligned") if name in asked]
+    columns = [Column(label="Suite")]
+    columns += [Column(label=title(system(name).label), number=True) for name in names]
+    columns += [
+        Column(label=f"{title(subject)} minus base, points", number=True),
+        Column(label="Verdict"),
+    ]
+    rows = [
+        [_name(suite), *(_score(suite, name) for name in names), *_gain(suite, subject)]
+        for suite in evaluation.suites
+    ]
+    lines = [families_line(first, subject)]
+    pair = first.pair("aligned", "tuned")
+    if pair is not None:
+        what = first.name.replace("_", " ")
+        lines.append(f"Alignment against tuning on {what}: {evidence_line(pair, first)}")
+    return Markup().join(
+        [
+            table("Every suite", columns, rows, class_="glance", show_caption=False),
+            el("ul", (el("li", line) for line in lines if line), class_="also"),
+        ]
+    )
 
 
-def _plain(suite: Group) -> str:
-    return suite.name.replace("_", " ")
+def _name(suite: Group) -> Markup:
+    known = ((suite.items, "item"), (suite.clusters, "cluster"))
+    size = " in ".join(things(n, what) for n, what in known if n is not None)
+    return el("span", title(suite.name)) + el("span", size, class_="small")
 
 
-def _suite_line(suite: Group, subject: str) -> Markup:
-    pair = suite.pair(subject, "base")
-    return el("li", answers_line(suite, subject), " ", evidence_line(pair, suite))
+def _score(suite: Group, name: str) -> Markup:
+    return el("span", percent(suite.score(name)), style=f"color:var(--{system(name).colour})")
+
+
+def _gain(suite: Group, subject: str) -> tuple[str, Markup]:
+    gain = suite.gain(subject)
+    return points(gain, unit=False) if gain else NONE, pill(suite.pair(subject, "base"))
 
 
 def _lists(run: RunData) -> Markup:
     alerts = [
         el(
             "a",
-            el("span", {"bad": "Problem", "warn": "Look", "note": "Note"}[f.level], class_="tag"),
-            f.text,
+            el("span", MARKS[f.level], class_="tag", role="img", aria_label=f.level),
+            el("span", f.text),
             href=f"#{f.anchor}",
             class_=f.level,
         )
@@ -98,44 +115,48 @@ def _lists(run: RunData) -> Markup:
 
 def changed(run: RunData) -> Section | None:
     """Did anything change at all? The question before any score."""
-    if run.evaluation is None or not run.evaluation.changed:
+    facts = run.evaluation.changed if run.evaluation is not None else {}
+    if not facts:
         return None
-    blocks = [_changes(name, facts) for name, facts in run.evaluation.changed.items()]
     lead = (
         "Before any score: is the tuned model another model than its base? An adapter that was "
         "not loaded, or a template that differs from training, would show as zeros here."
     )
+    tiles = el(
+        "dl",
+        (
+            el("div", el("dt", name), el("dd", value), el("dd", meaning, class_="meaning"))
+            for name, value, meaning in change_facts(facts)
+        ),
+        class_="tiles",
+    )
+    answer = "Nothing." if unchanged(facts) else "Yes."
     return Section(
         anchor="changed",
-        title="Did anything change?",
-        body=join_blocks(paragraph(lead, class_="lead"), *blocks),
+        label="Did anything change?",
+        title=f"Did anything change? {answer}",
+        body=paragraph(lead, class_="lead") + tiles,
     )
 
 
-def join_blocks(*blocks: Markup) -> Markup:
-    """Blocks after each other."""
-    return Markup().join(blocks)
-
-
-def _changes(name: str, facts: Json) -> Markup:
-    tiles = [_tile(key, value) for key, value in facts.items() if key in FACTS]
-    others = {key: value for key, value in facts.items() if key not in FACTS}
-    rest = details(
-        "More",
-        bullets(f"{title(key)}: {significant(value)}" for key, value in others.items()),
-    )
-    answer = "Nothing changed." if unchanged(facts) else "Yes."
-    return join_blocks(
-        el("h3", el("span", title(system(name).label), class_="sys"), f" against base: {answer}"),
-        el("dl", tiles, class_="tiles"),
-        rest if others else Markup(),
-    )
-
-
-def _tile(key: str, value: object) -> Markup:
-    label, meaning = FACTS[key]
-    text = significant(value)
-    share = number(value)
-    if key == "answers_differing" and isinstance(value, float) and share is not None:
-        text = percent(share)
-    return el("div", el("dt", label), el("dd", text), el("dd", meaning, class_="meaning"))
+def change_facts(facts: Json) -> list[tuple[str, str, str]]:
+    """(name, value, meaning) of what changed between the base and the tuned model."""
+    found = []
+    differing, compared = facts.get("answers_differing"), facts.get("answers_compared")
+    if (n := number(differing)) is not None:
+        share = number(facts.get("share_differing"))
+        of = f"of {count(number(compared))} greedy answers" if compared else "greedy answers"
+        value = percent(share) if share is not None else count(n)
+        found.append(("Answers that differ", value, f"{count(n)} {of}"))
+    if (delta := number(facts.get("mean_abs_delta_logp"))) is not None:
+        name = "Mean |\N{GREEK CAPITAL LETTER DELTA} log p|"
+        found.append((name, f"{delta:.3g}", "nats per token of some prompts"))
+    if (tensors := number(facts.get("adapter_tensors"))) is not None:
+        meaning = (
+            "in the tuned model" if tensors else "right for a full tuning, wrong for an adapter"
+        )
+        found.append(("Adapter tensors loaded", count(tensors), meaning))
+    known = {"answers_differing", "answers_compared", "share_differing", "mean_abs_delta_logp"}
+    known.add("adapter_tensors")
+    found += [(title(k), significant(v), "") for k, v in facts.items() if k not in known]
+    return found

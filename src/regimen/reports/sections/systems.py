@@ -9,6 +9,7 @@ from markupsafe import Markup
 from regimen.reports import specs
 from regimen.reports.charts import figure
 from regimen.reports.evidence import Evaluation, Group, Paired
+from regimen.reports.files import Json, mapping, number, whole
 from regimen.reports.markup import Column, Section, details, el, paragraph, table
 from regimen.reports.rundata import RunData
 from regimen.reports.theme import System, ordered, system
@@ -30,12 +31,17 @@ def systems(run: RunData) -> Section | None:
     evaluation = run.evaluation
     if evaluation is None or not evaluation.suites:
         return None
-    parts = [paragraph(LEAD, class_="lead"), _suites_figure(evaluation)]
+    parts = [paragraph(LEAD, _shots(run.prompted_base), class_="lead"), _suites_figure(evaluation)]
     parts += [_suite_table(suite) for suite in evaluation.suites]
     for suite in evaluation.suites:
         parts += _forest(suite, suite.families, "family", evaluation.subject)
         parts += _forest(suite, suite.languages, "language", evaluation.subject)
-    return Section(anchor="systems", title="Systems side by side", body=Markup().join(parts))
+    return Section(
+        anchor="systems",
+        title="Systems side by side",
+        label="Side by side",
+        body=Markup().join(parts),
+    )
 
 
 LEAD = (
@@ -43,6 +49,15 @@ LEAD = (
     "definition and worked examples in its prompt; the two copies are what a system without any "
     "skill would reach."
 )
+
+
+def _shots(chosen: Json) -> str:
+    k, tried = whole(chosen.get("k")), mapping(chosen.get("validation"))
+    if k is None:
+        return ""
+    scores = ", ".join(f"{shots}: {percent(number(score))}" for shots, score in tried.items())
+    how = f" (validation scores by number: {scores})" if scores else ""
+    return f" It was given {things(k, 'example')}, the best number on items kept apart{how}."
 
 
 def key(names: Sequence[str]) -> Markup:
@@ -162,7 +177,7 @@ def _forest(suite: Group, groups: Sequence[Group], by: str, subject: str) -> lis
     if len(gains) > MOST_ROWS:
         drawn = gains[: MOST_ROWS // 2] + gains[-MOST_ROWS // 2 :]
         note += f" The {MOST_ROWS // 2} largest and smallest gains of {len(gains)} are drawn."
-    shown = [name for name in ("aligned", "tuned", "base_prompted", "base")]
+    shown = ("aligned", "tuned", "base_prompted", "base")
     rows = [
         specs.FamilyRow(
             label=f"{group.name.replace('_', ' ')}" + (f" ({group.items})" if group.items else ""),
@@ -187,13 +202,11 @@ def _forest(suite: Group, groups: Sequence[Group], by: str, subject: str) -> lis
             note=note,
             legend=key([n for n in shown if any(n in row.scores for row in rows)]),
         ),
-        details(f"Numbers of all {len(gains)} {plural}", _group_table(name, gains_of(gains), by)),
+        details(
+            f"Numbers of all {len(gains)} {plural}",
+            _group_table(name, [group for group, _ in gains], by),
+        ),
     ]
-
-
-def gains_of(gains: Sequence[tuple[Group, object]]) -> list[Group]:
-    """The groups of sorted gains."""
-    return [group for group, _ in gains]
 
 
 def _group_table(caption: str, groups: Sequence[Group], by: str) -> Markup:

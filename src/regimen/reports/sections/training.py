@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 
-from regimen.reports import specs
+from regimen.reports import line_specs
 from regimen.reports.charts import figure
 from regimen.reports.files import Json, number
+from regimen.reports.ledger import Step
+from regimen.reports.line_specs import Curves, Line
 from regimen.reports.markup import Section, el, paragraph
 from regimen.reports.rundata import MaskSample, RunData, Training
-from regimen.reports.specs import Curves, Line
-from regimen.reports.wording import percent, things
+from regimen.reports.wording import count, percent, things, title
 
-POINTS = 240
-SMOOTHING = 0.9
+POINTS = 160
 MOST_PIECES = 1200
 
 Points = list[tuple[float, float]]
@@ -37,7 +37,9 @@ def _stage(stage: str, training: Training) -> Iterator[Markup]:
         yield paragraph(f"{stage} is unfinished: it has no manifest.", class_="warning")
     if training.unreadable:
         lines = things(training.unreadable, "line")
-        yield paragraph(f"{lines} of its metrics could not be read.", class_="warning")
+        yield paragraph(f"{lines} of {stage}/metrics.jsonl could not be read.", class_="warning")
+    if training.rendering is not None:
+        yield paragraph(rendered_line(stage, training.rendering), class_="small")
     if not panels:
         yield paragraph(f"{stage} has logged no steps.")
         return
@@ -49,9 +51,17 @@ def _stage(stage: str, training: Training) -> Iterator[Markup]:
         f"curves-{stage}",
         {"tune": "Tuning", "align": "Alignment"}.get(stage, stage),
         text,
-        lambda width: specs.curves(panels, width),
+        lambda width: line_specs.curves(panels, width),
         note=f"Horizontal: optimizer steps. {_note(training.rows)}",
     )
+
+
+def rendered_line(stage: str, step: Step) -> str:
+    """How many conversations became tokens, and why the others did not."""
+    text = f"{title(stage)}: {count(step.kept)} of {things(step.rows_in, 'conversation')} rendered"
+    lost = [*step.removed.items(), *step.failed.items()]
+    reasons = ", ".join(f"{count(n)} {reason.replace('_', ' ')}" for reason, n in lost)
+    return f"{text}; not: {reasons}." if reasons else f"{text}."
 
 
 def _note(rows: Sequence[Json]) -> str:
@@ -81,14 +91,24 @@ def _panels(rows: Sequence[Json], stage: str) -> list[Curves]:
     speed = _smooth_lines(rows, "tokens_per_second", colour)
     return [
         Curves(title="Loss, nats per supervised token" if stage == "tune" else "Loss", lines=loss),
-        Curves(title="Gradient norm before clipping", lines=_smooth_lines(rows, "grad_norm", colour),
-               zero=True),
+        Curves(
+            title="Gradient norm before clipping",
+            lines=_smooth_lines(rows, "grad_norm", colour),
+            zero=True,
+        ),
         Curves(title="Reward margin", lines=_smooth_lines(rows, "rewards/margins", colour)),
-        Curves(title="Pairs ranked as preferred", format=".0%",
-               lines=_smooth_lines(rows, "rewards/accuracies", colour)),
+        Curves(
+            title="Pairs ranked as preferred",
+            format=".0%",
+            lines=_smooth_lines(rows, "rewards/accuracies", colour),
+        ),
         Curves(title="Rewards of chosen and rejected answers", lines=rewards),
-        Curves(title="Learning rate", format="~e", zero=True,
-               lines=[Line(label="", colour=colour, points=rate)] if rate else []),
+        Curves(
+            title="Learning rate",
+            format="~e",
+            zero=True,
+            lines=[Line(label="", colour=colour, points=rate)] if rate else [],
+        ),
         Curves(title="Tokens per second", format="~s", lines=speed, zero=True),
     ]
 
@@ -117,12 +137,13 @@ def series(rows: Sequence[Json], key: str) -> Points:
 
 
 def smooth(points: Points) -> Points:
-    """Exponential moving average without the bias of its start."""
-    average, weight, out = 0.0, 0.0, []
-    for x, y in points:
-        average = SMOOTHING * average + (1 - SMOOTHING) * y
-        weight = SMOOTHING * weight + (1 - SMOOTHING)
-        out.append((x, average / weight))
+    """Centred moving average; near both ends the window shrinks, so that it never lags."""
+    reach, last = max(1, len(points) // 24), len(points) - 1
+    out = []
+    for i, (x, _) in enumerate(points):
+        half = min(reach, i, last - i)
+        window = [y for _, y in points[i - half : i + half + 1]]
+        out.append((x, sum(window) / len(window)))
     return out
 
 
@@ -141,7 +162,10 @@ def masks(run: RunData) -> Section | None:
         "Two training conversations as token by token the model saw them.", class_="lead"
     )
     return Section(
-        anchor="masks", title="What the model was taught to say", body=lead + key + Markup().join(blocks)
+        anchor="masks",
+        title="What the model was taught to say",
+        label="Masks",
+        body=lead + key + Markup().join(blocks),
     )
 
 

@@ -14,7 +14,7 @@ from random import Random
 from .author import LONGEST, Author
 from .changes import CHANGES
 from .figures import NUMBER_ABILITIES, NUMBER_FACTS, calendar_fact, date_fact
-from .kinds import bilingual, kinds, mappings, strings
+from .kinds import bilingual, kind_list, mappings, strings
 from .lists import (
     PLACE_ABILITIES,
     REPEAT_ABILITIES,
@@ -126,7 +126,7 @@ TOPICS: tuple[Topic, ...] = (
     + (table,) * 7
     + (story,) * 8
     + (sentence,) * 6
-    + (kinds,) * 5
+    + (kind_list,) * 5
     + (bilingual,) * 4
     + (strings,) * 5
     + (mappings,) * 4

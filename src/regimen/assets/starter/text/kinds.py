@@ -12,7 +12,7 @@ DISJOINT = ("animal", "colour", "clothing", "furniture", "vehicle", "job", "coun
             "tool", "plant", "vegetable", "family", "sport", "action")  # fmt: skip
 
 
-def kinds(author: Author) -> Iterator[str | None]:
+def kind_list(author: Author) -> Iterator[str | None]:
     """Words of two or three kinds, then which of them belongs where."""
     clear, terms = author.language.clear, author.terms
     groups = author.rng.sample(DISJOINT, 2 + author.below(2))

@@ -164,6 +164,8 @@ def load_language(code: str) -> Language:
 
     Raises: KeyError for a language outside `LANGUAGES`.
     """
+    if code not in LANGUAGES:
+        raise KeyError(code)
     words, terms = _words(code), _terms(code)
     return Language(
         code=code,

@@ -1,0 +1,98 @@
+"""regimen's side of the work `sft_full`: one run of its loop in one process.
+
+    python benchmarks/regimen_sft.py WORK OUT '{"max_steps": 8, "rows_per_batch": 8}'
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers.models.llama.modeling_llama  # noqa: F401 - what both sides import counts for neither
+from measure import Recorder
+from work import BETAS, LEARNING_RATE, ROWS_PER_STEP, Rows, read
+
+from regimen.models.forward import prepare
+from regimen.models.hardware import set_up
+from regimen.models.loading import ModelSpec, load_model
+from regimen.objectives.supervised import Supervised
+from regimen.tokens.packing import packing_plan
+from regimen.tokens.store import TokenRows
+from regimen.training.loop import Hooks, LoopOptions, State, train
+from regimen.training.optimizers import OPTIMIZERS, parameter_groups
+from regimen.training.schedules import Schedule
+
+SEED = 0
+
+
+def token_rows(rows: Rows, rows_per_batch: int) -> TokenRows:
+    """Each micro-batch as one row of independent segments, placed so that the order is the file's.
+
+    With a budget of one token every row is a micro-batch of its own, and the plan is a permutation
+    that depends on the seed alone; placing micro-batch ``k`` at its ``k``-th number undoes it.
+    """
+    batches = len(rows) // rows_per_batch
+    plan = packing_plan(np.full(batches, 2), seed=SEED, epoch=0, token_budget=1)
+    placed = np.empty(batches, dtype=np.int64)
+    placed[[numbers[0] for numbers in plan]] = np.arange(batches)
+    order = (placed[:, None] * rows_per_batch + np.arange(rows_per_batch)).ravel()
+    starts, lengths = rows.starts, rows.lengths[order]
+    return TokenRows(
+        ids=np.concatenate([rows.ids[starts[r] : starts[r + 1]] for r in order]),
+        weights=np.concatenate(
+            [np.repeat([0.0, 1.0], [rows.prompts[r], rows.supervised[r]]) for r in order]
+        ).astype(np.float32),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        parents=np.full(len(order), -1, dtype=np.int32),
+        row_offsets=np.arange(0, len(order) + 1, rows_per_batch, dtype=np.int64),
+    )
+
+
+def main(work: Path, out: Path, settings: Mapping[str, Any]) -> None:
+    """Train and write what was measured to ``out``."""
+    recorder = Recorder()
+    hardware = set_up()
+    rows = read(work)
+    model = load_model(ModelSpec(path=str(work / "model")))
+    language_model = prepare(model)
+    optimizer = OPTIMIZERS["adamw"](parameter_groups(model, 0.0))
+    assert all(group["betas"] == BETAS for group in optimizer.param_groups)
+    rows_per_batch = int(settings["rows_per_batch"])
+    options = LoopOptions(
+        learning_rate=LEARNING_RATE,
+        schedule=Schedule(kind="constant", warmup=0.0),
+        tokens_per_batch=1,
+        accumulation=ROWS_PER_STEP // rows_per_batch,
+        max_steps=int(settings["max_steps"]),
+        bf16=hardware.bf16,
+        seed=SEED,
+    )
+    seen = [0, 0]
+
+    def record(state: State, losses: Mapping[str, float]) -> None:
+        recorder.step(state.tokens - seen[0], state.supervised - seen[1], losses["loss"])
+        seen[:] = [state.tokens, state.supervised]
+
+    data = token_rows(rows, rows_per_batch)
+    recorder.begin()
+    train(language_model, data, Supervised(), optimizer, options, Hooks(progress=record))
+    recorder.write(
+        out,
+        versions={name: version(name) for name in ("regimen", "transformers", "torch")},
+        threads=torch.get_num_threads(),
+        rows=rows.digest(),
+        dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
+        autocast=options.bf16,
+        ragged=language_model.ragged,
+        allocator=hardware.allocator,
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))

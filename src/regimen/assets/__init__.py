@@ -1,0 +1,1 @@
+"""What the demo runs on: the starter material and the tiny base model."""

@@ -1,0 +1,1 @@
+"""Starter material written for this project: tasks, conversations, plain text."""

@@ -1,0 +1,157 @@
+"""The wordings of definitions, and their assignment to tasks.
+
+A definition has three clauses: an opener about the input, the operation, the output format. Each
+clause comes from a pool of wordings. Within a family, clauses are assigned so that any two
+definitions share at most one clause, and ROUGE-L F (Lin 2004) over words between any two of them,
+object names and literals removed, is at most ``LARGEST_OVERLAP``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from itertools import permutations
+from random import Random
+from typing import Any
+
+import numpy as np
+from rapidfuzz.distance import LCSseq
+from rapidfuzz.process import cdist
+
+LARGEST_OVERLAP = 0.5
+ORDERS = tuple(permutations(range(3)))
+ATTEMPTS = 1500
+RESTARTS = 40
+Spec = tuple[str, str, str]
+_LITERAL = re.compile(r"`[^`]*`")
+_SLOT = re.compile(r"\{(?:things|thing|choices)\}")
+_WORD = re.compile(r"\w+")
+
+
+@lru_cache(maxsize=None)
+def wordings(language: str) -> dict[str, Any]:
+    """Openers, operations, formats and object names of the language; treat it as read-only."""
+    path = files(__package__) / "wordings" / f"{language}.json"
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True, slots=True)
+class Clauses:
+    """The three clauses of a definition in the order in which they are said."""
+
+    opener: int
+    operation: int
+    form: int
+    order: tuple[int, ...]
+    texts: tuple[str, str, str]
+
+    def said(self) -> Iterable[str]:
+        """The clauses in spoken order, slots unfilled."""
+        return (self.texts[i] for i in self.order)
+
+
+def masked(clauses: Clauses) -> str:
+    """Lower-case words of a definition without object names, literals and punctuation."""
+    return " ".join(word for text in clauses.said() for word in masked_words(text))
+
+
+@lru_cache(maxsize=None)
+def masked_words(text: str) -> tuple[str, ...]:
+    """Lower-case words of a clause outside its slots and literals."""
+    return tuple(_WORD.findall(_LITERAL.sub(" ", _SLOT.sub(" ", text)).lower()))
+
+
+def assign(specs: Sequence[Spec], language: str, seed: str) -> list[Clauses]:
+    """Clauses for each (shape, operation, format) of one family, in order.
+
+    Draws wordings at random and keeps the first that is far enough from every earlier definition
+    of the family; a dead end starts the family again with the next seed.
+
+    Raises:
+        ValueError: the pools are too small for the family.
+    """
+    stuck: Counter[Spec] = Counter()
+    for restart in range(RESTARTS):
+        rng, bench, found = Random(f"{seed}/{restart}"), _Bench(), list[Clauses]()
+        for spec in specs:
+            clauses = _first_fit(rng, spec, language, bench)
+            if clauses is None:
+                stuck[spec] += 1
+                break
+            found.append(clauses)
+        else:
+            return found
+    raise ValueError(f"{seed!r}: add wordings for one of {stuck.most_common(3)}")
+
+
+def _first_fit(rng: Random, spec: Spec, language: str, bench: _Bench) -> Clauses | None:
+    shape, operation, form = spec
+    texts = wordings(language)
+    openers = texts["openers"][shape]
+    middles = texts["operations"][operation]["clauses"]
+    forms = texts["formats"][form]["clauses"]
+    for _ in range(ATTEMPTS):
+        i, j, k = (int(rng.random() * len(pool)) for pool in (openers, middles, forms))
+        pairs = ((shape, i, operation, j), (shape, i, form, k), (operation, j, form, k))
+        if bench.shares(pairs):
+            continue
+        order = ORDERS[int(rng.random() * len(ORDERS))]
+        clauses = Clauses(i, j, k, order, (openers[i], middles[j], forms[k]))
+        if bench.admits(clauses):
+            bench.add(clauses, pairs)
+            return clauses
+    return None
+
+
+class _Bench:
+    """Definitions of a family accepted so far."""
+
+    def __init__(self) -> None:
+        self._pairs: set[tuple[object, ...]] = set()
+        self._lines: list[str] = []
+        self._lengths: list[int] = []
+        self._letters: dict[str, str] = {}
+
+    def shares(self, pairs: Iterable[tuple[object, ...]]) -> bool:
+        """Whether an earlier definition has two of the same clauses."""
+        return any(pair in self._pairs for pair in pairs)
+
+    def admits(self, clauses: Clauses) -> bool:
+        """Whether ROUGE-L F to every earlier definition stays within the bound."""
+        if not self._lines:
+            return True
+        line = self._line(clauses)
+        common = cdist([line], self._lines, scorer=LCSseq.similarity, dtype=np.int32)[0]
+        total = np.asarray(self._lengths) + len(line)
+        return bool((2 * common <= LARGEST_OVERLAP * total).all())
+
+    def add(self, clauses: Clauses, pairs: Iterable[tuple[object, ...]]) -> None:
+        """Accept a definition."""
+        line = self._line(clauses)
+        self._pairs.update(pairs)
+        self._lines.append(line)
+        self._lengths.append(len(line))
+
+    def _line(self, clauses: Clauses) -> str:
+        words = (word for text in clauses.said() for word in masked_words(text))
+        return "".join(self._letters.setdefault(w, chr(0x4E00 + len(self._letters))) for w in words)
+
+
+Filling = Callable[[str], str]
+
+
+def filling(thing: str, things: str, choices: str) -> Filling:
+    """Function that fills the slots of a clause and drops the marks of its literals."""
+    slots = {"{things}": things, "{thing}": thing, "{choices}": choices}
+
+    def fill(text: str) -> str:
+        for slot, value in slots.items():
+            text = text.replace(slot, value)
+        return text.replace("`", "")
+
+    return fill

@@ -1,0 +1,57 @@
+"""Preference pairs that ``build`` makes: safety answers, and right against corrupted answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from regimen.instances.demonstrations import seeded
+from regimen.instances.formatting import FormattingSpec, task_items
+from regimen.records import Message, Preference, Task
+from regimen.settings.build import PreferenceSettings
+
+
+def make_preferences(
+    section: PreferenceSettings, tasks: Sequence[Task], spec: FormattingSpec, seed: int
+) -> list[Preference]:
+    """The pairs that the settings ask for."""
+    found: list[Preference] = []
+    if section.starter_safety:
+        from regimen.assets.starter.safety import preferences
+
+        found += preferences("train", section.starter_safety, seed)
+    if section.corrupted_answers and tasks:
+        found += corrupted(tasks, section.corrupted_answers, spec, seed)
+    return found
+
+
+def corrupted(
+    tasks: Sequence[Task], count: int, spec: FormattingSpec, seed: int
+) -> list[Preference]:
+    """A task's right answer against the right answer to another of its inputs.
+
+    Such an answer has the right form and the wrong content, so a model must read the input to
+    tell the two apart.
+    """
+    order = list(tasks)
+    seeded(seed, "corrupted").shuffle(order)
+    found: list[Preference] = []
+    for task in order:
+        items = task_items(task, "preference", 4, seed + 3, spec)
+        for item, other in zip(items, items[1:], strict=False):
+            right, wrong = item.references[0], other.references[0]
+            if wrong in item.references:
+                continue
+            found.append(
+                Preference(
+                    prompt=item.messages,
+                    chosen=(Message(role="assistant", content=right),),
+                    rejected=(Message(role="assistant", content=wrong),),
+                    lineage=item.lineage,
+                )
+            )
+            break
+        if len(found) >= count:
+            break
+    return found
+
+
