@@ -93,9 +93,10 @@ def _lineage(lineage: Lineage) -> dict[str, Any]:
 
 
 def _to_lineage(row: Mapping[str, Any]) -> Lineage:
-    fields = {name: row[name] for name in (*_TEXT, "variant", "row", "seed")}
+    fields: dict[str, Any] = {name: row[name] for name in (*_TEXT, "variant", "row", "seed")}
     lists = ("demonstrations", "verdicts", "option_permutation")
-    return Lineage(**fields, **{name: tuple(row[name]) for name in lists})
+    fields.update({name: tuple(row[name]) for name in lists})
+    return Lineage(**fields)
 
 
 def _table(fields: list[tuple[str, pa.DataType]], rows: Iterable[dict[str, Any]]) -> pa.Table:

@@ -73,9 +73,7 @@ LLAMA = prepare(make("llama"))
 @given(st.permutations(range(6)), st.integers(1, 6))
 @settings(max_examples=10)
 def test_a_sample_does_not_depend_on_its_neighbours(order, rows):
-    asked = [
-        Prompt(p.id, p.ids, 6, temperature=1.0, top_p=0.9, seed=int(p.id)) for p in prompts()
-    ]
+    asked = [Prompt(p.id, p.ids, 6, temperature=1.0, top_p=0.9, seed=int(p.id)) for p in prompts()]
     together = dict(Engine(LLAMA, [], rows=6).generate(asked))
     shuffled = dict(Engine(LLAMA, [], rows=rows).generate([asked[i] for i in order]))
     assert {k: v.ids for k, v in together.items()} == {k: v.ids for k, v in shuffled.items()}

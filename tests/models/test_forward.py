@@ -134,8 +134,11 @@ def test_two_models_in_two_threads_do_not_share_a_plan():
     expected = [m.hidden(b).detach() for m, b in zip(models, batches, strict=True)]
     with ThreadPoolExecutor(2) as pool:
         for _ in range(10):
-            got = list(pool.map(lambda pair: pair[0].hidden(pair[1]).detach(),
-                                zip(models, batches, strict=True)))
+            got = list(
+                pool.map(
+                    lambda pair: pair[0].hidden(pair[1]).detach(), zip(models, batches, strict=True)
+                )
+            )
             for a, b in zip(got, expected, strict=True):
                 torch.testing.assert_close(a, b)
 
@@ -146,9 +149,9 @@ def test_a_wrong_ragged_answer_is_caught_by_the_probe(monkeypatch):
     model = make("llama", SMALL)
     honest = attention.segment_attention
     monkeypatch.setattr(
-        attention, "segment_attention", lambda q, k, v, plan, call, p=0.0: honest(
-            q, k.flip(2), v, plan, call, p
-        )
+        attention,
+        "segment_attention",
+        lambda q, k, v, plan, call, p=0.0: honest(q, k.flip(2), v, plan, call, p),
     )
     prepared = prepare(model)
     assert not prepared.ragged

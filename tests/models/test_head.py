@@ -80,7 +80,8 @@ def test_a_frozen_head_gets_no_gradient_buffer():
     hidden, head, source, target, _ = setting(CASES[0])
     frozen = Head(head.weight_VD.detach())
     reduce(hidden, frozen, source, target, {"logp"}).logp_N.sum().backward()
-    assert hidden.grad is not None and frozen.weight_VD.grad is None
+    assert hidden.grad is not None
+    assert frozen.weight_VD.grad is None
 
 
 def test_no_targets_give_zero_and_no_error():

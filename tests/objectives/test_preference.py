@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from regimen.models.head import Reduced
 from regimen.objectives.preference import Dpo, pair_segments, sequence_logp
+from regimen.tokens.ragged import ragged_batch
 from regimen.tokens.rendering import RenderedPair
 from regimen.tokens.store import token_rows
-from regimen.tokens.ragged import ragged_batch
 
 ROWS = token_rows([RenderedPair((1, 2), (3, 4), (5,)), RenderedPair((1,), (6,), (7, 8, 9))])
 BATCH = ragged_batch(ROWS.segments([0, 1]))

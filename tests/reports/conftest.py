@@ -338,15 +338,14 @@ SETTINGS = """run: runs/demo
 seed: 0
 build:
   sources:
-    - assets/starter
+    - starter: tasks
 tune:
   model:
     path: assets/tiny-base
   learning_rate: 0.0015
-  num_train_epochs: 2
 align:
   method: dpo
-  beta: 0.1
+  beta: 0.2
 """
 
 

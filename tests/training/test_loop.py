@@ -1,6 +1,7 @@
 """pytest tests/training/test_loop.py"""
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from regimen.tokens.ragged import ragged_batch
 from regimen.tokens.rendering import Rendered, RenderedPair
 from regimen.tokens.store import token_rows
 from regimen.training.loop import (
+    Data,
     Hooks,
     LoopOptions,
     State,
@@ -24,7 +26,6 @@ from regimen.training.loop import (
     total_steps,
     train,
 )
-from regimen.training.loop import Data
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
 from regimen.training.schedules import SCHEDULES, Schedule
 
@@ -89,7 +90,7 @@ def test_accumulation_over_uneven_micro_batches_equals_one_batch(name, cuts):
     objective, data = OBJECTIVES[name]
     everything = tuple(range(len(data)))
     edges = [0, *sorted(cuts), len(data)]
-    parts = [everything[a:b] for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    parts = [everything[a:b] for a, b in pairwise(edges) if b > a]
     whole = gradient(MODEL, objective, data, [everything])
     torch.testing.assert_close(gradient(MODEL, objective, data, parts), whole, atol=1e-6, rtol=1e-4)
 
@@ -148,8 +149,13 @@ def test_a_run_that_stops_and_goes_on_equals_one_that_does_not():
     straight, _ = fit(data, opts)
     model = tiny()
     optimizer = OPTIMIZERS["adamw"](parameter_groups(model.model, 0.0))
-    state = train(model, data, Supervised(), optimizer, options(
-        num_train_epochs=None, max_steps=5, schedule=Schedule("constant", 0.0)))
+    state = train(
+        model,
+        data,
+        Supervised(),
+        optimizer,
+        options(num_train_epochs=None, max_steps=5, schedule=Schedule("constant", 0.0)),
+    )
     saved = copy.deepcopy((model.model.state_dict(), optimizer.state_dict()))
     again = tiny(seed=9)
     optimizer = OPTIMIZERS["adamw"](parameter_groups(again.model, 0.0))

@@ -25,9 +25,7 @@ def reference_logps(
     training = model.model.training
     model.model.eval()
     out_R2 = torch.zeros(len(rows), 2)
-    plan = packing_plan(
-        rows.lengths, seed=0, epoch=0, token_budget=tokens_per_batch, shuffle=False
-    )
+    plan = packing_plan(rows.lengths, seed=0, epoch=0, token_budget=tokens_per_batch, shuffle=False)
     for numbers in plan:
         batch = ragged_batch(rows.segments(numbers))
         with torch.autocast(batch.ids_T.device.type, dtype=torch.bfloat16, enabled=bf16):

@@ -104,7 +104,8 @@ class NoveltyPool:
             coded = [self._codes.encode(tokens(text)) for text in block]
             old_BP, own_BB = _lcs(coded, self._coded), _lcs(coded, coded)
             sizes_B = np.array([len(one) for one in coded])
-            near_B = self._near(old_BP, sizes_B, self._sizes_P[: len(self)]).any(axis=1)
+            near_BP = self._near(old_BP, sizes_B, self._sizes_P[: len(self)])
+            near_B = np.logical_or.reduce(near_BP, axis=1)
             near_BB = self._near(own_BB, sizes_B, sizes_B)
             admitted: list[int] = []
             for position, text in enumerate(block):
@@ -122,7 +123,7 @@ class NoveltyPool:
         most = int(sizes_B.max(initial=0)) + int(sizes_P.max(initial=0))
         limit = self._limit
         need = -(-limit.numerator * np.arange(most + 1) // (2 * limit.denominator))
-        return lcs_BP >= need.astype(np.int32)[sizes_B[:, None] + sizes_P]
+        return np.greater_equal(lcs_BP, need.astype(np.int32)[sizes_B[:, None] + sizes_P])
 
     def _neighbour(self, coded: str, lcs_P: Ints) -> Neighbour:
         totals_P = self._sizes_P[: len(lcs_P)] + len(coded)

@@ -79,8 +79,8 @@ class Cache:
         keys[self.row_T, :, self.position_T] = key_TKD
         values[self.row_T, :, self.position_T] = value_TKD
         if self.plan is not None:
-            flat = (x.transpose(0, 1)[None] for x in (query_THD, key_TKD, value_TKD))
-            return attention.segment_attention(*flat, self.plan, call)[0]
+            query, key, value = (x.transpose(0, 1)[None] for x in (query_THD, key_TKD, value_TKD))
+            return attention.segment_attention(query, key, value, self.plan, call)[0]
         return self._decode(query_THD, keys, values, call)
 
     def _decode(self, query_THD: Tensor, keys: Tensor, values: Tensor, call: Call) -> Tensor:
@@ -143,9 +143,7 @@ class Engine:
         self.model.model.eval()
         head = self.model.head()
         waiting = sorted(prompts, key=lambda p: -len(p.ids) - p.max_new_tokens)
-        cache = Cache(
-            min(self.rows, len(waiting)), len(waiting[0].ids) + waiting[0].max_new_tokens
-        )
+        cache = Cache(min(self.rows, len(waiting)), len(waiting[0].ids) + waiting[0].max_new_tokens)
         running: list[_Row | None] = [None] * cache.rows
         waiting.reverse()
         while waiting or any(running):

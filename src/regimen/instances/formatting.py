@@ -141,9 +141,7 @@ def natural_instructions(
             if explanations and example.explanation:
                 out += f" Explanation: {_stop(example.explanation.strip())}\n"
             out += "\n"
-    return out + (
-        f"Now complete the following example -\nInput: {_stop(text.strip())}\nOutput: "
-    )
+    return out + (f"Now complete the following example -\nInput: {_stop(text.strip())}\nOutput: ")
 
 
 def rows_of(task: Task, n: int, seed: int) -> list[Row]:

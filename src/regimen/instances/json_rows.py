@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -41,27 +41,15 @@ def line_rows(file: Path) -> Iterator[Found | Broken]:
     A file that holds one indented document in spite of its name is read as that document.
     """
     with open_text(file) as text:
-        lines = enumerate(_lines(text), start=1)
+        lines = enumerate(text, start=1)
         start = list(islice(lines, _PEEKED_LINES))
         if _is_document([line for _, line in start]):
             whole = "".join([*(line for _, line in start), *(line for _, line in lines)])
             yield from _document(whole, file)
             return
-        for number, line in _chain(start, lines):
+        for number, line in chain(start, lines):
             if line.strip():
                 yield _line(number, line)
-
-
-def _chain(
-    start: list[tuple[int, str]], rest: Iterable[tuple[int, str]]
-) -> Iterator[tuple[int, str]]:
-    yield from start
-    yield from rest
-
-
-def _lines(text: Iterable[str]) -> Iterator[str]:
-    """Lines that end with a line feed or a carriage return, ends kept."""
-    yield from text
 
 
 def _is_document(lines: list[str]) -> bool:
@@ -80,8 +68,7 @@ def json_rows(file: Path) -> Iterator[Found | Broken]:
         whole = text.read()
     if not whole.strip():
         return
-    lines = whole.splitlines(keepends=True) if _mostly_lines(whole) else []
-    if lines:
+    if _mostly_lines(whole):
         numbered = enumerate(_split(whole), start=1)
         yield from (_line(number, line) for number, line in numbered if line.strip())
     else:
@@ -94,12 +81,12 @@ def _split(text: str) -> list[str]:
 
 
 def _mostly_lines(text: str) -> bool:
-    """Whether the first lines are JSON values each, and more than one."""
+    """Whether at least half of the first lines are JSON values each, and there are two or more."""
     lines = [line for line in _split(text[: 1 << 22]) if line.strip()]
     if len(lines) < 2:
         return False
     first = lines[:_PEEKED_LINES]
-    return 2 * sum(_is_value(line) for line in first) > len(first)
+    return 2 * sum(_is_value(line) for line in first) >= len(first)
 
 
 def _is_value(line: str) -> bool:

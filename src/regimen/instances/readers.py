@@ -8,10 +8,10 @@ count: rows in = rows read + failures. Row numbers are 1-based file lines in JSO
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -186,22 +186,20 @@ def _read(file: Path) -> Iterator[RawRow | RowFailure]:
 
 
 def _csv(file: Path) -> Iterator[Found | Broken]:
-    return _separated(file, ",;\t|")
+    return _separated(file, [_quoted(delimiter) for delimiter in ",;\t|"])
 
 
 def _tsv(file: Path) -> Iterator[Found | Broken]:
-    return _separated(file, "\t")
+    return _separated(file, [_quoted("\t"), _unquoted("\t")])
 
 
-def _separated(file: Path, delimiters: str) -> Iterator[Found | Broken]:
+def _separated(file: Path, dialects: Sequence[type[csv.Dialect]]) -> Iterator[Found | Broken]:
     """Rows of a file with a header line; fields in quotes may hold line breaks."""
     csv.field_size_limit(_LONGEST_FIELD)
     with open_text(file) as text:
         sample = list(islice(text, 4 * _SNIFFED_ROWS))
-        delimiter, quoting = sniff(sample, delimiters)
-        lines = _chain(sample, text)
-        reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
-        header: list[str] | None = None
+        reader = csv.reader(chain(sample, text), sniff(sample, dialects))
+        header: list[str] = []
         while True:
             line = reader.line_num + 1
             try:
@@ -211,17 +209,26 @@ def _separated(file: Path, delimiters: str) -> Iterator[Found | Broken]:
                 continue
             if fields is None:
                 return
-            if not any(fields):
-                continue
-            if header is None:
+            if not header:
                 header = [name.strip() for name in fields]
-                continue
-            yield _fields(line, header, fields)
+            elif fields:
+                yield _fields(line, header, fields)
 
 
-def _chain(sample: list[str], rest: Iterator[str]) -> Iterator[str]:
-    yield from sample
-    yield from rest
+def _quoted(separator: str) -> type[csv.Dialect]:
+    class Quoted(csv.excel):
+        delimiter = separator
+        strict = True
+
+    return Quoted
+
+
+def _unquoted(separator: str) -> type[csv.Dialect]:
+    class Unquoted(csv.excel):
+        delimiter = separator
+        quoting = csv.QUOTE_NONE
+
+    return Unquoted
 
 
 def _bad_quotes(first: int, last: int, error: csv.Error) -> Broken:
@@ -245,30 +252,39 @@ def _fields(line: int, header: list[str], fields: list[str]) -> Found | Broken:
     return Found(line, values)
 
 
-def sniff(sample: list[str], delimiters: str) -> tuple[str, int]:
-    """The delimiter and the quoting under which the first rows agree best.
+def sniff(sample: Sequence[str], dialects: Sequence[type[csv.Dialect]]) -> type[csv.Dialect]:
+    """The dialect under which most of the first rows have as many fields as the header.
 
-    Of the candidates that give the most rows the header's number of columns, the first wins;
-    quotes count unless only ignoring them makes the rows agree (tab-separated text with stray
-    quotes).
+    The first of equals wins.
     """
-    best, choice = (-1.0, 0), (delimiters[0], csv.QUOTE_MINIMAL)
-    for delimiter in delimiters:
-        for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
-            agreement = _agreement(sample, delimiter, quoting)
-            if agreement > best:
-                best, choice = agreement, (delimiter, quoting)
-    return choice
+    shares = [_agreement(sample, dialect) for dialect in dialects]
+    return dialects[shares.index(max(shares))]
 
 
-def _agreement(sample: list[str], delimiter: str, quoting: int) -> tuple[float, int]:
-    """Share of the rows with the header's number of columns, and whether there are columns."""
-    reader = csv.reader(sample, delimiter=delimiter, quoting=quoting, strict=False)
-    rows = [row for row in islice(reader, _SNIFFED_ROWS) if any(row)]
+def _agreement(sample: Sequence[str], dialect: type[csv.Dialect]) -> float:
+    """Share of the rows that have the header's number of fields; below 0 where it cannot be."""
+    reader = csv.reader(sample, dialect)
+    rows: list[list[str]] = []
+    while len(rows) < _SNIFFED_ROWS:
+        try:
+            fields = next(reader, None)
+        except csv.Error:
+            # the sample may end inside a quoted field, which says nothing against the dialect
+            fields = None if reader.line_num == len(sample) > 4 else []
+            rows += [] if fields is None else [[]]
+            continue
+        if fields is None:
+            break
+        rows += [fields] if fields else []
     if not rows or len(rows[0]) < 2:
-        return (-0.5, 0)
-    agree = sum(len(row) == len(rows[0]) for row in rows[:-1]) + (len(rows) > 0)
-    return (agree / len(rows), 1 if quoting == csv.QUOTE_MINIMAL else 0)
+        return -1.0
+    if dialect.quoting == csv.QUOTE_NONE and any(_in_quotes(f) for row in rows for f in row):
+        return -1.0
+    return sum(len(row) == len(rows[0]) for row in rows) / len(rows)
+
+
+def _in_quotes(field: str) -> bool:
+    return len(field) > 1 and field[0] == field[-1] == '"'
 
 
 def _parquet(file: Path) -> Iterator[Found | Broken]:
@@ -283,7 +299,7 @@ def _parquet(file: Path) -> Iterator[Found | Broken]:
                 for values in batch.to_pylist():
                     rows += 1
                     yield Found(rows, values)
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError) as error:
             raise DataError(
                 "The file is not a Parquet file, or it is damaged.",
                 slug="file-format",

@@ -26,7 +26,7 @@ def nf4_config(compute: torch.dtype) -> Any:
             slug="missing-bitsandbytes",
             fix="pip install bitsandbytes",
         )
-    return BitsAndBytesConfig(
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,

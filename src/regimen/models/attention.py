@@ -128,14 +128,20 @@ def _attention(
         )
     call = Call(scaling, window, softcap, sinks)
     # On CPUs the fused kernel is 2 to 5 times slower in bf16 than in fp32 at the lengths of
-    # instructions; elsewhere rotary embeddings in fp32 under autocast come back to the value's type.
+    # instructions; elsewhere, rotary embeddings in fp32 under autocast go back to the value's type.
     dtype = torch.float32 if query.device.type == "cpu" else value.dtype
     query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     with torch.autocast(query.device.type, enabled=False):
         if attention_mask.sink is not None:
             layer = int(getattr(module, "layer_idx", 0))
-            flat = (x[0].transpose(0, 1) for x in (query, key, value))
-            return attention_mask.sink.attend(layer, *flat, call)[None], None
+            out = attention_mask.sink.attend(
+                layer,
+                query[0].transpose(0, 1),
+                key[0].transpose(0, 1),
+                value[0].transpose(0, 1),
+                call,
+            )
+            return out[None], None
         assert attention_mask.plan is not None
         return segment_attention(query, key, value, attention_mask.plan, call, dropout), None
 
@@ -172,9 +178,10 @@ def segment_attention(
     Splitting once costs one concatenation in the backward pass; slicing would fill a zero gradient
     of the whole batch for every segment.
     """
-    queries = query.split(plan.lengths, dim=2)
-    keys = key.split(plan.lengths, dim=2)
-    values = value.split(plan.lengths, dim=2)
+    sizes = list(plan.lengths)
+    queries = torch.split(query, sizes, dim=2)
+    keys = torch.split(key, sizes, dim=2)
+    values = torch.split(value, sizes, dim=2)
     outputs = []
     for segment, query_HLD in enumerate(queries):
         path = plan.path(segment)
@@ -189,13 +196,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, call: Call, dropout: float
     length, path = query.shape[2], key.shape[2]
     windowed = call.window is not None and path > call.window
     gqa = query.shape[1] != key.shape[1]
+    window = call.window if windowed else None
     if call.softcap is not None or call.sinks_H is not None:
-        mask = causal_mask(length, path, call.window if windowed else None, query.device)
-        return explicit_attention(query, key, value, mask, call, dropout)
+        allowed = causal_mask(length, path, window, query.device)
+        return explicit_attention(query, key, value, allowed, call, dropout)
     plain = length == path and not windowed
-    mask = None
+    mask: Tensor | None = None
     if not plain and (length > 1 or windowed):
-        mask = causal_mask(length, path, call.window if windowed else None, query.device)
+        mask = causal_mask(length, path, window, query.device)
     return F.scaled_dot_product_attention(
         query,
         key,

@@ -34,12 +34,14 @@ class LanguageModel:
             out = backbone(
                 input_ids=padded.ids_BL, attention_mask=padded.mask_BL, use_cache=False
             ).last_hidden_state
-            return out.flatten(0, 1).index_select(0, padded.flat_row_T)
+            rows: Tensor = out.flatten(0, 1).index_select(0, padded.flat_row_T)
+            return rows
         with attention.active_plan(batch.plan):
             out = backbone(
                 input_ids=batch.ids_T[None], position_ids=batch.position_T[None], use_cache=False
             )
-        return out.last_hidden_state[0]
+        hidden: Tensor = out.last_hidden_state[0]
+        return hidden
 
     def head(self) -> Head:
         """The vocabulary projection, with trainable rows of new tokens merged in."""

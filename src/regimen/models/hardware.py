@@ -61,7 +61,7 @@ def device() -> str:
 def bf16_is_fast() -> bool:
     """Whether matrix products in bf16 beat fp32 here: by instruction set on CPUs."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     if torch.backends.mps.is_available():
         return False
     flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")

@@ -95,9 +95,7 @@ class _Gradients:
         # fp32: the sum over chunks must not round to bf16 each time
         self.weight = torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None
         self.bias = (
-            torch.zeros_like(bias, dtype=torch.float32)
-            if wanted[2] and bias is not None
-            else None
+            torch.zeros_like(bias, dtype=torch.float32) if wanted[2] and bias is not None else None
         )
 
     def add(
@@ -153,8 +151,10 @@ class _WeightedNll(torch.autograd.Function):
     def backward(ctx: Any, grad_sum: Tensor, _grad_logp: Tensor) -> tuple[Tensor | None, ...]:
         grads = ctx.grads
         ctx.grads = None
-        scaled = [g.mul_(grad_sum) if g is not None else None for g in
-                  (grads.hidden, grads.weight, grads.bias)]
+        scaled = [
+            g.mul_(grad_sum) if g is not None else None
+            for g in (grads.hidden, grads.weight, grads.bias)
+        ]
         return (*scaled, None, None, None)
 
 

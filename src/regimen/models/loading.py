@@ -76,7 +76,9 @@ def load_model(spec: ModelSpec, *, seed: int = 0, quantisation: Any = None) -> A
                 got=repr(kind),
                 fix=near(kind, _model_types()),
             ) from error
-        return AutoModelForCausalLM.from_config(config, dtype=dtype)
+        return AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            config, dtype=dtype
+        )
     _check_folder(spec.path, "config.json", "model")
     extra = {"quantization_config": quantisation} if quantisation is not None else {}
     try:

@@ -74,9 +74,7 @@ class Dpo:
                 "rewards/accuracies": float((margin_P > 0).sum()),
                 "logps/chosen": float(logp_S[chosen_P].sum()),
                 "logps/rejected": float(logp_S[rejected_P].sum()),
-                "max_abs_logratio": float(
-                    torch.cat([ratio_chosen, ratio_rejected]).abs().max()
-                )
+                "max_abs_logratio": float(torch.cat([ratio_chosen, ratio_rejected]).abs().max())
                 * len(rows),
             }
         return LossOut({"dpo": loss_P.sum()}, metrics, float(len(rows)))

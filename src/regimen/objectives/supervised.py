@@ -43,7 +43,8 @@ class Supervised:
         if reduced.nll_sum is not None:
             total = reduced.nll_sum
         else:
-            assert reduced.lse_N is not None and reduced.mean_logit_N is not None
+            assert reduced.lse_N is not None
+            assert reduced.mean_logit_N is not None
             smooth = self.label_smoothing
             row_N = -(1 - smooth) * reduced.logp_N
             row_N = row_N + smooth * (reduced.lse_N - reduced.mean_logit_N)

@@ -13,6 +13,7 @@ from regimen.reports.evidence import BUCKETS
 from regimen.reports.files import read_table
 
 SAMPLE = 60
+RIGHT = 1.0
 SHARES = {"regressed": 0.35, "fixed": 0.3, "still_wrong": 0.2, "still_right": 0.15}
 
 Key = tuple[str, str]
@@ -42,6 +43,16 @@ class AnswerRow:
     answers: Mapping[str, Given]
 
 
+def bucket(before: float, after: float) -> str:
+    """The bucket of an item: a full score is right.
+
+    The rule of ``regimen.evaluation.changes``, whose statistics take a second to import.
+    """
+    if after >= RIGHT:
+        return "still_right" if before >= RIGHT else "fixed"
+    return "regressed" if before >= RIGHT else "still_wrong"
+
+
 def read_scores(path: Path, suites: Sequence[str] = ()) -> Scores:
     """Scores by (suite, item) and system, of the named suites or of all."""
     columns = ["suite", "item_id", "system", "score"]
@@ -64,8 +75,6 @@ def sample_answers(
     Each bucket has a share of the sample; what a bucket does not use goes to the others, in the
     order of the buckets.
     """
-    from regimen.evaluation.changes import bucket
-
     by_bucket: dict[str, list[Key]] = {name: [] for name in BUCKETS}
     for key, found in scores.items():
         if before in found and after in found:

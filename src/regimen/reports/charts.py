@@ -7,7 +7,7 @@ renumbered per figure (several drawings share a page), and colours become ``var(
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from markupsafe import Markup
@@ -69,25 +69,28 @@ def draw(spec: Spec, prefix: str, name: str, description: str) -> Markup:
 
 
 def finish(svg: str, prefix: str, name: str, description: str) -> str:
-    """A drawing of Vega's made fit for the page: colours, ids, accessible name, size."""
-    for colour, sentinel in SENTINELS.items():
-        svg = svg.replace(sentinel, f"var(--{colour})")
-    svg = re.sub(r' (?:aria-[a-z]+|role|pointer-events)="[^"]*"', "", svg)
-    svg = re.sub(r' font-family="[^"]*"| xmlns(?::xlink)?="[^"]*"| version="1.1"', "", svg)
-    svg = re.sub(r' opacity="1"| class="(?:foreground|background|mark-[^"]*)"', "", svg)
+    """A drawing of Vega's made fit for the page: colours, ids, accessible name, size.
+
+    Only tags are rewritten; the text of the data between them stays as Vega escaped it.
+    """
+    ids = {old: f"{prefix}-{i}" for i, old in enumerate(re.findall(r'<[^>]* id="([^"]+)"', svg))}
+    svg = re.sub(r"<[^>]+>", lambda tag: _finish_tag(tag[0], ids), svg)
     svg = re.sub(r'<path d="(?:M0,0h0v0h0Z)?"(?: display="none")?/>', "", svg)
-    svg = re.sub(r"-?\d+\.\d{3,}", lambda match: f"{float(match[0]):.2f}", svg)
-    ids: dict[str, str] = {}
-    for old in re.findall(r' id="([^"]+)"', svg):
-        ids.setdefault(old, f"{prefix}-{len(ids)}")
-    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{ids[m[1]]}"', svg)
-    svg = re.sub(r"url\(#([^)]+)\)", lambda m: f"url(#{ids.get(m[1], m[1])})", svg)
-    return re.sub(
-        r"^<svg[^>]*?(width=\"[\d.]+\" height=\"[\d.]+\" viewBox=\"[^\"]*\")[^>]*>",
-        lambda m: f"<svg {m[1]} {naming(prefix, name, description)}",
-        svg,
-        count=1,
-    )
+    size = re.match(r'<svg[^>]*?(width="[\d.]+" height="[\d.]+" viewBox="[^"]*")[^>]*>', svg)
+    if size is None:
+        raise ValueError(f"the drawing does not begin with its size: {svg[:80]!r}")
+    return f"<svg {size[1]} {naming(prefix, name, description)}{svg[size.end() :]}"
+
+
+def _finish_tag(tag: str, ids: Mapping[str, str]) -> str:
+    tag = re.sub(r' (?:aria-[a-z]+|role|pointer-events|font-family|xmlns:?\w*)="[^"]*"', "", tag)
+    tag = re.sub(r' opacity="1"| class="(?:foreground|background|mark-[^"]*)"', "", tag)
+    tag = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag)
+    for colour, sentinel in SENTINELS.items():
+        tag = tag.replace(sentinel, f"var(--{colour})")
+    for old, new in ids.items():
+        tag = tag.replace(f'id="{old}"', f'id="{new}"').replace(f"url(#{old})", f"url(#{new})")
+    return tag
 
 
 def naming(prefix: str, name: str, description: str) -> str:

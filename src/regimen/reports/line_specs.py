@@ -65,7 +65,7 @@ def _curve_panel(panel: Curves, width: int) -> Spec:
         "type": "quantitative",
         "title": None,
         "axis": _value_axis(tickCount=4, labelExpr=zero),
-        "scale": {"zero": panel.zero},
+        "scale": {"zero": panel.zero, "nice": 4},
     }
     layers = [_curve_line(line) for line in panel.lines]
     layers += [_curve_label(line) for line in panel.lines if line.label and line.points]

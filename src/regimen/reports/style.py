@@ -105,6 +105,7 @@ th svg,.key svg{flex:none}
 .bars .head{display:flex;flex-wrap:wrap;gap:.25rem 1.5rem;align-items:baseline;margin-bottom:.75rem}
 .bars>div:not(.head){margin:0 0 1rem}
 .bars .name{font-size:.9375rem;margin-bottom:.2rem}
+.bars .small{margin-top:.2rem}
 .stack{display:flex;gap:2px;height:1.6rem}
 .stack span{min-width:3px;flex-basis:0;font-size:.8125rem;line-height:1.6rem;padding:0 .4rem;
   overflow:hidden}
@@ -191,10 +192,17 @@ th[aria-sort=descending] button::after{content:" \\2193"}
   .answers tr{padding:.9rem 0;border-bottom:1px solid var(--line)}
   .answers td,.answers tbody th{border:0;padding:.12rem 0}
   .answers tbody th .small{display:inline;margin-left:.6rem}
-  .answers td{display:grid;grid-template-columns:6.2rem 1rem minmax(0,1fr)}
+  .answers tbody th:first-child{width:auto}
+  .answers td{display:grid;grid-template-columns:6.9rem 1.1rem minmax(0,1fr)}
   .answers td::before{content:attr(data-label);color:var(--muted);font-size:.8125rem}
   .answers td .mark+div{grid-column:3}
   .answers td.prompt>*,.answers td:not(:has(.mark))>*{grid-column:2/-1}
+}
+@media(max-width:600px){
+  th,td{padding-right:.9rem}
+  dl.tiles{grid-template-columns:1fr 1fr}
+  .part{padding-top:3rem}
+  header{padding-top:2rem}
 }
 @media print{
   .bar,.contents,.controls{display:none}

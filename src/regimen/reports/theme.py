@@ -34,7 +34,7 @@ PALETTE: dict[str, tuple[str, str]] = {
     "wrong": ("#e0ded8", "#3a3e44"),
     "right": ("#c5d5e4", "#30465a"),
     "band": ("#c9d8e6", "#2f4558"),
-    "band-out": ("#ead2c6", "#573a2e"),
+    "band-out": ("#e8cbbc", "#7a503e"),
 }
 SENTINELS: dict[str, str] = {name: f"#fe01{i:02x}" for i, name in enumerate(PALETTE)}
 
@@ -95,6 +95,7 @@ def chart_config() -> dict[str, Any]:
         "concat": {"spacing": 28},
         "title": {
             "anchor": "start",
+            "frame": "group",
             "color": fg,
             "fontSize": 13,
             "fontWeight": 600,
@@ -116,6 +117,7 @@ def chart_config() -> dict[str, Any]:
             "labelPadding": 5,
             "labelLimit": 150,
         },
+        "axisX": {"labelFlush": False},
         "axisY": {"ticks": False},
         "legend": {"disable": True},
         "text": {"color": fg, "fontSize": 11.5},

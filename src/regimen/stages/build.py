@@ -134,9 +134,7 @@ def _curate(
     rules = section.curation
     instances = apply("no-answer", instances, no_answer, ledger)
     instances = apply("shape", instances, conversation_shape, ledger)
-    limits = partial(
-        length, min_answer=rules.min_characters, max_conversation=rules.max_characters
-    )
+    limits = partial(length, min_answer=rules.min_characters, max_conversation=rules.max_characters)
     instances = apply("length", instances, limits, ledger)
     if rules.exact_duplicates:
         instances = apply("duplicates", instances, exact_duplicates, ledger)

@@ -38,9 +38,7 @@ class StageResult:
     summary: Mapping[str, Any]
 
 
-def stage_key(
-    stage: str, settings: PipelineSettings, inputs: Mapping[str, str]
-) -> dict[str, str]:
+def stage_key(stage: str, settings: PipelineSettings, inputs: Mapping[str, str]) -> dict[str, str]:
     """The parts whose change makes a stage stale: settings, seed, inputs and source code."""
     section = getattr(settings, stage)
     return {

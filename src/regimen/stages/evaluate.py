@@ -103,9 +103,7 @@ def _generators(section: EvaluateSettings, models: Mapping[str, str]) -> dict[st
     bf16 = bf16_is_fast()
     template = _template(models["tuned"])
     return {
-        name: LazyGenerator(
-            name, partial(load, path, template=template), section.batch_size, bf16
-        )
+        name: LazyGenerator(name, partial(load, path, template=template), section.batch_size, bf16)
         for name, path in models.items()
         if name in section.systems or name in ("base", "tuned")
     }
@@ -203,7 +201,7 @@ def _safety(
                 cluster=prompt.topic,
                 lineage=Lineage(category=prompt.category, family=kind, language="en"),
             )
-            for prompt in prompts(kind, "evaluation", count, seed)  # type: ignore[arg-type]
+            for prompt in prompts(kind, "evaluation", count, seed)
         ]
         for kind in ("harmful", "harmless")
     }
@@ -216,6 +214,4 @@ def _safety(
             answers[name] = {
                 item.item_id: answer for item, answer in zip(asked, given, strict=True)
             }
-    return safety(
-        kinds["harmful"], kinds["harmless"], answers, is_refusal, minimum=min(count, 400)
-    )
+    return safety(kinds["harmful"], kinds["harmless"], answers, is_refusal, minimum=min(count, 400))

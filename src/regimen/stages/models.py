@@ -43,7 +43,9 @@ def load(path: str, *, template: str | None = None, dtype: str = "float32") -> L
         network = load_model(ModelSpec(path=base_path(path), dtype=dtype))
         fit_vocabulary(network, tokenizer, added=len(tokenizer))
         network = load_adapter(network, path)
-        tensors = sum("lora_" in n or "trainable_tokens" in n for n, _ in network.named_parameters())
+        tensors = sum(
+            "lora_" in n or "trainable_tokens" in n for n, _ in network.named_parameters()
+        )
     else:
         network = load_model(ModelSpec(path=path, dtype=dtype))
         fit_vocabulary(network, tokenizer, added=added)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from regimen.instances.demonstrations import seeded
 from regimen.instances.formatting import FormattingSpec, task_items
@@ -37,7 +38,7 @@ def corrupted(
     found: list[Preference] = []
     for task in order:
         items = task_items(task, "preference", 4, seed + 3, spec)
-        for item, other in zip(items, items[1:], strict=False):
+        for item, other in pairwise(items):
             right, wrong = item.references[0], other.references[0]
             if wrong in item.references:
                 continue
@@ -53,5 +54,3 @@ def corrupted(
         if len(found) >= count:
             break
     return found
-
-

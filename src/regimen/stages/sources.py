@@ -93,14 +93,15 @@ def _weigh(instance: Instance, weight: float) -> Instance:
 
 def _records(source: SourceSettings, seed: int) -> Iterable[Record]:
     if source.starter is not None:
-        return STARTER[source.starter](source, seed)
+        material: Iterable[Record] = STARTER[source.starter](source, seed)
+        return material
     if source.function is not None:
         call = source.function
         made = load_function(call.file, call.function)(**call.arguments)
         return (_row(value, number, source) for number, value in enumerate(made, start=1))
     from regimen.instances.formats import read_source
 
-    return read_source(
+    found: Iterable[Record] = read_source(
         Path(str(source.path)),
         format=source.format,
         columns=source.columns,
@@ -108,6 +109,7 @@ def _records(source: SourceSettings, seed: int) -> Iterable[Record]:
         licence=source.licence,
         language=source.language,
     )
+    return found
 
 
 def _row(value: Any, number: int, source: SourceSettings) -> Record:

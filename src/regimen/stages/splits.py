@@ -23,9 +23,7 @@ class Split:
     suites: dict[str, tuple[Task, ...]]
 
 
-def split_tasks(
-    tasks: Sequence[Task], section: BuildSettings, seed: int, ledger: Ledger
-) -> Split:
+def split_tasks(tasks: Sequence[Task], section: BuildSettings, seed: int, ledger: Ledger) -> Split:
     """Hold out languages, families and named tasks whole, then a share of the rest.
 
     Of tasks with coordinates (``tags``), those are held out first whose every coordinate is still
@@ -100,9 +98,7 @@ def _coordinates(task: Task) -> Coordinates:
     return tuple(sorted([*pairs, ("language", task.language)])) if pairs else ()
 
 
-def _compositions(
-    tasks: list[Task], share: float, seed: int
-) -> tuple[list[Task], list[Task]]:
+def _compositions(tasks: list[Task], share: float, seed: int) -> tuple[list[Task], list[Task]]:
     """A share of the tasks such that each of their coordinates stays in training at least twice."""
     wanted = round(share * len(tasks))
     left = Counter(pair for task in tasks for pair in _coordinates(task))

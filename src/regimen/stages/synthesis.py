@@ -66,7 +66,7 @@ def make_generator(section: GeneratorSettings, seeds: list[Seed]) -> Generator:
     if section.endpoint is not None:
         from regimen.generation.endpoints import Endpoint, EndpointGenerator
 
-        key = os.environ.get(section.api_key_env) if section.api_key_env else None
+        key = os.environ.get(section.api_key_env, "") if section.api_key_env else ""
         endpoint = Endpoint(
             url=section.endpoint,
             model=str(section.model),

@@ -233,5 +233,3 @@ def head_masks(
         }
         for row, row_weights in zip(ids, weights, strict=True)
     ]
-
-

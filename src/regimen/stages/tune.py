@@ -19,6 +19,7 @@ from regimen.runs import Run
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.tune import TuneSettings
 from regimen.stages.common import StageResult, path_key, run_stage
+from regimen.stages.texts import load_texts
 from regimen.stages.training import (
     Prepared,
     finish_model,
@@ -29,7 +30,6 @@ from regimen.stages.training import (
     training_hooks,
     training_summary,
 )
-from regimen.stages.texts import load_texts
 from regimen.tokens.bpe import train_tokenizer
 from regimen.tokens.rendering import Rendered
 from regimen.tokens.store import (
@@ -61,7 +61,8 @@ def tune(settings: PipelineSettings, root: Path, data: Path | None = None) -> St
     if section.objective == "supervised" and source is not None:
         inputs["instances"] = path_key(source)
     if section.text is not None:
-        inputs["text"] = path_key(section.text.path or section.text.function.file)
+        call = section.text.function
+        inputs["text"] = path_key(section.text.path or (call.file if call else ""))
     return run_stage(
         "tune", settings, root / "tune", inputs, lambda run: _work(settings, section, run, source)
     )
@@ -151,9 +152,9 @@ def _conversations(
     picked = rendered[:: max(1, len(rendered) // 3)][:3]
     samples = head_masks(prepared, [r.ids for r in picked], [r.weights for r in picked])
     run.write_json("samples.json", samples)
-    rows = token_rows(rendered)
-    share = float((rows.weights != 0).mean())
-    return rows, {"rendering": counts, "supervised_share": round(share, 4)}
+    collected = token_rows(rendered)
+    share = float((collected.weights != 0).mean())
+    return collected, {"rendering": counts, "supervised_share": round(share, 4)}
 
 
 def _instances(source: Path) -> Iterator[Instance]:
@@ -170,9 +171,7 @@ def _instances(source: Path) -> Iterator[Instance]:
     )
 
 
-def fit_length(
-    rows: Sequence[Rendered], limit: int, policy: str
-) -> tuple[str, Sequence[Rendered]]:
+def fit_length(rows: Sequence[Rendered], limit: int, policy: str) -> tuple[str, Sequence[Rendered]]:
     """Apply the over-length policy; a non-empty reason means that the conversation is removed.
 
     Raises:
@@ -204,9 +203,7 @@ def _scaled(row: Rendered, weight: float) -> Rendered:
     return Rendered(row.ids, tuple(w * weight for w in row.weights))
 
 
-def _plain_text(
-    section: TuneSettings, seed: int
-) -> tuple[Prepared, TokenRows, dict[str, Any]]:
+def _plain_text(section: TuneSettings, seed: int) -> tuple[Prepared, TokenRows, dict[str, Any]]:
     """Tokens of plain text; a fresh tokenizer is trained on the head of the text."""
     assert section.text is not None
     texts = list(_texts(section))

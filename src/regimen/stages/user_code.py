@@ -28,7 +28,8 @@ def load_function(file: str | Path, function: str) -> Callable[..., Any]:
         )
     name = f"regimen_user_{stable_hash(str(path.resolve()))}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     found = getattr(module, function, None)

@@ -12,7 +12,12 @@ import numpy as np
 
 
 def packing_plan(
-    lengths: Sequence[int], *, seed: int, epoch: int, token_budget: int, shuffle: bool = True
+    lengths: Sequence[int] | np.ndarray,
+    *,
+    seed: int,
+    epoch: int,
+    token_budget: int,
+    shuffle: bool = True,
 ) -> list[tuple[int, ...]]:
     """Micro-batches of row numbers, each of at most ``token_budget`` tokens.
 

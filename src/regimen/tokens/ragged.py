@@ -59,8 +59,8 @@ class Segment:
     id of a root segment has no predictor and its weight must be 0.
     """
 
-    ids: Sequence[int]
-    weights: Sequence[float]
+    ids: Sequence[int] | np.ndarray
+    weights: Sequence[float] | np.ndarray
     parent: int = -1
     instance: int = 0
 

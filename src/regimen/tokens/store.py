@@ -33,7 +33,7 @@ class TokenRows:
     @property
     def lengths(self) -> np.ndarray:
         """Tokens of each row."""
-        return self.offsets[self.row_offsets[1:]] - self.offsets[self.row_offsets[:-1]]
+        return np.asarray(self.offsets[self.row_offsets[1:]] - self.offsets[self.row_offsets[:-1]])
 
     @property
     def supervised(self) -> np.ndarray:
@@ -80,14 +80,16 @@ def token_rows(rows: Iterable[Rendered | RenderedPair]) -> TokenRows:
     lengths = [len(x) for x in ids]
     return TokenRows(
         np.concatenate([np.asarray(x, dtype=np.int32) for x in ids] or [np.zeros(0, np.int32)]),
-        np.concatenate([np.asarray(x, dtype=np.float32) for x in weights] or [np.zeros(0)]),
+        np.concatenate(
+            [np.asarray(x, dtype=np.float32) for x in weights] or [np.zeros(0, np.float32)]
+        ),
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         np.asarray(parents, dtype=np.int32),
         np.asarray(row_offsets, dtype=np.int64),
     )
 
 
-def document_rows(documents: Iterable[Sequence[int]], max_length: int) -> TokenRows:
+def document_rows(documents: Iterable[Sequence[int] | np.ndarray], max_length: int) -> TokenRows:
     """Rows of plain text: every token supervised but the first of a row.
 
     A document longer than ``max_length`` tokens becomes several rows; nothing is dropped but

@@ -141,7 +141,7 @@ def train(
     objective: Objective,
     optimizer: torch.optim.Optimizer,
     options: LoopOptions,
-    hooks: Hooks = Hooks(),  # noqa: B008 - frozen, shared on purpose
+    hooks: Hooks = Hooks(),
     state: State | None = None,
 ) -> State:
     """Train until the first limit; returns where the run ended.
@@ -253,9 +253,7 @@ def sum_components(out: LossOut, weights: Mapping[str, float]) -> Tensor:
     return torch.stack([part.float() for part in parts]).sum()
 
 
-def _not_finite(
-    what: str, value: float, batches: list[RaggedBatch], data: Data
-) -> TrainingError:
+def _not_finite(what: str, value: float, batches: list[RaggedBatch], data: Data) -> TrainingError:
     rows = sorted({row for batch in batches for row in batch.instance_S})
     return TrainingError(
         f"The {what} is no longer finite.",

@@ -12,9 +12,14 @@ from regimen.errors import MissingExtraError
 
 def parameter_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
     """Trainable parameters in two groups: matrices decay, vectors and embeddings do not."""
-    embeddings = {id(p) for m in model.modules() if isinstance(m, torch.nn.Embedding)
-                  for p in m.parameters(recurse=False)}
-    decay, rest = [], []
+    embeddings = {
+        id(p)
+        for m in model.modules()
+        if isinstance(m, torch.nn.Embedding)
+        for p in m.parameters(recurse=False)
+    }
+    decay: list[torch.nn.Parameter] = []
+    rest: list[torch.nn.Parameter] = []
     for parameter in model.parameters():
         if parameter.requires_grad:
             flat = parameter.ndim < 2 or id(parameter) in embeddings
@@ -32,13 +37,16 @@ def _adamw(groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
 
 def _adamw_8bit(groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
     try:
-        import bitsandbytes as bnb
+        from bitsandbytes.optim.adamw import AdamW8bit
     except ImportError as error:
         raise MissingExtraError(
-            "8-bit AdamW needs bitsandbytes.", slug="missing-bitsandbytes",
+            "8-bit AdamW needs bitsandbytes.",
+            slug="missing-bitsandbytes",
             fix="pip install bitsandbytes",
         ) from error
-    optimizer: torch.optim.Optimizer = bnb.optim.AdamW8bit(groups, lr=1e-9, betas=(0.9, 0.95))
+    optimizer: torch.optim.Optimizer = AdamW8bit(  # type: ignore[no-untyped-call]
+        groups, lr=1e-9, betas=(0.9, 0.95)
+    )
     return optimizer
 
 
@@ -52,7 +60,8 @@ class MuonAdamW(torch.optim.Optimizer):
     MUON_SCALE = 10.0
 
     def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
-        matrices, rest = [], []
+        matrices: list[torch.nn.Parameter] = []
+        rest: list[torch.nn.Parameter] = []
         for group in groups:
             for parameter in group["params"]:
                 hidden = parameter.ndim == 2 and group["weight_decay_applies"]

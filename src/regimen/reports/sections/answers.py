@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from regimen.reports.buckets import AnswerRow, Given, Scores, read_scores, sample_answers
+from regimen.reports.buckets import RIGHT, AnswerRow, Given, Scores, read_scores, sample_answers
 from regimen.reports.evidence import BUCKETS, Evaluation, Group
 from regimen.reports.markup import Section, clipped, el, join, paragraph
 from regimen.reports.rundata import RunData
@@ -192,7 +192,7 @@ def _answer(given: Given | None, name: str) -> Markup:
     label = title(system(name).label)
     if given is None:
         return el("td", el("span", "not asked", class_="small"), data_label=label)
-    right = given.score >= 1.0
+    right = given.score >= RIGHT
     mark = el(
         "span",
         "\N{CHECK MARK}" if right else "\N{MULTIPLICATION SIGN}",

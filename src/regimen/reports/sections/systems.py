@@ -57,7 +57,8 @@ def _shots(chosen: Json) -> str:
         return ""
     scores = ", ".join(f"{shots}: {percent(number(score))}" for shots, score in tried.items())
     how = f" (validation scores by number: {scores})" if scores else ""
-    return f" It was given {things(k, 'example')}, the best number on items kept apart{how}."
+    examples = things(k, "example")
+    return f" The prompted base was given {examples}, the best number on items kept apart{how}."
 
 
 def key(names: Sequence[str]) -> Markup:
@@ -116,7 +117,7 @@ def _suite_table(suite: Group) -> Markup:
         if any(key in found.metrics for found in suite.systems.values())
     ]
     columns += [Column(label=label, number=True) for _, label in extra]
-    columns += [Column(label="Tuned minus it", number=True), Column(label="Verdict")]
+    columns += [Column(label="Difference", number=True), Column(label="Verdict")]
     subject = "tuned" if "tuned" in suite.systems else "aligned"
     rows = []
     for name in ordered(list(suite.systems)):
@@ -131,7 +132,7 @@ def _suite_table(suite: Group) -> Markup:
                 pill(pair),
             ]
         )
-    columns[-2] = Column(label=f"{title(subject)} minus it, points", number=True)
+    columns[-2] = Column(label=f"{title(subject)} minus this, points", number=True)
     size = _size(suite)
     caption = f"{title(suite.name)}{': ' + size if size else ''}"
     return table(caption, columns, rows) + _other_pairs(suite, subject)
@@ -173,7 +174,10 @@ def _forest(suite: Group, groups: Sequence[Group], by: str, subject: str) -> lis
         return []
     gains.sort(key=lambda pair: (-pair[1].value, pair[0].name))
     drawn = gains
-    note = f"Sorted by gain; in brackets the number of items. Intervals are paired, per {by}."
+    note = (
+        "Sorted by gain; in brackets the number of items. Intervals are paired; one task alone "
+        "gives none."
+    )
     if len(gains) > MOST_ROWS:
         drawn = gains[: MOST_ROWS // 2] + gains[-MOST_ROWS // 2 :]
         note += f" The {MOST_ROWS // 2} largest and smallest gains of {len(gains)} are drawn."

@@ -8,7 +8,7 @@ towns. Every word belongs to one category, so that a category question has one a
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -19,19 +19,19 @@ def _load(name: str) -> Any:
     return json.loads(files(__package__).joinpath(f"{name}.json").read_text(encoding="utf-8"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def lexicon(language: str) -> dict[str, Any]:
     """Everything the language's file holds; treat it as read-only."""
     return dict(_load(language))
 
 
-@lru_cache(maxsize=None)
+@cache
 def triples() -> dict[str, tuple[tuple[str, str, str], ...]]:
     """Category -> (English, French, Spanish) nouns."""
     return {name: tuple((e, f, s) for e, f, s in rows) for name, rows in _load("triples").items()}
 
 
-@lru_cache(maxsize=None)
+@cache
 def categories(language: str) -> dict[str, tuple[str, ...]]:
     """Category -> words of the language, every word once."""
     own = {name: tuple(words) for name, words in lexicon(language)["categories"].items()}
@@ -42,14 +42,14 @@ def categories(language: str) -> dict[str, tuple[str, ...]]:
     return own | shared
 
 
-@lru_cache(maxsize=None)
+@cache
 def dictionary(source: str, target: str) -> dict[str, str]:
     """Word of the source language -> word of the target language, over all triples."""
     a, b = LANGUAGES.index(source), LANGUAGES.index(target)
     return {row[a]: row[b] for rows in triples().values() for row in rows}
 
 
-@lru_cache(maxsize=None)
+@cache
 def number_words(language: str) -> dict[int, str]:
     """0..20 and the larger multiples of ten, in words."""
     words = lexicon(language)

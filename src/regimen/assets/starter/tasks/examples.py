@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 from typing import Any
 
-from regimen.assets.starter.lexicon import lexicon
+from regimen.assets.starter.lexicon import categories, lexicon
 from regimen.assets.starter.tasks.formats import Answer, formats_for, write_answer
 from regimen.assets.starter.tasks.operations import OPERATIONS, Operation
 from regimen.assets.starter.tasks.operations.base import items_of
 from regimen.assets.starter.tasks.scenes import Scene
-from regimen.assets.starter.tasks.wording import filling, wordings
+from regimen.assets.starter.tasks.wording import wordings
 from regimen.records import Example
 
 REDRAWS = 8
 POSITIVE = 2
+_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,12 @@ class Cell:
 
     def fill(self, text: str) -> str:
         """A clause with the object's names in its slots."""
+        if "{" not in text:
+            return text
         names = wordings(self.language)["objects"][self.object]
-        return filling(names["thing"], names["things"], self.choices)(text)
+        for slot in ("things", "thing"):
+            text = text.replace(f"{{{slot}}}", names[slot])
+        return text.replace("{choices}", self.choices)
 
     def solve(self, text: str) -> Answer:
         """The raw answer to an input."""
@@ -158,11 +165,33 @@ def _near_miss(rng: Random, cell: Cell, text: str, answer: Answer) -> Answer:
     if isinstance(answer, tuple):
         shapes = [answer[::-1], answer[:-1], (*answer[1:], answer[0])]
         return next(shape for shape in shapes if shape and shape != answer)
-    if cell.op.answer == "item":
-        others = [item for item in items_of(text) if item != answer]
-        if others:
-            return rng.choice(others)
+    others = _rivals(cell, text, answer)
+    if others:
+        return rng.choice(others)
     while True:
         other = cell.solve(cell.op.write(rng, cell.scene))
         if other != answer:
             return other
+
+
+def _rivals(cell: Cell, text: str, answer: str) -> list[str]:
+    """Other parts of the input that might be taken for the answer."""
+    if cell.op.answer == "item":
+        parts = items_of(text)
+    elif cell.op.shape in ("sentence", "table", "passage", "record") and cell.op.answer == "word":
+        kind = _kinds(cell.language).get(answer)
+        parts = [word for word in _WORD.findall(text) if _kinds(cell.language).get(word) == kind]
+    else:
+        return []
+    return [part for part in parts if part != answer]
+
+
+@cache
+def _kinds(language: str) -> dict[str, str]:
+    """Word -> its category, for the words that have one."""
+    listed = {
+        "months": lexicon(language)["months"],
+        "weekdays": lexicon(language)["weekdays"],
+        **categories(language),
+    }
+    return {word: name for name, words in listed.items() for word in words}

@@ -7,11 +7,11 @@ from functools import lru_cache
 from itertools import groupby
 from random import Random
 
-from regimen.assets.starter.lexicon import LANGUAGES
+from regimen.assets.starter.lexicon import LANGUAGES, term
 from regimen.assets.starter.tasks.examples import Cell, Generator, Oracle, examples
 from regimen.assets.starter.tasks.formats import formats_for
 from regimen.assets.starter.tasks.operations import operations
-from regimen.assets.starter.tasks.wording import Clauses, assign, masked, wordings
+from regimen.assets.starter.tasks.wording import Clauses, Spec, assign, masked, wordings
 from regimen.records import Task, Template
 
 LICENCE = "Apache-2.0"
@@ -62,7 +62,7 @@ def _worded() -> dict[Cell, Clauses]:
         by_family = groupby(_cells(language), key=lambda cell: cell.op.family)
         for family, members in by_family:
             cells = list(members)
-            specs = [(cell.op.shape, cell.operation, cell.form) for cell in cells]
+            specs = [Spec(c.op.shape, c.operation, c.form, c.fill) for c in cells]
             clauses = assign(specs, language, f"{family}/{language}")
             worded.update(zip(cells, clauses, strict=True))
     return worded
@@ -100,9 +100,10 @@ def _templates(cell: Cell) -> tuple[Template, ...]:
     texts = wordings(cell.language)
     asks = [cell.fill(text) for text in texts["operations"][cell.operation]["short"]]
     forms = texts["formats"][cell.form]["short"]
+    colon = term("colon", cell.language)
     inputs = (
-        f"{asks[0]} ({forms[0]}):\n{{{{ input }}}}",
-        f"{{{{ input }}}}\n{asks[1]}, {forms[1]}:",
+        f"{asks[0]} ({forms[0]}){colon}\n{{{{ input }}}}",
+        f"{{{{ input }}}}\n{asks[1]}, {forms[1]}{colon}",
     )
     names = ("before", "after")
     return tuple(

@@ -7,7 +7,7 @@ amount of it is written (``amount``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from random import Random
 
 from regimen.assets.starter.lexicon import categories, lexicon, number_words
@@ -54,7 +54,7 @@ class Scene:
         return tuple(lexicon(self.language)["plurals"][self.object.removesuffix("_counts")])
 
 
-@lru_cache(maxsize=None)
+@cache
 def _pool(name: str, language: str) -> tuple[str, ...]:
     if name in categories(language):
         return categories(language)[name]
@@ -73,7 +73,7 @@ def _pool(name: str, language: str) -> tuple[str, ...]:
     raise ValueError(f"object {name!r} has no items in language {language!r}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _scale(name: str, language: str) -> tuple[tuple[str, ...], bool]:
     if name in ("months", "weekdays"):
         return _pool(name, language), True

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 from itertools import permutations
 from random import Random
@@ -27,13 +27,34 @@ LARGEST_OVERLAP = 0.5
 ORDERS = tuple(permutations(range(3)))
 ATTEMPTS = 1500
 RESTARTS = 40
-Spec = tuple[str, str, str]
+SHORTEST, LONGEST = 12, 24
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a definition must say; ``fill`` puts the object's names into a clause."""
+
+    shape: str
+    operation: str
+    form: str
+    fill: Callable[[str], str]
+
+    @property
+    def label(self) -> str:
+        """Operation and format, for messages."""
+        return f"{self.operation}/{self.form}"
+
+    def words(self, texts: Iterable[str]) -> int:
+        """Length in words of a definition made of these clauses."""
+        return sum(len(self.fill(text).split()) for text in texts)
+
+
 _LITERAL = re.compile(r"`[^`]*`")
 _SLOT = re.compile(r"\{(?:things|thing|choices)\}")
 _WORD = re.compile(r"\w+")
 
 
-@lru_cache(maxsize=None)
+@cache
 def wordings(language: str) -> dict[str, Any]:
     """Openers, operations, formats and object names of the language; treat it as read-only."""
     path = files(__package__) / "wordings" / f"{language}.json"
@@ -44,9 +65,6 @@ def wordings(language: str) -> dict[str, Any]:
 class Clauses:
     """The three clauses of a definition in the order in which they are said."""
 
-    opener: int
-    operation: int
-    form: int
     order: tuple[int, ...]
     texts: tuple[str, str, str]
 
@@ -60,37 +78,40 @@ def masked(clauses: Clauses) -> str:
     return " ".join(word for text in clauses.said() for word in masked_words(text))
 
 
-@lru_cache(maxsize=None)
+@cache
 def masked_words(text: str) -> tuple[str, ...]:
     """Lower-case words of a clause outside its slots and literals."""
     return tuple(_WORD.findall(_LITERAL.sub(" ", _SLOT.sub(" ", text)).lower()))
 
 
 def assign(specs: Sequence[Spec], language: str, seed: str) -> list[Clauses]:
-    """Clauses for each (shape, operation, format) of one family, in order.
+    """Clauses for each definition of one family, in order.
 
     Draws wordings at random and keeps the first that is far enough from every earlier definition
-    of the family; a dead end starts the family again with the next seed.
+    of the family. At a dead end the family starts again with the stuck definition first.
 
     Raises:
         ValueError: the pools are too small for the family.
     """
-    stuck: Counter[Spec] = Counter()
+    order = list(range(len(specs)))
+    stuck: Counter[str] = Counter()
     for restart in range(RESTARTS):
-        rng, bench, found = Random(f"{seed}/{restart}"), _Bench(), list[Clauses]()
-        for spec in specs:
-            clauses = _first_fit(rng, spec, language, bench)
+        rng, bench, found = Random(f"{seed}/{restart}"), _Bench(), dict[int, Clauses]()
+        for at in order:
+            clauses = _first_fit(rng, specs[at], language, bench)
             if clauses is None:
-                stuck[spec] += 1
+                stuck[specs[at].label] += 1
+                order.remove(at)
+                order.insert(0, at)
                 break
-            found.append(clauses)
+            found[at] = clauses
         else:
-            return found
+            return [found[at] for at in range(len(specs))]
     raise ValueError(f"{seed!r}: add wordings for one of {stuck.most_common(3)}")
 
 
 def _first_fit(rng: Random, spec: Spec, language: str, bench: _Bench) -> Clauses | None:
-    shape, operation, form = spec
+    shape, operation, form = spec.shape, spec.operation, spec.form
     texts = wordings(language)
     openers = texts["openers"][shape]
     middles = texts["operations"][operation]["clauses"]
@@ -101,8 +122,8 @@ def _first_fit(rng: Random, spec: Spec, language: str, bench: _Bench) -> Clauses
         if bench.shares(pairs):
             continue
         order = ORDERS[int(rng.random() * len(ORDERS))]
-        clauses = Clauses(i, j, k, order, (openers[i], middles[j], forms[k]))
-        if bench.admits(clauses):
+        clauses = Clauses(order, (openers[i], middles[j], forms[k]))
+        if SHORTEST <= spec.words(clauses.texts) <= LONGEST and bench.admits(clauses):
             bench.add(clauses, pairs)
             return clauses
     return None
@@ -140,18 +161,3 @@ class _Bench:
     def _line(self, clauses: Clauses) -> str:
         words = (word for text in clauses.said() for word in masked_words(text))
         return "".join(self._letters.setdefault(w, chr(0x4E00 + len(self._letters))) for w in words)
-
-
-Filling = Callable[[str], str]
-
-
-def filling(thing: str, things: str, choices: str) -> Filling:
-    """Function that fills the slots of a clause and drops the marks of its literals."""
-    slots = {"{things}": things, "{thing}": thing, "{choices}": choices}
-
-    def fill(text: str) -> str:
-        for slot, value in slots.items():
-            text = text.replace(slot, value)
-        return text.replace("`", "")
-
-    return fill

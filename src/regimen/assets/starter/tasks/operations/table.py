@@ -109,7 +109,9 @@ def _by_position() -> Iterable[Operation]:
     yield at.op("first", "item", some(3, 6), item(lambda x: x[0]), some_lists(0), fr="animals jobs")
     yield at.op("second", "item", some(3, 6), item(lambda x: x[1]), some_lists(1), fr="foods tools")
     yield at.op("third", "item", some(3, 6), item(lambda x: x[2]), some_lists(2), fr="colours body")
-    yield at.op("last", "item", some(3, 6), item(lambda x: x[-1]), some_lists(3), fr="clothes house")
+    yield at.op(
+        "last", "item", some(3, 6), item(lambda x: x[-1]), some_lists(3), fr="clothes house"
+    )
     yield at.op("next_to_last", "item", some(3, 6), item(lambda x: x[-2]), some_lists(4))
     middle = item(lambda x: x[len(x) // 2])
     yield at.op("middle", "item", some(3, 5, 2), middle, some_lists(5))
@@ -223,7 +225,9 @@ def _by_value() -> Iterable[Operation]:
     yield compare.op("same", "verdict", write, solve, some_words(12))
 
 
-def _by_knowledge() -> Iterable[Operation]:
+def _numbers_and_dates() -> Iterable[Operation]:
+    write: Write
+    solve: Solve
     numeral, amounts = Family("numeral", "conversion", "word"), ("numbers", "tens", *COUNTS[:3])
     write, solve = values.write_figure, values.solve_to_words
     yield numeral.op("to_words", "word", write, solve, amounts, fr="numbers tens")
@@ -246,16 +250,18 @@ def _by_knowledge() -> Iterable[Operation]:
         write, solve = values.write_calendar(cycle), values.calendar_step(cycle, step)
         yield calendar.op(name, "word", write, solve, (cycle, *around), fr=fr)
 
-    run = Family("sequence", "continuation")
-    fr = "months weekdays"
+    run, fr = Family("sequence", "continuation"), "months weekdays"
     yield run.op("count_up", "word", values.write_run(1), values.solve_run(1), RUNS, fr=fr)
     yield run.op("count_down", "word", values.write_run(-1), values.solve_run(-1), RUNS)
     write, solve = values.write_pattern, values.solve_pattern
     yield run.op("pattern", "item", write, solve, some_words(13), fr="animals colours")
 
-    kind = Family("kind", "classification")
+
+def _by_meaning() -> Iterable[Operation]:
+    write: Write
+    solve: Solve
+    kind, fr = Family("kind", "classification"), "animals_tools fruits_clothes jobs_vehicles"
     write, solve = texts.write_one_of_pair, texts.solve_kind
-    fr = "animals_tools fruits_clothes jobs_vehicles"
     yield kind.op("kind_of", "word", write, solve, PAIRS, shape="word", fr=fr)
     yield kind.op("odd_one_out", "item", texts.write_odd, texts.solve_odd, PAIRS, fr=fr)
     write, solve = texts.write_asked_kind, texts.solve_asked_kind
@@ -271,17 +277,20 @@ def _by_knowledge() -> Iterable[Operation]:
         write, solve = texts.write_foreign(source), texts.translation(source, target)
         yield translate.op(name, "word", write, solve, TRANSLATED, fr=fr, es=es)
 
-
-def _on_text() -> Iterable[Operation]:
-    letter, write = Family("letter", "spelling", "word"), texts.write_word
-    first, last = (lambda text, scene: text[0]), (lambda text, scene: text[-1])
-    spelled = (lambda text, scene: tuple(text))
-    yield letter.op("first_letter", "word", write, first, some_words(14), fr="animals tools")
-    yield letter.op("last_letter", "word", write, last, some_words(15))
-    yield letter.op("spell", "list", texts.write_short_word, spelled, some_words(16))
+    letter = Family("letter", "spelling", "word")
+    write, solve = texts.write_word, texts.letter_at(0)
+    yield letter.op("first_letter", "word", write, solve, some_words(14), fr="animals tools")
+    write, solve = texts.write_word, texts.letter_at(-1)
+    yield letter.op("last_letter", "word", write, solve, some_words(15))
+    write, solve = texts.write_short_word, texts.solve_spelling
+    yield letter.op("spell", "list", write, solve, some_words(16))
     write, solve = values.write_asked_initial, values.solve_asked_initial
     yield letter.op("starting_with", "item", write, solve, some_words(17), shape="list")
 
+
+def _on_text() -> Iterable[Operation]:
+    write: Write
+    solve: Solve
     table, cells = Family("table", "lookup", "table"), texts.write_table
     fr = "name_pets town_foods"
     yield table.op("value_of", "word", cells(0), texts.table_partner(0), TABLES, fr=fr)
@@ -313,7 +322,15 @@ def _on_text() -> Iterable[Operation]:
 
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation
-    for part in (_by_position, _by_identity, _counts, _by_value, _by_knowledge, _on_text)
+    for part in (
+        _by_position,
+        _by_identity,
+        _counts,
+        _by_value,
+        _numbers_and_dates,
+        _by_meaning,
+        _on_text,
+    )
     for operation in part()
 }
 

@@ -28,6 +28,16 @@ def write_short_word(rng: Random, scene: Scene) -> str:
     return rng.choice([word for word in scene.pool if 3 <= len(word) <= 5])
 
 
+def letter_at(at: int) -> Solve:
+    """The letter at a position of the word."""
+    return lambda text, scene: text[at]
+
+
+def solve_spelling(text: str, scene: Scene) -> Answer:
+    """The letters of the word."""
+    return tuple(text)
+
+
 def _sentence(rng: Random, scene: Scene) -> list[str]:
     """Words of a sentence, without its full stop."""
     topic = _topic(scene)
@@ -255,9 +265,7 @@ def solve_odd(text: str, scene: Scene) -> Answer:
     """The word whose category no other has."""
     items = items_of(text)
     kinds = [_kind(item, scene) for item in items]
-    return next(
-        item for item, kind in zip(items, kinds, strict=True) if kinds.count(kind) == 1
-    )
+    return next(item for item, kind in zip(items, kinds, strict=True) if kinds.count(kind) == 1)
 
 
 def write_asked_kind(rng: Random, scene: Scene) -> str:

@@ -61,9 +61,7 @@ def solve_asked_initial(text: str, scene: Scene) -> Answer:
 
 def by_value(best: Callable[..., str]) -> Solve:
     """The item whose number is best."""
-    return lambda text, scene: best(
-        items_of(text), key=lambda item: value_of(item, scene.language)
-    )
+    return lambda text, scene: best(items_of(text), key=lambda item: value_of(item, scene.language))
 
 
 def by_key(best: Callable[..., str], key: Callable[[str], object]) -> Solve:
