@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import transformers.models.llama.modeling_llama  # noqa: F401 - what both sides import counts for neither
 from measure import Recorder
-from work import BETAS, LEARNING_RATE, ROWS_PER_STEP, Rows, read
+from work import BETAS, LEARNING_RATE, MAX_LENGTH, ROWS_PER_STEP, Rows, read
 
 from regimen.models.forward import prepare
 from regimen.models.hardware import set_up
@@ -38,7 +38,7 @@ def token_rows(rows: Rows, rows_per_batch: int) -> TokenRows:
     that depends on the seed alone; placing micro-batch ``k`` at its ``k``-th number undoes it.
     """
     batches = len(rows) // rows_per_batch
-    plan = packing_plan(np.full(batches, 2), seed=SEED, epoch=0, token_budget=1)
+    plan = packing_plan(np.full(batches, MAX_LENGTH), seed=SEED, epoch=0, token_budget=1)
     placed = np.empty(batches, dtype=np.int64)
     placed[[numbers[0] for numbers in plan]] = np.arange(batches)
     order = (placed[:, None] * rows_per_batch + np.arange(rows_per_batch)).ravel()

@@ -27,7 +27,9 @@ def stable_hash(value: Any, *, length: int = 20) -> str:
         length: number of hex digits, at most 64.
     """
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()[:length]
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()[
+        :length
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -113,3 +115,14 @@ def load_adapter(model: Any, path: str, *, trainable: bool = False) -> Any:
     from peft import PeftModel
 
     return PeftModel.from_pretrained(model, path, is_trainable=trainable)
+
+
+def is_adapter(path: str) -> bool:
+    """Whether a folder holds a PEFT adapter."""
+    return (Path(path) / "adapter_config.json").is_file()
+
+
+def base_path(path: str) -> str:
+    """The base that an adapter folder names."""
+    config = json.loads((Path(path) / "adapter_config.json").read_text())
+    return str(config["base_model_name_or_path"])

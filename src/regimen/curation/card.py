@@ -48,7 +48,7 @@ def strictest(licences: Iterable[str]) -> str:
     Of licences with the same rank the first in alphabetical order. This sorts by what is
     permitted; it is not legal advice, and share-alike terms of two parents can also conflict.
     """
-    return max(sorted(set(licences), reverse=True), key=restriction, default="")
+    return max(sorted(set(licences)), key=restriction, default="")
 
 
 def data_card(

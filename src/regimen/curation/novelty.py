@@ -122,8 +122,9 @@ class NoveltyPool:
         """``too_close`` for every pair: the LCS reaches ceil(threshold * (m + n) / 2)."""
         most = int(sizes_B.max(initial=0)) + int(sizes_P.max(initial=0))
         limit = self._limit
-        need = -(-limit.numerator * np.arange(most + 1) // (2 * limit.denominator))
-        return np.greater_equal(lcs_BP, need.astype(np.int32)[sizes_B[:, None] + sizes_P])
+        need = -(-limit.numerator * np.arange(most + 1) // (2 * limit.denominator)).astype(np.int32)
+        near_BP: NDArray[np.bool_] = lcs_BP >= need[sizes_B[:, None] + sizes_P]
+        return near_BP
 
     def _neighbour(self, coded: str, lcs_P: Ints) -> Neighbour:
         totals_P = self._sizes_P[: len(lcs_P)] + len(coded)

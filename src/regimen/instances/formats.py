@@ -117,6 +117,8 @@ def _suggestion(values: Mapping[str, Any], formats: Mapping[str, tuple[str, ...]
         present = sum(column in values for column in required)
         if mapping is not None and present + 1 > best[0]:
             best = (present + 1, name, mapping)
+    if any(len(str(name)) > 60 for name in values):
+        return "The first line seems to be a row; put a line with column names before it."
     if not best[1]:
         names = ", ".join(formats)
         return f"Give `columns:` that name your columns for one of {names}."
@@ -135,7 +137,7 @@ def _mapping(values: Mapping[str, Any], required: tuple[str, ...]) -> dict[str, 
         }
         known = (name, *_ALSO.get(name, ()))
         match = next((free[other] for other in known if other in free), None)
-        close = get_close_matches(name, free, n=1, cutoff=0.75)
+        close = get_close_matches(name, free, n=1, cutoff=0.86)
         if match is None and not close:
             return None
         mapping[name] = match or free[close[0]]
@@ -318,6 +320,12 @@ def _lineage(row: RawRow, label: str, options: _Options) -> Lineage:
     for name in _LABELS:
         values = (row.values.get(spelling) for spelling in _SPELLINGS.get(name, (name,)))
         said[name] = next((v for v in values if isinstance(v, str) and v.strip()), "")
-    said["licence"] = said["licence"] or options.licence
-    said["language"] = said["language"] or options.language
-    return Lineage(source=label, row=row.row, **said)
+    return Lineage(
+        source=label,
+        row=row.row,
+        task=said["task"],
+        family=said["family"],
+        category=said["category"],
+        language=said["language"] or options.language,
+        licence=said["licence"] or options.licence,
+    )

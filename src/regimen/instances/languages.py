@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-CODES: dict[str, str] = dict(
-    pair.rsplit(" ", 1)  # type: ignore[misc]
-    for pair in """
+_NAMES = """
 Afrikaans af|Akan ak|Albanian sq|Amharic am|Arabic ar|Armenian hy|Assamese as|Azerbaijani az
 Basque eu|Belarusian be|Bengali bn|Bosnian bs|Bulgarian bg|Burmese my|Catalan ca|Cebuano ceb
 Central Khmer km|Chinese zh|Croatian hr|Czech cs|Danish da|Dutch nl|English en|Esperanto eo
@@ -18,15 +16,15 @@ Romanian ro|Russian ru|Sanskrit sa|Serbian sr|Sindhi sd|Sinhala si|Slovak sk|Slo
 Somali so|Spanish es|Sundanese su|Swahili sw|Swedish sv|Tagalog tl|Tamil ta|Tatar tt|Telugu te
 Thai th|Tibetan bo|Turkish tr|Ukrainian uk|Urdu ur|Uyghur ug|Uzbek uz|Vietnamese vi|Welsh cy
 Xhosa xh|Yiddish yi|Yoruba yo|Zulu zu
-""".strip()
-    .replace("\n", "|")
-    .split("|")
-)
+"""
 
-_FOLDED = {name.casefold(): code for name, code in CODES.items()}
+_CODES = {
+    entry.rpartition(" ")[0].casefold(): entry.rpartition(" ")[2]
+    for entry in _NAMES.strip().replace("\n", "|").split("|")
+}
 
 
 def language_code(name: str) -> str:
     """The code of a language's English name; a name that is not known stays, in lower case."""
     folded = name.strip().casefold()
-    return _FOLDED.get(folded, folded)
+    return _CODES.get(folded, folded)

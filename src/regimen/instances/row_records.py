@@ -68,7 +68,7 @@ def preference_row(values: Values, lineage: Lineage, weight: float) -> Preferenc
     if not shared:
         fix = "Name the column with the question: columns: {prompt: ...}."
         raise Unusable("no_prompt", "chosen and rejected share no question", fix)
-    verdicts = (*lineage.verdicts, *(c for c in (*chosen_changes, *rejected_changes)))
+    verdicts = (*lineage.verdicts, *chosen_changes, *rejected_changes)
     pair = Preference(
         prompt=tuple(first[:shared]),
         chosen=tuple(first[shared:]),
@@ -143,7 +143,7 @@ def _question(values: Values) -> list[Message]:
 
 
 def _prompt(value: Any, column: str) -> list[Message]:
-    if is_transcript(value):
+    if isinstance(value, str) and is_transcript(value):
         return transcript(value)
     text = _text(value)
     if text is None and value is not None:
@@ -205,7 +205,8 @@ def _bad_history(value: Any) -> Unusable:
 def _side(values: Values, name: str) -> list[Message]:
     """The whole conversation of one side: its prompt, if it does not bring it, and its answer."""
     value = values.get(name)
-    answer = transcript(value) if is_transcript(value) else _answer(value, name)
+    found = isinstance(value, str) and is_transcript(value)
+    answer = transcript(str(value)) if found else _answer(value, name)
     if not _is_answer(answer):
         raise Unusable("no_answer", f"{name} ends without an answer", _FIXES["no_answer"])
     if answer[0].role in ("user", "system"):

@@ -134,9 +134,10 @@ def read_examples(text: str, first: Field) -> list[Example]:
     marks = list(_FIELD.finditer(text))
     found: list[Mapping[str, str]] = []
     fields: dict[str, str] = {}
-    for mark, following in zip(marks, [*marks[1:], None], strict=True):
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    for mark, end in zip(marks, ends, strict=False):
         name = (mark.group(1) or mark.group(2)).lower()
-        value = text[mark.end() : following.start() if following else len(text)].strip()
+        value = text[mark.end() : end].strip()
         key = "output" if name == "label" else name
         if fields and (name in (first, "example") or key in fields):
             found.append(fields)

@@ -27,7 +27,7 @@ date stays the text that was written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,10 @@ from regimen.records import Example, Row, Task, Template
 from regimen.settings import places, yaml12
 
 TASK_SUFFIXES = (".yaml", ".yml")
-_TEXTS = ("name", "family", "category", "language", "instruction_language", "licence", "source")
-_TEXTS += ("definition",)
+_TEXTS = (
+    *("name", "family", "category", "language", "instruction_language", "licence", "source"),
+    "definition",
+)
 _LISTS = ("templates", "positive", "negative", "instances")
 _KEYS = (*_TEXTS, *_LISTS, "tags")
 _TEMPLATE_KEYS = tuple(field.name for field in fields(Template))
@@ -239,7 +241,14 @@ class _TaskReader:
                 yield RowFailure(1, "no_instances", got, "Add instances, or remove the file.")
             return
         yield Task(
-            **texts,
+            name=texts["name"],
+            family=texts.get("family", ""),
+            category=texts.get("category", ""),
+            language=texts.get("language", "en"),
+            instruction_language=texts.get("instruction_language", "en"),
+            licence=texts.get("licence", ""),
+            source=texts.get("source", ""),
+            definition=texts.get("definition", ""),
             templates=tuple(self.templates(data)),
             positive=tuple(self.examples(data, "positive")),
             negative=tuple(self.examples(data, "negative")),
@@ -276,7 +285,7 @@ class _TaskReader:
             return value
         if isinstance(value, list | dict) or value is None:
             what = f"{places.dotted(path)} is not a text."
-            got = {list: "a list", dict: "a section"}.get(type(value), "nothing")
+            got = "nothing" if value is None else type(value).__name__
             raise self.error(path, what, got=got, fix="Write a text.")
         place = self.document.values[path]
         return place.text[place.column - 1 : place.column - 1 + place.length].strip()

@@ -21,7 +21,7 @@ _REASONING = ("reasoning", "reasoning_content", "thinking")
 _SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):[ \t]?")
 
 
-class Unusable(Exception):  # noqa: N818 - a verdict on a row, not an error of the program
+class Unusable(Exception):
     """A row cannot become a record: a stable name, what was found, what to do."""
 
     def __init__(self, error: str, got: str, fix: str) -> None:
@@ -180,9 +180,9 @@ def _weight(turn: Mapping[str, Any], place: str) -> float:
     return float(value)
 
 
-def is_transcript(text: Any) -> bool:
+def is_transcript(text: str) -> bool:
     """Whether a text is a conversation written as ``Human:`` and ``Assistant:`` lines."""
-    return isinstance(text, str) and text.lstrip().startswith("Human:") and "Assistant:" in text
+    return text.lstrip().startswith("Human:") and "Assistant:" in text
 
 
 def transcript(text: str) -> list[Message]:

@@ -252,12 +252,24 @@ def missing(run: RunData) -> list[tuple[str, str]]:
         ("tune" not in run.training, "tuning curves", "regimen tune"),
         ("align" not in run.training, "alignment", "regimen align"),
         (evaluation is None, "any evaluation", "regimen evaluate"),
-        (evaluation is not None and not evaluation.changed, "whether anything changed", ""),
-        (evaluation is not None and run.answers is None, "the answers themselves", ""),
-        (evaluation is not None and not evaluation.safety, "safety", ""),
-        (evaluation is not None and not evaluation.retention, "retention of plain text", ""),
-        (not run.samples, "rendered samples with their masks", ""),
-        (not run.settings, "the resolved settings", ""),
-        (not run.manifests, "manifests (no stage is marked as finished)", ""),
+        (
+            evaluation is not None and not evaluation.changed,
+            "whether anything changed",
+            "regimen evaluate",
+        ),
+        (
+            evaluation is not None and run.answers is None,
+            "the answers themselves",
+            "regimen evaluate",
+        ),
+        (evaluation is not None and not evaluation.safety, "safety", "regimen evaluate"),
+        (
+            evaluation is not None and not evaluation.retention,
+            "retention of plain text",
+            "regimen evaluate",
+        ),
+        (not run.samples, "rendered samples with their masks", "regimen tune"),
+        (not run.settings, "the resolved settings", "regimen run"),
+        (not run.manifests, "manifests (no stage is marked as finished)", "regimen run"),
     ]
-    return [(name, verb or "regimen evaluate") for absent, name, verb in parts if absent]
+    return [(name, verb) for absent, name, verb in parts if absent]

@@ -37,7 +37,7 @@ from regimen.reports.wording import (
 MOST_LINES = 300
 MOST_GROUPS = 24
 MOST_REASONS = 40
-MOST_ANSWERS = 16
+MOST_ANSWERS = {"regressed": 6, "fixed": 4, "still_wrong": 4, "still_right": 2}
 CELL = 60
 
 Block = list[str]
@@ -108,7 +108,7 @@ def _evaluation(run: RunData) -> list[Block]:
     blocks: list[Block] = []
     if evaluation.changed:
         answer = "No." if unchanged(evaluation.changed) else "Yes."
-        facts = [f"- {plain(name)}: {value} {meaning}".rstrip()
+        facts = [f"- {plain(name)}: {value}" + (f" ({meaning})" if meaning else "")
                  for name, value, meaning in change_facts(evaluation.changed)]  # fmt: skip
         blocks += [["## Did anything change?"], [answer], facts]
     if evaluation.suites:
@@ -184,9 +184,11 @@ def _moved(run: RunData, evaluation: Evaluation) -> list[Block]:
     head = ["Suite", "Change", *(title(name) for name in BUCKETS), "McNemar"]
     blocks = [["## What moved, item by item"], _table(head, rows)] if rows else []
     answers = sampled(run)
-    regressed = [row for row in answers if row.bucket == "regressed"]
-    others = [row for row in answers if row.bucket != "regressed"]
-    shown = (regressed[: MOST_ANSWERS // 2] + others)[:MOST_ANSWERS]
+    shown = [
+        row
+        for name in BUCKETS
+        for row in [row for row in answers if row.bucket == name][: MOST_ANSWERS[name]]
+    ]
     return [*blocks, _answers(shown, evaluation.subject)] if shown else blocks
 
 

@@ -18,7 +18,7 @@ ROW = 26
 FAMILY_ROW = 22
 EDGE = 8  # the configured padding on both sides
 NUMBERS = 38  # room for the numbers at the right of a panel
-GLYPH = 7.4  # pixels per character of a label, for the widest of the usual fonts
+GLYPH = 7.0  # pixels per character of a label, for the widest of the usual fonts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +227,7 @@ def _forest_gain(
         {"nice": True, "zero": True}, {"tickCount": 4, "labelExpr": signed, "labelOverlap": True}
     )
     return {
-        "title": {"text": f"Gain of {system(subject).label} over base, points"},
+        "title": {"text": "Gain, points"},
         "width": width,
         "height": {"step": FAMILY_ROW},
         "data": {"values": values},

@@ -127,5 +127,5 @@ def families_line(suite: Group, subject: str) -> str:
         text += f", lower in {lower}"
     pairs = [pair for group in suite.families if (pair := group.pair(subject, "base"))]
     if shown := sum(pair.verdict == "better" for pair in pairs):
-        return f"{text}; {shown} of them also each by its own interval."
+        return f"{text}; in {shown} of them the family's own interval shows it too."
     return f"{text}." if not pairs else f"{text}; no family has evidence enough of its own."

@@ -70,8 +70,11 @@ class SourceSettings(Section):
     instances_per_task: Count | None = None
     """Instances from each task of this source; ``build.instances_per_task`` when not given."""
 
-    templates: Text | None = None
-    """A YAML file of templates for the rows of this source."""
+    families: Texts = ()
+    """Use the tasks of these families only; all families when empty."""
+
+    languages: Texts = ()
+    """Use the tasks in these languages only; all languages when empty."""
 
     def conflicts(self) -> Iterator[Conflict]:
         """Exactly one origin, and no file options where there is no file."""

@@ -134,9 +134,6 @@ class TrainingSettings(Section):
     max_length: Annotated[int, Field(ge=8, le=10_000_000)] = 1024
     """Longest conversation in tokens."""
 
-    overlength: Literal["drop", "truncate", "error"] = "drop"
-    """What happens to a longer one; what is dropped is counted."""
-
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Type of the arithmetic; ``auto`` takes bf16 where the machine is faster with it."""
 
@@ -155,9 +152,6 @@ class TrainingSettings(Section):
 
     logging_steps: Count = 10
     """Optimizer steps between lines of ``metrics.jsonl``."""
-
-    eval_steps: Count | None = None
-    """Optimizer steps between measurements on held-out rows; none when not given."""
 
     seed: Seed | None = None
     """Seed of initialisation, order and dropout; the pipeline's when not given."""

@@ -27,6 +27,9 @@ class TuneSettings(TrainingSettings):
     mask: Literal["assistant", "last_turn", "all"] = "assistant"
     """Which turns are learned: every answer, the last answer, or everything."""
 
+    overlength: Literal["drop", "truncate", "error"] = "drop"
+    """What happens to a conversation longer than ``max_length``; what is dropped is counted."""
+
     def conflicts(self) -> Iterator[Conflict]:
         """Text for language modelling and for nothing else; a fresh model is trained whole."""
         yield from self.optimisation_conflicts()

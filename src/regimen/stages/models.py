@@ -5,12 +5,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from regimen.adapters.lora import load_adapter
+from regimen.adapters.lora import base_path, is_adapter, load_adapter
 from regimen.generation.local import LocalGenerator
 from regimen.memory.quantise import keep_trainable_layout
 from regimen.models.forward import LanguageModel, prepare
@@ -39,7 +38,7 @@ def load(path: str, *, template: str | None = None, dtype: str = "float32") -> L
     renderer = Renderer(tokenizer, template=template)
     added = ensure_chat_tokens(tokenizer, renderer)
     tensors = 0
-    if (Path(path) / "adapter_config.json").is_file():
+    if is_adapter(path):
         network = load_model(ModelSpec(path=base_path(path), dtype=dtype))
         fit_vocabulary(network, tokenizer, added=len(tokenizer))
         network = load_adapter(network, path)
@@ -52,14 +51,6 @@ def load(path: str, *, template: str | None = None, dtype: str = "float32") -> L
     keep_trainable_layout(network)
     network.eval()
     return Loaded(prepare(network), tokenizer, renderer, tensors)
-
-
-def base_path(adapter: str) -> str:
-    """The base that an adapter folder names."""
-    import json
-
-    config = json.loads((Path(adapter) / "adapter_config.json").read_text())
-    return str(config["base_model_name_or_path"])
 
 
 @dataclass(slots=True)

@@ -38,6 +38,9 @@ def read_sources(section: BuildSettings, seed: int, ledger: Ledger) -> Material:
         with ledger.step(step_name) as step:
             for record in _limited(_records(source, seed), source.limit):
                 step.enter()
+                if isinstance(record, Task) and not _selected(record, source):
+                    step.remove(record.name, "not_selected")
+                    continue
                 if isinstance(record, RowFailure):
                     where = f"{record.source or name}:{record.row}"
                     step.fail(where, record.error, record.got, record.fix)
@@ -72,6 +75,12 @@ def _limited(records: Iterable[Record], limit: int | None) -> Iterator[Record]:
         if limit is not None and number >= limit:
             return
         yield record
+
+
+def _selected(task: Task, source: SourceSettings) -> bool:
+    """Whether the source's choice of families and languages takes a task."""
+    family = not source.families or task.family in source.families
+    return family and (not source.languages or task.language in source.languages)
 
 
 def _take(

@@ -11,7 +11,14 @@ from typing import Any
 import torch
 
 from regimen import console
-from regimen.adapters.lora import LoraSpec, add_lora, trainable
+from regimen.adapters.lora import (
+    LoraSpec,
+    add_lora,
+    base_path,
+    is_adapter,
+    load_adapter,
+    trainable,
+)
 from regimen.memory.activations import checkpoint_activations
 from regimen.memory.quantise import QUANTISATIONS, keep_trainable_layout
 from regimen.models.forward import LanguageModel, prepare
@@ -70,12 +77,11 @@ def prepare_model(
     spec = ModelSpec(
         path=model.path or "", config=fresh_config(model, tokenizer), dtype=model.dtype
     )
-    network = load_model(spec, seed=seed, quantisation=quantisation)
-    grown = fit_vocabulary(network, tokenizer, added=added)
+    network, grown = start_model(spec, tokenizer, added, seed=seed, quantisation=quantisation)
     notes += [grown] if grown else []
     if quantisation is not None:
         notes.append(f"{keep_trainable_layout(network)} layers keep a layout that can be trained")
-    if training.adapter is not None:
+    if training.adapter is not None and not hasattr(network, "peft_config"):
         fresh = chatml_ids(tokenizer) if chat and renderer.uses_chatml else ()
         network = add_lora(network, lora_spec(training), seed=seed, new_tokens=fresh)
     if training.gradient_checkpointing:
@@ -87,6 +93,25 @@ def prepare_model(
     if not language_model.ragged:
         notes.append(f"padded batches: {language_model.reason}")
     return Prepared(language_model, tokenizer, renderer, tuple(notes))
+
+
+def start_model(
+    spec: ModelSpec, tokenizer: Any, added: int, *, seed: int, quantisation: Any
+) -> tuple[Any, str]:
+    """The model to train and what was done to its vocabulary.
+
+    The result of an adapter's training is its base with the adapter merged in; over a 4-bit base
+    the adapter goes on being trained instead, because merging would round the weights again.
+    """
+    if not is_adapter(spec.path):
+        network = load_model(spec, seed=seed, quantisation=quantisation)
+        return network, fit_vocabulary(network, tokenizer, added=added)
+    base = load_model(
+        ModelSpec(path=base_path(spec.path), dtype=spec.dtype), quantisation=quantisation
+    )
+    grown = fit_vocabulary(base, tokenizer, added=len(tokenizer))
+    network = load_adapter(base, spec.path, trainable=quantisation is not None)
+    return (network if quantisation is not None else network.merge_and_unload()), grown
 
 
 def fresh_config(model: ModelSettings, tokenizer: Any) -> Mapping[str, Any]:

@@ -84,7 +84,7 @@ def _seconds(manifest: Json | None) -> float | None:
 
 def _facts(facts: Mapping[str, Any], caption: str) -> Markup:
     columns = [Column(label="Name"), Column(label="Value", wide=True)]
-    rows = [[title(name), significant(value)] for name, value in facts.items()]
+    rows = [[el("code", name), significant(value)] for name, value in facts.items()]
     return table(caption, columns, rows, show_caption=False)
 
 

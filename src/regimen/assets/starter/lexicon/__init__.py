@@ -8,7 +8,7 @@ towns. Every word belongs to one category, so that a category question has one a
 from __future__ import annotations
 
 import json
-from functools import cache, lru_cache
+from functools import cache
 from importlib.resources import files
 from typing import Any
 

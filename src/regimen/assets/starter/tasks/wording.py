@@ -28,6 +28,7 @@ ORDERS = tuple(permutations(range(3)))
 ATTEMPTS = 1500
 RESTARTS = 40
 SHORTEST, LONGEST = 12, 24
+FIRST_LETTER = 0x4E00
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,13 @@ class Spec:
 
     def words(self, texts: Iterable[str]) -> int:
         """Length in words of a definition made of these clauses."""
-        return sum(len(self.fill(text).split()) for text in texts)
+        return sum(len(_TOKEN.findall(self.fill(text))) for text in texts)
 
 
 _LITERAL = re.compile(r"`[^`]*`")
 _SLOT = re.compile(r"\{(?:things|thing|choices)\}")
 _WORD = re.compile(r"\w+")
+_TOKEN = re.compile(r"\S*\w\S*")
 
 
 @cache
@@ -137,6 +139,7 @@ class _Bench:
         self._lines: list[str] = []
         self._lengths: list[int] = []
         self._letters: dict[str, str] = {}
+        self._coded: dict[str, str] = {}
 
     def shares(self, pairs: Iterable[tuple[object, ...]]) -> bool:
         """Whether an earlier definition has two of the same clauses."""
@@ -159,5 +162,12 @@ class _Bench:
         self._lengths.append(len(line))
 
     def _line(self, clauses: Clauses) -> str:
-        words = (word for text in clauses.said() for word in masked_words(text))
-        return "".join(self._letters.setdefault(w, chr(0x4E00 + len(self._letters))) for w in words)
+        """The masked definition with one character per word."""
+        return "".join(self._coded.get(text) or self._code(text) for text in clauses.said())
+
+    def _code(self, text: str) -> str:
+        letters = self._letters
+        words = masked_words(text)
+        line = "".join(letters.setdefault(w, chr(FIRST_LETTER + len(letters))) for w in words)
+        self._coded[text] = line
+        return line

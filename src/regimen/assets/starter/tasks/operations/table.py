@@ -320,19 +320,17 @@ def _on_text() -> Iterable[Operation]:
     yield line.op("replace_word", "text", write, solve, SENTENCES)
 
 
-OPERATIONS: dict[str, Operation] = {
-    operation.name: operation
-    for part in (
-        _by_position,
-        _by_identity,
-        _counts,
-        _by_value,
-        _numbers_and_dates,
-        _by_meaning,
-        _on_text,
-    )
-    for operation in part()
-}
+_PARTS = (
+    _by_position,
+    _by_identity,
+    _counts,
+    _by_value,
+    _numbers_and_dates,
+    _by_meaning,
+    _on_text,
+)
+
+OPERATIONS: dict[str, Operation] = {op.name: op for part in _PARTS for op in part()}
 
 
 def operations(language: str) -> tuple[Operation, ...]:

@@ -1,0 +1,391 @@
+"""Templates: checked in this process without running them, rendered in a sandboxed one.
+
+A template is jinja2 over the columns of a row. Parsing it is safe; rendering a stranger's is not,
+so ``TemplateWorker`` renders in a process of its own (``template_worker``) with a cap on address
+space and a wall clock for each row. A row that hangs, asks for a gigabyte or reaches for
+attributes is a counted failure; the other rows of its batch still render.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self, cast
+
+import jinja2
+import markupsafe
+from jinja2 import meta, nodes, pass_context
+from jinja2.runtime import Context
+
+from regimen.errors import TemplateError, near
+from regimen.instances import template_worker
+
+JSON = str | int | float | bool | None | Sequence["JSON"] | Mapping[str, "JSON"]
+
+CHUNK_ROWS, CHUNK_BYTES = 512, 1 << 20
+MOST_BYTES = 16 << 20
+"""Largest row that is sent to the worker, as JSON."""
+PATIENCE = 5
+"""Rows on which a template may exhaust its worker before it has rendered one."""
+GRACE_SECONDS = 1.0
+"""Silence beyond a row's time before the worker is killed."""
+START_SECONDS = 60.0
+ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
+"""What the worker sees of this process's environment: enough to start, no secrets."""
+
+FIXES = {
+    "template_timeout": "Shorten the template's loops, or drop the row.",
+    "template_memory": "Shorten the loops and repetitions of the template, or the row's values.",
+    "template_attribute": "Read columns only; put anything else into a column of its own.",
+    "template_syntax": "Correct the template on that line.",
+    "template_error": "Correct the expression, or guard it with an {% if %}.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RenderJob:
+    """One row to render: the template's source and the row's columns by name."""
+
+    template: str
+    values: Mapping[str, JSON]
+
+
+@dataclass(frozen=True, slots=True)
+class RenderFailure:
+    """Why a row has no text. ``error`` is the slug that the ledger counts."""
+
+    error: str
+    got: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits that hold on this machine.
+
+    ``memory`` is the cap in bytes above the worker's start, None where the system has none;
+    ``timer`` says whether the worker stops itself, which is quicker than being killed.
+    """
+
+    memory: int | None
+    row_seconds: float
+    timer: bool
+
+    def __str__(self) -> str:
+        clock = f"{self.row_seconds:g} s of wall clock for each row"
+        if self.memory is None:
+            return f"{clock}; this system has no cap on address space, so memory is not limited"
+        return f"{clock} and {self.memory / (1 << 20):,.0f} MiB for the worker"
+
+
+# -- checks in this process: nothing is executed ----------------------------------------------
+
+
+@pass_context
+def _never_called(context: Context, *values: Any, **named: Any) -> str:
+    """Stands for every filter here: jinja2 does not fold a filter that wants the context."""
+    raise AssertionError("a filter was called while a template was checked")
+
+
+def _checker() -> jinja2.Environment:
+    """The worker's environment, made unable to compute anything while it compiles."""
+    environment = template_worker.Sandbox()
+    environment.filters = dict.fromkeys(environment.filters, _never_called)
+    return environment
+
+
+_CHECKER = _checker()
+_READS_FILES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+_OPTIONAL = {"default", "d", "defined", "undefined"}
+
+
+def _names(source: str) -> set[str] | RenderFailure:
+    """Names that the template takes from the row and needs, or why it cannot be compiled."""
+    try:
+        tree = _CHECKER.parse(source)
+        if other := next(tree.find_all(_READS_FILES), None):
+            got = f"line {other.lineno}: {{% {type(other).__name__.lower()} %}}"
+            return RenderFailure("template_syntax", got, "Write the text of the other file here.")
+        names = meta.find_undeclared_variables(tree)
+        guarded = {
+            node.node.name
+            for node in tree.find_all((nodes.Filter, nodes.Test))
+            if node.name in _OPTIONAL and isinstance(node.node, nodes.Name)
+        }
+    except jinja2.TemplateSyntaxError as error:
+        got = f"line {error.lineno}: {error.message}"
+        return RenderFailure("template_syntax", got[:200], FIXES["template_syntax"])
+    except RecursionError:
+        return RenderFailure("template_syntax", "too deep a nesting", "Nest less deeply.")
+    return names - guarded - set(_CHECKER.globals)
+
+
+def compile_check(source: str) -> RenderFailure | None:
+    """Why a template cannot be compiled, with the line; None if it can. Runs nothing of it."""
+    names = _names(source)
+    return names if isinstance(names, RenderFailure) else None
+
+
+def missing_columns(source: str, columns: Iterable[str]) -> tuple[str, ...]:
+    """Names that the template needs and ``columns`` lacks, sorted.
+
+    A name that the template guards itself (``is defined``, ``default``) is not needed.
+
+    Raises:
+        TemplateError: the template cannot be compiled.
+    """
+    names = _names(source)
+    if isinstance(names, RenderFailure):
+        raise _syntax_error(names, "")
+    return tuple(sorted(names - set(columns)))
+
+
+def check_template(source: str, columns: Iterable[str], where: str = "") -> None:
+    """Raise ``TemplateError`` unless the template compiles and finds its columns.
+
+    Args:
+        source: the template.
+        columns: names of the columns that every row has.
+        where: file and line of the template, for the error.
+    """
+    failure = compile_check(source)
+    if failure is not None:
+        raise _syntax_error(failure, where)
+    known = sorted(set(columns))
+    absent = missing_columns(source, known)
+    if absent:
+        raise TemplateError(
+            f"The template names {', '.join(map(repr, absent))}, which the rows do not have.",
+            slug="template-missing-column",
+            got=", ".join(absent),
+            expected=", ".join(known) or "a source with columns",
+            fix=" ".join(near(name, known) for name in absent) if known else "",
+            where=where,
+        )
+
+
+def _syntax_error(failure: RenderFailure, where: str) -> TemplateError:
+    return TemplateError(
+        "The template cannot be compiled.",
+        slug="template-syntax",
+        got=failure.got,
+        expected="a jinja2 template that stands alone",
+        fix=failure.fix,
+        where=where,
+    )
+
+
+# -- rendering in the worker ------------------------------------------------------------------
+
+
+class _Process:
+    """One worker process, with a thread that reads its lines so that waiting can time out."""
+
+    def __init__(self, memory: int, row_seconds: float) -> None:
+        paths = {str(Path(str(m.__file__)).parents[1]) for m in (jinja2, markupsafe)}
+        settings = {"paths": sorted(paths), "memory": memory, "row_seconds": row_seconds}
+        worker = str(Path(__file__).with_name("template_worker.py"))
+        self.command = [sys.executable, "-I", "-S", worker, json.dumps(settings)]
+        self.popen = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+        )
+        self.stdin, self.stdout = cast(IO[bytes], self.popen.stdin), self.popen.stdout
+        self.lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        for line in cast(IO[bytes], self.stdout):
+            self.lines.put(line)
+        self.lines.put(b"")
+
+    def send(self, payload: bytes) -> None:
+        """Write a chunk; a worker that is gone shows when its answer is read."""
+        try:
+            self.stdin.write(payload)
+            self.stdin.flush()
+        except OSError:
+            self.popen.kill()
+
+    def receive(self, seconds: float) -> Any:
+        """The next answer; None if the worker has ended. Raises ``queue.Empty`` on silence."""
+        line = self.lines.get(timeout=seconds)
+        return json.loads(line) if line.endswith(b"\n") else None
+
+    def close(self, *, kill: bool) -> int:
+        """End the process, leave no zombie and no open pipe; its exit status."""
+        if kill:
+            self.popen.kill()
+        try:
+            self.stdin.close()
+        except OSError:
+            pass
+        try:
+            status = self.popen.wait(timeout=GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            status = self.popen.wait()
+        self.reader.join()
+        cast(IO[bytes], self.stdout).close()
+        return status
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Rows on their way to the worker: their positions in the batch, the bytes, what follows."""
+
+    rows: list[int]
+    payload: bytes
+    stop: int
+
+
+class TemplateWorker:
+    """Renders templates in a sandboxed process that lives from ``with`` to its end.
+
+    Args:
+        memory: bytes that the worker may take above what it has at its start.
+        row_seconds: wall clock for one row.
+
+    A template that exhausts its worker on ``PATIENCE`` rows before it has rendered any is not
+    tried again: a template that hangs costs seconds, not seconds for each of a million rows.
+    """
+
+    def __init__(self, *, memory: int = 512 << 20, row_seconds: float = 2.0) -> None:
+        if memory <= 0 or row_seconds <= 0:
+            raise ValueError(f"limits must be positive. Got {memory=}, {row_seconds=}.")
+        self._memory, self._row_seconds = memory, row_seconds
+        self._entered = False
+        self._process: _Process | None = None
+        self._limits: Limits | None = None
+        self._exhausted: Counter[str] = Counter()
+        self._proven: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self._exhausted.clear()
+        self._proven.clear()
+        self._entered = True
+        self._running()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._entered = False
+        self._end(kill=kind is not None)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that hold on this machine; ``str`` says them in a sentence."""
+        if self._limits is None:
+            raise ValueError("a TemplateWorker knows its limits inside its `with` block only")
+        return self._limits
+
+    def render(self, jobs: Sequence[RenderJob]) -> list[str | RenderFailure]:
+        """The text of every job, or why it has none, in the order of the jobs.
+
+        Raises:
+            TemplateError: the worker cannot be started.
+        """
+        if not self._entered:
+            raise ValueError("a TemplateWorker renders inside its `with` block only")
+        answers: list[str | RenderFailure] = [""] * len(jobs)
+        start, careful = 0, False
+        while start < len(jobs):
+            chunk = self._chunk(jobs, start, careful, answers)
+            results, ended = self._exchange(chunk, careful)
+            for row, result in zip(chunk.rows, results, strict=False):
+                answers[row] = self._answer(jobs[row], result)
+            if len(results) == len(chunk.rows):
+                start, careful = chunk.stop, False
+            elif not ended:
+                start = chunk.rows[len(results)]
+            elif careful:
+                row = chunk.rows[len(results)]
+                answers[row] = self._answer(jobs[row], ended)
+                self._exhausted[jobs[row].template] += 1
+                start = row + 1
+            else:
+                # results that the worker still held are lost: go on behind those that came,
+                # one by one, until the row that ends the worker shows itself
+                start, careful = chunk.rows[len(results)], True
+        return answers
+
+    def _chunk(
+        self,
+        jobs: Sequence[RenderJob],
+        start: int,
+        careful: bool,
+        answers: list[str | RenderFailure],
+    ) -> _Chunk:
+        """The next rows for the worker; rows that cannot be sent are answered at once."""
+        sources: dict[str, int] = {}
+        rows: list[int] = []
+        lines: list[bytes] = []
+        size, stop = 0, start
+        while stop < len(jobs) and len(rows) < CHUNK_ROWS and size < CHUNK_BYTES:
+            job = jobs[stop]
+            line = self._encode(job, sources.setdefault(job.template, len(sources)))
+            if isinstance(line, RenderFailure):
+                answers[stop] = line
+            else:
+                rows.append(stop)
+                lines.append(line)
+                size += len(line)
+            stop += 1
+        header = {"sources": list(sources), "rows": len(rows), "careful": careful}
+        return _Chunk(rows, b"\n".join([json.dumps(header).encode(), *lines, b""]), stop)
+
+    def _encode(self, job: RenderJob, source: int) -> bytes | RenderFailure:
+        """The line of a row, or why it is not sent."""
+        if self._exhausted[job.template] >= PATIENCE and job.template not in self._proven:
+            got = f"not tried: the template exhausted its worker on {PATIENCE} rows, rendered none"
+            return RenderFailure("template_timeout", got, FIXES["template_timeout"])
+        try:
+            line = json.dumps((source, job.values)).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            fix = "Turn the column into text, numbers, lists or mappings."
+            return RenderFailure("template_error", f"a value that is not JSON: {error}"[:200], fix)
+        if len(line) > MOST_BYTES:
+            got = f"a row of {len(line):,} bytes"
+            return RenderFailure("template_memory", got, FIXES["template_memory"])
+        return line
+
+    def _exchange(self, chunk: _Chunk, careful: bool) -> tuple[list[Any], list[Any] | None]:
+        """Results of a chunk, and how the worker ended if it did so without saying."""
+        results: list[Any] = []
+        if not chunk.rows:
+            return results, None
+        process = self._running()
+        process.send(chunk.payload)
+        while len(results) < len(chunk.rows):
+            try:
+                answer = process.receive(self._row_seconds + GRACE_SECONDS)
+            except queue.Empty:
+                self._end(kill=True)
+                return results, ["template_timeout", f"no end after {self._row_seconds:g} s", []]
+            if answer is None:
+                status = self._end(kill=True)
+                return results, ["template_memory", f"the worker died with status {status}", []]
+            retires, group = answer
+            results += group
+            if retires:
+                self._end(kill=False)
+                self._exhausted[self._last_source(chunk, results)] += 1
+                break
+        return results, None
