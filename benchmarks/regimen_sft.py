@@ -1,6 +1,6 @@
 """regimen's side of the work `sft_full`: one run of its loop in one process.
 
-    python benchmarks/regimen_sft.py WORK OUT '{"max_steps": 8, "rows_per_batch": 8}'
+python benchmarks/regimen_sft.py WORK OUT '{"max_steps": 8, "rows_per_batch": 8}'
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers.models.llama.modeling_llama  # noqa: F401 - what both sides import counts for neither
-from measure import Recorder
-from work import BETAS, LEARNING_RATE, MAX_LENGTH, ROWS_PER_STEP, Rows, read
+import transformers.models.llama.modeling_llama  # noqa: F401 - both sides import it
 
+from measure import Recorder
 from regimen.models.forward import prepare
 from regimen.models.hardware import set_up
 from regimen.models.loading import ModelSpec, load_model
@@ -27,6 +26,7 @@ from regimen.tokens.store import TokenRows
 from regimen.training.loop import Hooks, LoopOptions, State, train
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
 from regimen.training.schedules import Schedule
+from work import BETAS, LEARNING_RATE, MAX_LENGTH, ROWS_PER_STEP, Rows, read
 
 SEED = 0
 

@@ -10,6 +10,7 @@ grid and writes nothing.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import statistics
@@ -22,12 +23,11 @@ from typing import Any
 
 from grid import DEFAULTS, GRID, QUICK_BEST, REGIMEN, Configuration, by_name
 from processes import HERE, Failure, Run, loss_difference, run, spread
-from render import write_page
-from work import MAX_LENGTH, ROWS_PER_STEP, draw_rows, write
-
 from regimen import console
 from regimen.errors import MissingExtraError, RegimenError, RunError
 from regimen.files import atomic_write, jsonable
+from render import write_page
+from work import MAX_LENGTH, ROWS_PER_STEP, draw_rows, write
 
 NAME = "train"
 LOSSES_AGREE = 0.02
@@ -176,7 +176,9 @@ def _memory(runs: Sequence[Run]) -> float:
     return statistics.median(run.grown_bytes for run in runs)
 
 
-def row(side: str, runs: Sequence[Run], reference: Run, entry: Configuration | None) -> dict[str, Any]:
+def row(
+    side: str, runs: Sequence[Run], reference: Run, entry: Configuration | None
+) -> dict[str, Any]:
     """One line of the result: a configuration and its runs."""
     first = runs[0]
     same = entry is None or entry.same_order
@@ -208,7 +210,9 @@ def machine() -> dict[str, Any]:
         model = next(lines, f": {model}").split(":", 1)[1].strip()
     return {
         "cpu": model,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -303,8 +307,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     show(result)
     if not options.quick:
-        import json
-
         text = json.dumps(jsonable(result), indent=1, allow_nan=False) + "\n"
         atomic_write(HERE / "results" / f"{NAME}.json", text)
         write_page()

@@ -13,17 +13,19 @@ import sys
 import tempfile
 import warnings
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-import transformers.models.llama.modeling_llama  # noqa: F401 - what both sides import counts for neither
+import transformers.models.llama.modeling_llama  # noqa: F401 - both sides import it
 from datasets import Dataset
-from measure import Recorder
 from transformers import AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
+
+from measure import Recorder
 from work import Rows, read
 
 
@@ -66,7 +68,7 @@ class StepRecorder(TrainerCallback):  # type: ignore[misc]
 def dataset(rows: Rows) -> Dataset:
     """The rows as TRL's pre-tokenised form: ids, and labels of -100 on the prompt."""
     starts = rows.starts
-    ids = [rows.ids[a:b].tolist() for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    ids = [rows.ids[a:b].tolist() for a, b in pairwise(starts)]
     labels = [[-100] * p + row[p:] for p, row in zip(rows.prompts.tolist(), ids, strict=True)]
     return Dataset.from_dict({"input_ids": ids, "labels": labels})
 

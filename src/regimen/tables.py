@@ -23,12 +23,15 @@ from regimen.records import (
     Part,
     Preference,
     ToolCall,
+    instance_identity,
 )
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_LISTS = ("demonstrations", "verdicts", "option_permutation")
 _TEXT = ("source", "task", "family", "category", "language", "licence", "template", "generator")
+_TEXT += ("variant",)
 
 
 def _message_type() -> pa.DataType:
@@ -50,13 +53,16 @@ def _message_type() -> pa.DataType:
 
 
 def _schema(fields: list[tuple[str, pa.DataType]]) -> pa.Schema:
+    """The fields and one column per lineage field; ``lineage_`` where its name is taken."""
     import pyarrow as pa
 
-    lineage = [(name, pa.string()) for name in (*_TEXT, "variant")]
+    lineage = [(name, pa.string()) for name in _TEXT]
     lineage += [("row", pa.int64()), ("seed", pa.int64())]
     lineage += [(name, pa.list_(pa.string())) for name in ("demonstrations", "verdicts")]
     lineage += [("option_permutation", pa.list_(pa.int64()))]
-    return pa.schema([*fields, *lineage], metadata={"schema_version": str(SCHEMA_VERSION)})
+    taken = {name for name, _ in fields}
+    columns = [(f"lineage_{name}" if name in taken else name, kind) for name, kind in lineage]
+    return pa.schema([*fields, *columns], metadata={"schema_version": str(SCHEMA_VERSION)})
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -87,16 +93,19 @@ def _to_message(row: Mapping[str, Any]) -> Message:
 
 
 def _lineage(lineage: Lineage) -> dict[str, Any]:
-    row = {name: getattr(lineage, name) for name in (*_TEXT, "variant", "row", "seed")}
-    lists = ("demonstrations", "verdicts", "option_permutation")
-    return {**row, **{name: list(getattr(lineage, name)) for name in lists}}
+    row = {name: getattr(lineage, name) for name in (*_TEXT, "row", "seed")}
+    return {**row, **{name: list(getattr(lineage, name)) for name in _LISTS}}
 
 
 def _to_lineage(row: Mapping[str, Any]) -> Lineage:
-    fields: dict[str, Any] = {name: row[name] for name in (*_TEXT, "variant", "row", "seed")}
-    lists = ("demonstrations", "verdicts", "option_permutation")
-    fields.update({name: tuple(row[name]) for name in lists})
+    fields: dict[str, Any] = {name: row[name] for name in (*_TEXT, "row", "seed")}
+    fields.update({name: tuple(row[name]) for name in _LISTS})
     return Lineage(**fields)
+
+
+def _ids(one: Instance | Preference) -> dict[str, str]:
+    content = one.content_id
+    return {"content_id": content, "instance_id": instance_identity(content, one.lineage)}
 
 
 def _table(fields: list[tuple[str, pa.DataType]], rows: Iterable[dict[str, Any]]) -> pa.Table:
@@ -115,8 +124,7 @@ def instances_to_table(instances: Iterable[Instance]) -> pa.Table:
         [*fields, ("weight", pa.float64())],
         (
             {
-                "instance_id": one.instance_id,
-                "content_id": one.content_id,
+                **_ids(one),
                 "messages": [_message(m) for m in one.messages],
                 "weight": one.weight,
                 **_lineage(one.lineage),
@@ -127,8 +135,8 @@ def instances_to_table(instances: Iterable[Instance]) -> pa.Table:
 
 
 def table_to_instances(table: pa.Table) -> Iterator[Instance]:
-    """The instances of a table, in order."""
-    for row in _rows(table):
+    """The instances of a table, in order. Raises ``DataError`` for other tables."""
+    for row in _rows(table, "messages", "weight"):
         yield Instance(
             messages=tuple(_to_message(m) for m in row["messages"]),
             lineage=_to_lineage(row),
@@ -147,8 +155,7 @@ def preferences_to_table(preferences: Iterable[Preference]) -> pa.Table:
         [*fields, ("weight", pa.float64())],
         (
             {
-                "instance_id": one.instance_id,
-                "content_id": one.content_id,
+                **_ids(one),
                 "prompt": [_message(m) for m in one.prompt],
                 "chosen": [_message(m) for m in one.chosen],
                 "rejected": [_message(m) for m in one.rejected],
@@ -161,8 +168,8 @@ def preferences_to_table(preferences: Iterable[Preference]) -> pa.Table:
 
 
 def table_to_preferences(table: pa.Table) -> Iterator[Preference]:
-    """The preferences of a table, in order."""
-    for row in _rows(table):
+    """The preferences of a table, in order. Raises ``DataError`` for other tables."""
+    for row in _rows(table, "prompt", "chosen", "rejected"):
         yield Preference(
             prompt=tuple(_to_message(m) for m in row["prompt"]),
             chosen=tuple(_to_message(m) for m in row["chosen"]),
@@ -173,7 +180,11 @@ def table_to_preferences(table: pa.Table) -> Iterator[Preference]:
 
 
 def items_to_table(items: Iterable[Item]) -> pa.Table:
-    """Evaluation items as an Arrow table."""
+    """Evaluation items as an Arrow table.
+
+    ``demonstrations`` are the item's worked examples; ``lineage_demonstrations`` are those that
+    its lineage names.
+    """
     import pyarrow as pa
 
     text, texts = pa.string(), pa.list_(pa.string())
@@ -194,7 +205,7 @@ def items_to_table(items: Iterable[Item]) -> pa.Table:
                 "choices": list(one.choices),
                 "cluster": one.cluster,
                 **_lineage(one.lineage),
-                # an item's worked examples; those of its lineage have no column of their own
+                "lineage_demonstrations": list(one.lineage.demonstrations),
                 "demonstrations": [
                     {"input": d.input, "output": d.output, "explanation": d.explanation}
                     for d in one.demonstrations
@@ -206,8 +217,8 @@ def items_to_table(items: Iterable[Item]) -> pa.Table:
 
 
 def table_to_items(table: pa.Table) -> Iterator[Item]:
-    """The items of a table, in order."""
-    for row in _rows(table):
+    """The items of a table, in order. Raises ``DataError`` for other tables."""
+    for row in _rows(table, "suite", "references"):
         yield Item(
             suite=row["suite"],
             messages=tuple(_to_message(m) for m in row["messages"]),
@@ -217,11 +228,21 @@ def table_to_items(table: pa.Table) -> Iterator[Item]:
             demonstrations=tuple(Example(**d) for d in row["demonstrations"]),
             choices=tuple(row["choices"]),
             cluster=row["cluster"],
-            lineage=_to_lineage({**row, "demonstrations": []}),
+            lineage=_to_lineage({**row, "demonstrations": row["lineage_demonstrations"]}),
         )
 
 
-def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+def _rows(table: pa.Table, *columns: str) -> Iterator[dict[str, Any]]:
+    """The rows of a table that has these columns, among others."""
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise DataError(
+            "The file holds records of another kind.",
+            slug="records-kind",
+            got=f"columns {', '.join(table.column_names[:8])} ...",
+            expected=f"a column {missing[0]!r}",
+            fix="Name instances.parquet, preferences.parquet or items.parquet, as it is asked for.",
+        )
     for batch in table.to_batches(max_chunksize=4096):
         yield from batch.to_pylist()
 
@@ -239,29 +260,51 @@ def read_table(path: Path | str) -> pa.Table:
     """Read a Parquet file that ``write_table`` wrote.
 
     Raises:
-        DataError: no such file, no Parquet, or a schema version that this program does not know.
+        DataError: there is no such file, or it is no whole Parquet file (``records-unreadable``);
+            this program does not know its schema version (``records-version``).
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
+    path = Path(path)
+    if not path.is_file():
         raise DataError(
-            "The file of records cannot be read.",
+            "There is no such file of records.",
             slug="records-unreadable",
-            got=f"{path}: {str(error).splitlines()[0]}",
+            got=f"{path}, which is a directory" if path.is_dir() else str(path),
+            expected="a Parquet file that `regimen build` wrote",
+            fix="Run `regimen build` first, or correct the path.",
+        )
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            "The file of records is damaged, or no Parquet file.",
+            slug="records-unreadable",
             expected="a Parquet file that `regimen build` wrote",
             fix="Run `regimen build` again.",
-        ) from error
-    version = (table.schema.metadata or {}).get(b"schema_version", b"none").decode()
-    if version != str(SCHEMA_VERSION):
-        raise DataError(
-            "The file of records has another schema version.",
-            slug="records-version",
-            got=version,
-            expected=str(SCHEMA_VERSION),
-            fix="Run `regimen build` again with this version of regimen.",
             where=str(path),
-        )
+        ) from error
+    _require_version((table.schema.metadata or {}).get(b"schema_version"), path)
     return table
+
+
+def _require_version(version: bytes | None, path: Path) -> None:
+    """Raise unless the version in a file's metadata is the one that this program writes."""
+    if version == str(SCHEMA_VERSION).encode():
+        return
+    fix = "Run `regimen build` again with this version of regimen."
+    if version is None:
+        fix = "Name the file as a source of `regimen build`, which reads Parquet files of any kind."
+    elif version.isdigit() and int(version) > SCHEMA_VERSION:
+        fix = "Use the newer version of regimen that wrote it, or run `regimen build` again."
+    raise DataError(
+        "The file of records has another schema version."
+        if version
+        else "The Parquet file holds no records of regimen.",
+        slug="records-version",
+        got=version.decode("utf-8", "replace") if version else "no schema version",
+        expected=str(SCHEMA_VERSION),
+        fix=fix,
+        where=str(path),
+    )

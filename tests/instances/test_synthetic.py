@@ -301,7 +301,7 @@ def test_a_round_that_lost_something_does_not_check() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (" One thing.\n10. Another\n   goes on.\n11) Third", ["One thing.", "Another goes on.", "Third"]),
+        (" A thing.\n10. Two\n   lines.\n11) Third", ["A thing.", "Two lines.", "Third"]),
         ("1. A\n2: B", ["A", "B"]),
         ("Sure, here they are:\n9. A", ["Sure, here they are:", "A"]),
         ("", []),

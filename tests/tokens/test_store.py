@@ -9,9 +9,7 @@ from regimen.tokens.store import document_rows, load_token_rows, save_token_rows
 
 
 def test_rows_survive_the_disk(tmp_path):
-    rows = token_rows(
-        [Rendered((1, 2, 3), (0.0, 0.5, 1.0)), RenderedPair((4, 5), (6,), (7, 8))]
-    )
+    rows = token_rows([Rendered((1, 2, 3), (0.0, 0.5, 1.0)), RenderedPair((4, 5), (6,), (7, 8))])
     save_token_rows(tmp_path / "rows.arrow", rows)
     again = load_token_rows(tmp_path / "rows.arrow")
     for name in ("ids", "weights", "offsets", "parents", "row_offsets"):

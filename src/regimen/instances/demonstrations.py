@@ -19,9 +19,15 @@ def seeded(*parts: object) -> random.Random:
 
 
 def pick_demonstrations(
-    examples: Sequence[Example], query: str, k: int, rng: random.Random
+    examples: Sequence[Example], query: str, k: int, rng: random.Random | None
 ) -> tuple[Example, ...]:
-    """At most ``k`` examples in random order, none with the query's input, no input twice."""
+    """At most ``k`` examples, none with the query's input, no input twice.
+
+    Inputs are equal when they differ in case, white space and compatibility forms alone. The order
+    is random; without ``rng`` it is the given one.
+    """
+    if k < 1:
+        return ()
     seen = {normalise(query)}
     usable = []
     for example in examples:
@@ -29,7 +35,8 @@ def pick_demonstrations(
         if key not in seen:
             seen.add(key)
             usable.append(example)
-    rng.shuffle(usable)
+    if rng is not None:
+        rng.shuffle(usable)
     return tuple(usable[:k])
 
 
@@ -41,3 +48,10 @@ def within_budget(
     while kept and length(kept) > limit:
         kept.pop()
     return tuple(kept)
+
+
+def demonstration_ids(
+    shown: Sequence[Example], examples: Sequence[Example], kind: str
+) -> tuple[str, ...]:
+    """``positive:2`` for the second positive example of the task, as the lineage names it."""
+    return tuple(f"{kind}:{examples.index(example) + 1}" for example in shown)

@@ -1,52 +1,51 @@
-"""Tasks become instruction-formatted instances: one function writes every prompt.
+"""Tasks become instruction-formatted instances and evaluation items.
 
-Training instances and evaluation items go through ``user_message``, so a model is asked as it was
-taught. Every draw comes from (seed, task, row) alone: the same bytes for any number of workers.
+Both go through ``encodings.user_message``, so a model is asked as it was taught. Every draw comes
+from (seed, task, row) alone: the same bytes for any number of workers.
 """
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from random import Random
+from typing import Protocol
 
 from regimen.errors import DataError
-from regimen.instances.demonstrations import pick_demonstrations, seeded, within_budget
+from regimen.instances.demonstrations import (
+    demonstration_ids,
+    pick_demonstrations,
+    seeded,
+    within_budget,
+)
+from regimen.instances.encodings import Encoding, FormattingSpec, user_message
+from regimen.instances.task_rows import (
+    NO_ANSWER,
+    FormattingFailure,
+    accepted_outputs,
+    input_text,
+    numbered_rows,
+    row_problem,
+)
 from regimen.records import Example, Instance, Item, Lineage, Message, Row, Task, Template
 
-Encoding = Literal["definition", "template", "natural_instructions", "mixed"]
+__all__ = [
+    "Encoding",
+    "FormattingFailure",
+    "FormattingSpec",
+    "RenderProblem",
+    "Rendering",
+    "TemplateRenderer",
+    "accepted_outputs",
+    "numbered_rows",
+    "task_instances",
+    "task_items",
+    "user_message",
+]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FormattingSpec:
-    """Formatting design, each variable alone.
-
-    ``positive`` and ``negative`` are numbers of demonstrations; ``few_shot_share`` of the instances
-    carry one to three positive ones when ``positive`` is 0. ``template_share`` is what ``mixed``
-    asks by a template. ``max_characters`` bounds a prompt: demonstrations give way to the query.
-    """
-
-    encoding: Encoding = "definition"
-    definition: bool = True
-    positive: int = 0
-    negative: int = 0
-    explanations: bool = False
-    templates: str | int = "one"
-    few_shot_share: float = 0.0
-    template_share: float = 0.3
-    max_characters: int = 4000
-
-
-@dataclass(frozen=True, slots=True)
-class FormattingFailure:
-    """A row that could not become an instance, by task and row number."""
-
-    task: str
-    row: int
-    error: str
-    got: str = ""
-    fix: str = ""
+MOST_FEW_SHOT = 3
+ITEM_DEMONSTRATIONS = 8
+_DRAFTS_AT_ONCE = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,175 +79,157 @@ class _Draft:
     task: Task
     number: int
     row: Row
-    template: Template | None
-    positive: tuple[Example, ...]
-    negative: tuple[Example, ...]
-
-
-def accepted_outputs(row: Row) -> tuple[str, ...]:
-    """The accepted outputs of a row, the one to learn first."""
-    output = row.get("output")
-    if output is None:
-        return ()
-    texts = [output] if isinstance(output, str) else list(output)
-    return tuple(str(text) for text in texts if str(text))
-
-
-def user_message(
-    task: Task,
-    text: str,
-    spec: FormattingSpec,
-    positive: Sequence[Example] = (),
-    negative: Sequence[Example] = (),
-) -> str:
-    """The prompt of a task for one input: definition, demonstrations, query.
-
-    Without demonstrations the query is the bare input under the definition: scaffolding costs
-    tokens that a small model has to read.
-    """
-    if spec.encoding == "natural_instructions":
-        return natural_instructions(task, text, positive, negative, spec.explanations)
-    lines = [task.definition.strip()] if spec.definition and task.definition.strip() else []
-    if not positive and not negative:
-        return "\n".join([*lines, text])
-    for heading, shown in (("", positive), ("Not like this. ", negative)):
-        for example in shown:
-            lines.append(f"{heading}Input: {example.input}\nOutput: {example.output}")
-            if spec.explanations and example.explanation:
-                lines[-1] += f"\nExplanation: {example.explanation}"
-    return "\n".join([*lines, f"Input: {text}\nOutput:"])
-
-
-def _stop(text: str) -> str:
-    """A full stop, unless the text already ends in punctuation."""
-    return text if text and text[-1] in string.punctuation else text + "."
-
-
-def natural_instructions(
-    task: Task,
-    text: str,
-    positive: Sequence[Example] = (),
-    negative: Sequence[Example] = (),
-    explanations: bool = False,
-) -> str:
-    """The encoding of Super-NaturalInstructions (Wang et al. 2022), byte for byte."""
-    out = f"Definition: {_stop(task.definition.strip())}\n\n" if task.definition else ""
-    for kind, examples in (("Positive", positive), ("Negative", negative)):
-        for number, example in enumerate(examples, start=1):
-            out += f" {kind} Example {number} -\n"
-            out += f"Input: {_stop(example.input.strip())}\n"
-            out += f" Output: {_stop(example.output.strip())}\n"
-            if explanations and example.explanation:
-                out += f" Explanation: {_stop(example.explanation.strip())}\n"
-            out += "\n"
-    return out + (f"Now complete the following example -\nInput: {_stop(text.strip())}\nOutput: ")
-
-
-def rows_of(task: Task, n: int, seed: int) -> list[Row]:
-    """``n`` rows of a task: made by its generator, or drawn from its instances.
-
-    Raises:
-        DataError: the task has neither.
-    """
-    if task.generator is not None:
-        return list(task.generator(seed, n))
-    if not task.instances:
-        raise DataError(
-            "A task has neither instances nor a generator.",
-            slug="task-empty",
-            got=task.name,
-            fix="Add instances to the task's file.",
-        )
-    order = list(range(len(task.instances)))
-    seeded(seed, task.name, "rows").shuffle(order)
-    return [task.instances[i] for i in sorted(order[:n])]
+    template: Template | None = None
+    positive: tuple[Example, ...] = ()
+    negative: tuple[Example, ...] = ()
 
 
 def task_instances(
     tasks: Sequence[Task], spec: FormattingSpec, n: int, seed: int, render: TemplateRenderer
 ) -> Iterator[Instance | FormattingFailure]:
-    """``n`` rows of every task as instances; what cannot be made comes back as a failure."""
+    """``n`` rows of every task as instances; what cannot be made comes back as a failure.
+
+    Raises:
+        DataError: a task has no rows at all.
+    """
     drafts: list[_Draft] = []
     for task in tasks:
-        for number, row in enumerate(rows_of(task, n, seed)):
-            if not accepted_outputs(row) or not str(row.get("input", "")).strip():
-                missing = "input" if accepted_outputs(row) else "output"
-                yield FormattingFailure(
-                    task.name,
-                    number,
-                    "no_answer" if missing == "output" else "no_input",
-                    fix=f"Give the row an '{missing}'.",
-                )
-                continue
-            drafts += _drafts(task, number, row, spec, seed)
+        for number, row in numbered_rows(task, n, seed):
+            for made in _drafts(task, number, row, spec, seed):
+                if isinstance(made, FormattingFailure):
+                    yield made
+                else:
+                    drafts.append(made)
+        if len(drafts) >= _DRAFTS_AT_ONCE:
+            yield from _finished(drafts, spec, seed, render)
+            drafts = []
+    yield from _finished(drafts, spec, seed, render)
+
+
+def _drafts(
+    task: Task, number: int, row: Row, spec: FormattingSpec, seed: int
+) -> list[_Draft | FormattingFailure]:
+    """One draft per template that the row is asked by, or one by definition."""
+    rng = seeded(seed, task.name, number, "format")
+    by_template = spec.encoding == "template"
+    if spec.encoding == "mixed":
+        by_template = rng.random() < spec.template_share and bool(task.templates)
+    if by_template:
+        return _template_drafts(task, number, row, spec, rng)
+    problem = row_problem(task, number, row)
+    if problem is not None:
+        return [problem]
+    positive = spec.positive
+    if not positive and spec.few_shot_share and rng.random() < spec.few_shot_share:
+        positive = rng.randint(1, MOST_FEW_SHOT)
+    shown, wrong = _demonstrations(task, input_text(row), replace(spec, positive=positive), rng)
+    return [_Draft(task, number, row, positive=shown, negative=wrong)]
+
+
+def _template_drafts(
+    task: Task, number: int, row: Row, spec: FormattingSpec, rng: Random
+) -> list[_Draft | FormattingFailure]:
+    if not task.templates:
+        fix = "Add templates to the task, or set encoding: definition or mixed."
+        return [FormattingFailure(task.name, number, "no_template", "a task without any", fix)]
+    order = list(task.templates)
+    rng.shuffle(order)
+    count = {"one": 1, "all": len(order)}.get(str(spec.templates), spec.templates)
+    return [_template_draft(task, number, row, template) for template in order[: int(count)]]
+
+
+def _template_draft(
+    task: Task, number: int, row: Row, template: Template
+) -> _Draft | FormattingFailure:
+    """The draft, unless its template would write the output that the row lacks."""
+    if "output" in template.output and "output" in row and not accepted_outputs(row):
+        where = f"{task.name}#{template.name}"
+        return FormattingFailure(where, number, "no_answer", "a blank output", NO_ANSWER)
+    return _Draft(task, number, row, template=template)
+
+
+def _demonstrations(
+    task: Task, text: str, spec: FormattingSpec, rng: Random
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Positive and negative demonstrations that fit; the negative ones give way first.
+
+    Super-NaturalInstructions shows the first ones in their order, and so does its encoding.
+    """
+    order = None if spec.encoding == "natural_instructions" else rng
+    shown = pick_demonstrations(task.positive, text, spec.positive, order)
+    wrong = pick_demonstrations(task.negative, text, spec.negative, order)
+    shown = within_budget(
+        shown, lambda kept: len(user_message(task, text, spec, kept)), spec.max_characters
+    )
+    wrong = within_budget(
+        wrong, lambda kept: len(user_message(task, text, spec, shown, kept)), spec.max_characters
+    )
+    return shown, wrong
+
+
+def _finished(
+    drafts: Sequence[_Draft], spec: FormattingSpec, seed: int, render: TemplateRenderer
+) -> Iterator[Instance | FormattingFailure]:
     jobs: list[Rendering] = []
     for draft in drafts:
         if draft.template is not None:
-            values = {**draft.row, "output": accepted_outputs(draft.row)[0]}
+            outputs = accepted_outputs(draft.row)
+            values = {**draft.row, "output": outputs[0]} if outputs else draft.row
             jobs.append(Rendering(draft.template.input, values))
             jobs.append(Rendering(draft.template.output, values))
     rendered = iter(render(jobs)) if jobs else iter(())
     for draft in drafts:
         if draft.template is None:
-            yield _instance(draft, spec, seed)
-            continue
-        prompt, answer = next(rendered), next(rendered)
-        problem = next((x for x in (prompt, answer) if isinstance(x, RenderProblem)), None)
-        if problem is not None:
-            where = f"{draft.task.name}#{draft.template.name}"
-            yield FormattingFailure(where, draft.number, problem.error, problem.got, problem.fix)
+            prompt = user_message(
+                draft.task, input_text(draft.row), spec, draft.positive, draft.negative
+            )
+            yield _instance(draft, spec, seed, prompt, accepted_outputs(draft.row)[0])
         else:
-            yield _instance(draft, spec, seed, str(prompt), str(answer))
+            yield _from_template(draft, spec, seed, next(rendered), next(rendered))
 
 
-def _drafts(task: Task, number: int, row: Row, spec: FormattingSpec, seed: int) -> list[_Draft]:
-    """One draft per template that the row is asked by, or one by definition."""
-    rng = seeded(seed, task.name, number, "format")
-    by_template = spec.encoding == "template"
-    if spec.encoding == "mixed":
-        by_template = rng.random() < spec.template_share
-    if by_template and task.templates:
-        count = {"one": 1, "all": len(task.templates)}.get(str(spec.templates), spec.templates)
-        order = list(task.templates)
-        rng.shuffle(order)
-        return [_Draft(task, number, row, t, (), ()) for t in order[: int(count)]]
-    positive, negative = spec.positive, spec.negative
-    if not positive and spec.few_shot_share and rng.random() < spec.few_shot_share:
-        positive = rng.randint(1, 3)
-    text = str(row["input"])
-    shown = pick_demonstrations(task.positive, text, positive, rng)
-    wrong = pick_demonstrations(task.negative, text, negative, rng)
-    shown = within_budget(
-        shown, lambda kept: len(user_message(task, text, spec, kept, wrong)), spec.max_characters
+def _from_template(
+    draft: _Draft,
+    spec: FormattingSpec,
+    seed: int,
+    prompt: str | RenderProblem,
+    answer: str | RenderProblem,
+) -> Instance | FormattingFailure:
+    assert draft.template is not None
+    where = f"{draft.task.name}#{draft.template.name}"
+    for text, error in ((prompt, "no_input"), (answer, "no_answer")):
+        if isinstance(text, RenderProblem):
+            return FormattingFailure(where, draft.number, text.error, text.got, text.fix)
+        if not text.strip():
+            fix = "Remove the row, or change the template so that it writes something."
+            return FormattingFailure(where, draft.number, error, "a blank rendering", fix)
+    return _instance(draft, spec, seed, str(prompt), str(answer))
+
+
+def _instance(draft: _Draft, spec: FormattingSpec, seed: int, prompt: str, answer: str) -> Instance:
+    task = draft.task
+    shown = (
+        *demonstration_ids(draft.positive, task.positive, "positive"),
+        *demonstration_ids(draft.negative, task.negative, "negative"),
     )
-    wrong = within_budget(
-        wrong, lambda kept: len(user_message(task, text, spec, shown, kept)), spec.max_characters
-    )
-    return [_Draft(task, number, row, None, shown, wrong)]
-
-
-def _instance(
-    draft: _Draft, spec: FormattingSpec, seed: int, prompt: str | None = None, answer: str = ""
-) -> Instance:
-    task, row = draft.task, draft.row
-    if prompt is None:
-        prompt = user_message(task, str(row["input"]), spec, draft.positive, draft.negative)
-        answer = accepted_outputs(row)[0]
-    template = draft.template.name if draft.template else spec.encoding
-    lineage = replace(
-        _lineage(task, draft.number, seed, template),
-        demonstrations=tuple(e.input for e in (*draft.positive, *draft.negative)),
-    )
+    template = draft.template.name if draft.template else _by_definition(spec).encoding
     return Instance(
         messages=(
             Message(role="user", content=prompt),
             Message(role="assistant", content=answer),
         ),
-        lineage=lineage,
+        lineage=_lineage(task, draft.number, seed, template, shown),
     )
 
 
-def _lineage(task: Task, number: int, seed: int, template: str) -> Lineage:
+def _by_definition(spec: FormattingSpec) -> FormattingSpec:
+    """The spec as it applies to what is not asked by a template."""
+    if spec.encoding == "natural_instructions":
+        return spec
+    return replace(spec, encoding="definition")
+
+
+def _lineage(task: Task, number: int, seed: int, template: str, shown: tuple[str, ...]) -> Lineage:
     return Lineage(
         source=task.source,
         row=number,
@@ -258,6 +239,7 @@ def _lineage(task: Task, number: int, seed: int, template: str) -> Lineage:
         language=task.language,
         licence=task.licence,
         template=template,
+        demonstrations=shown,
         seed=seed,
     )
 
@@ -265,25 +247,49 @@ def _lineage(task: Task, number: int, seed: int, template: str) -> Lineage:
 def task_items(
     task: Task, suite: str, n: int, seed: int, spec: FormattingSpec | None = None
 ) -> list[Item]:
-    """``n`` items of a task, asked by its definition as training asks it."""
-    spec = replace(spec or FormattingSpec(), encoding="definition", few_shot_share=0.0)
+    """At most ``n`` items of a task, asked by its definition as training asks it.
+
+    They carry as many demonstrations in the prompt as ``spec`` gives every instance (none for a
+    ``few_shot_share``). Rows without an answer or an input cannot be scored and are not asked.
+
+    Raises:
+        DataError: the task has no rows (``task-empty``), or none that can be asked (``no-items``).
+    """
+    spec = _by_definition(spec or FormattingSpec())
     items = []
-    for number, row in enumerate(rows_of(task, n, seed)):
-        references = accepted_outputs(row)
-        if not references:
+    drawn = numbered_rows(task, n, seed)
+    for number, row in drawn:
+        if row_problem(task, number, row) is not None:
             continue
-        text = str(row["input"])
-        shown = pick_demonstrations(task.positive, text, 8, seeded(seed, task.name, number, "k"))
+        text = input_text(row)
+        rng = seeded(seed, task.name, number, "item")
+        worked = pick_demonstrations(task.positive, text, ITEM_DEMONSTRATIONS, rng)
+        shown, wrong = _demonstrations(task, text, spec, rng)
+        ids = (
+            *demonstration_ids(shown, task.positive, "positive"),
+            *demonstration_ids(wrong, task.negative, "negative"),
+        )
+        prompt = user_message(task, text, spec, shown, wrong)
         items.append(
             Item(
                 suite=suite,
-                messages=(Message(role="user", content=user_message(task, text, spec)),),
-                references=references,
+                messages=(Message(role="user", content=prompt),),
+                references=accepted_outputs(row),
                 input=text,
                 definition=task.definition,
-                demonstrations=shown,
+                demonstrations=worked,
                 cluster=task.name,
-                lineage=_lineage(task, number, seed, "definition"),
+                lineage=_lineage(task, number, seed, spec.encoding, ids),
             )
+        )
+    if drawn and not items:
+        problem = row_problem(task, *drawn[0])
+        assert problem is not None
+        raise DataError(
+            "None of the drawn rows of a held-out task can be asked.",
+            slug="no-items",
+            got=f"task {task.name}, row {problem.row}: {problem.error}: {problem.got}",
+            expected="rows with an input and an output",
+            fix=problem.fix,
         )
     return items

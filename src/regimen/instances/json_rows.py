@@ -197,8 +197,9 @@ def _document(text: str, file: Path) -> Iterator[Found | Broken]:
             fix="Check what wrote the file.",
             where=str(file),
         ) from error
+    escapes = "\\u" in text
     for number, row in enumerate(_rows_of(value), start=1):
-        yield _row(number, row, "\\u" in text)
+        yield _row(number, row, escapes)
 
 
 def _rows_of(value: Any) -> list[Any]:

@@ -21,6 +21,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -88,7 +89,11 @@ class NamedUndefined(StrictUndefined):
         name: str | None = None,
         exc: type[TemplateRuntimeError] = UndefinedError,
     ) -> None:
-        if exc is UndefinedError and isinstance(name, str) and (obj is missing or type(obj) is dict):
+        if (
+            exc is UndefinedError
+            and isinstance(name, str)
+            and (obj is missing or type(obj) is dict)
+        ):
             known = None if obj is missing else [str(key)[:100] for key in list(obj)[:100]]
             # jinja2 only ever calls ``exc`` with the message
             exc = cast("type[TemplateRuntimeError]", partial(MissingName, name, known))
@@ -266,11 +271,8 @@ def main() -> None:
     sink = sys.stdout.buffer
     sink.write(json.dumps(hello).encode() + b"\n")
     sink.flush()
-    try:
+    with suppress(BrokenPipeError):
         serve(sys.stdin.buffer, sink, renderer)
-    except BrokenPipeError:
-        # the reader is gone: without this, closing standard output would raise again
-        sys.stdout = None  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shlex
 import subprocess
 import sys
 import threading
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -229,10 +230,8 @@ class _Process:
         """End the process, leave no zombie and no open pipe; its exit status."""
         if kill:
             self.popen.kill()
-        try:
+        with suppress(OSError):
             self.stdin.close()
-        except OSError:
-            pass
         try:
             status = self.popen.wait(timeout=GRACE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -241,6 +240,10 @@ class _Process:
         self.reader.join()
         cast(IO[bytes], self.stdout).close()
         return status
+
+
+_RETIRED = object()
+"""The end of a worker whose last result says how its row exhausted it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +273,7 @@ class TemplateWorker:
         self._entered = False
         self._process: _Process | None = None
         self._limits: Limits | None = None
-        self._exhausted: Counter[str] = Counter()
+        self._exhausted: dict[str, list[str]] = {}
         self._proven: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -308,22 +311,23 @@ class TemplateWorker:
         start, careful = 0, False
         while start < len(jobs):
             chunk = self._chunk(jobs, start, careful, answers)
-            results, ended = self._exchange(chunk, careful)
+            results, end = self._exchange(chunk)
             for row, result in zip(chunk.rows, results, strict=False):
                 answers[row] = self._answer(jobs[row], result)
-            if len(results) == len(chunk.rows):
+            done = len(results)
+            if end is _RETIRED:
+                self._note_exhausted(jobs[chunk.rows[done - 1]], results[-1])
+            if done == len(chunk.rows):
                 start, careful = chunk.stop, False
-            elif not ended:
-                start = chunk.rows[len(results)]
-            elif careful:
-                row = chunk.rows[len(results)]
-                answers[row] = self._answer(jobs[row], ended)
-                self._exhausted[jobs[row].template] += 1
+            elif end is not _RETIRED and careful:
+                row = chunk.rows[done]
+                answers[row] = self._answer(jobs[row], end)
+                self._note_exhausted(jobs[row], end)
                 start = row + 1
             else:
-                # results that the worker still held are lost: go on behind those that came,
+                # results that a dead worker still held are lost: go on behind those that came,
                 # one by one, until the row that ends the worker shows itself
-                start, careful = chunk.rows[len(results)], True
+                start, careful = chunk.rows[done], careful or end is not _RETIRED
         return answers
 
     def _chunk(
@@ -353,9 +357,10 @@ class TemplateWorker:
 
     def _encode(self, job: RenderJob, source: int) -> bytes | RenderFailure:
         """The line of a row, or why it is not sent."""
-        if self._exhausted[job.template] >= PATIENCE and job.template not in self._proven:
+        slugs = self._exhausted.get(job.template, ())
+        if len(slugs) >= PATIENCE and job.template not in self._proven:
             got = f"not tried: the template exhausted its worker on {PATIENCE} rows, rendered none"
-            return RenderFailure("template_timeout", got, FIXES["template_timeout"])
+            return RenderFailure(slugs[-1], got, FIXES[slugs[-1]])
         try:
             line = json.dumps((source, job.values)).encode()
         except (TypeError, ValueError, RecursionError) as error:
@@ -366,8 +371,12 @@ class TemplateWorker:
             return RenderFailure("template_memory", got, FIXES["template_memory"])
         return line
 
-    def _exchange(self, chunk: _Chunk, careful: bool) -> tuple[list[Any], list[Any] | None]:
-        """Results of a chunk, and how the worker ended if it did so without saying."""
+    def _exchange(self, chunk: _Chunk) -> tuple[list[Any], Any]:
+        """The results that came, and as a result the end of a worker that ended without one.
+
+        The end is None for a complete chunk and ``_RETIRED`` if the last result exhausted the
+        worker.
+        """
         results: list[Any] = []
         if not chunk.rows:
             return results, None
@@ -380,12 +389,51 @@ class TemplateWorker:
                 self._end(kill=True)
                 return results, ["template_timeout", f"no end after {self._row_seconds:g} s", []]
             if answer is None:
-                status = self._end(kill=True)
+                status = self._end(kill=False)
                 return results, ["template_memory", f"the worker died with status {status}", []]
             retires, group = answer
             results += group
             if retires:
                 self._end(kill=False)
-                self._exhausted[self._last_source(chunk, results)] += 1
-                break
+                return results, _RETIRED
         return results, None
+
+    def _answer(self, job: RenderJob, result: Any) -> str | RenderFailure:
+        """A result of the worker as the caller sees it."""
+        if isinstance(result, str):
+            self._proven.add(job.template)
+            return result
+        slug, got, known = result
+        if slug != "template_missing_column":
+            return RenderFailure(slug, got, FIXES[slug])
+        names = sorted(job.values) if known is None else known
+        kind = "column" if known is None else "key"
+        fix = near(got, names) if names else "Give the rows this column."
+        return RenderFailure(slug, f"no {kind} {got!r}", fix)
+
+    def _note_exhausted(self, job: RenderJob, result: list[Any]) -> None:
+        self._exhausted.setdefault(job.template, []).append(result[0])
+
+    def _running(self) -> _Process:
+        """The worker process, started if there is none."""
+        if self._process is None:
+            process = _Process(self._memory, self._row_seconds)
+            try:
+                hello = process.receive(START_SECONDS)
+            except queue.Empty:
+                hello = None
+            if hello is None:
+                raise TemplateError(
+                    "The process that renders templates does not start.",
+                    slug="template-worker",
+                    got=f"exit status {process.close(kill=True)}",
+                    fix=f"Run it by hand to see why: {shlex.join(process.command)}",
+                )
+            self._limits = Limits(hello["memory"], self._row_seconds, hello["timer"])
+            self._process = process
+        return self._process
+
+    def _end(self, *, kill: bool) -> int:
+        """End the worker process if there is one; its exit status."""
+        process, self._process = self._process, None
+        return process.close(kill=kill) if process else 0

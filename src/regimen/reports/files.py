@@ -127,7 +127,10 @@ def flat(value: Json, prefix: str = "") -> dict[str, Any]:
         if isinstance(inner, Mapping):
             rows |= flat(inner, f"{name}.")
         elif isinstance(inner, list):
-            rows[name] = ", ".join(str(part) for part in inner)
+            rows[name] = ", ".join(
+                part if isinstance(part, str) else json.dumps(part, ensure_ascii=False)
+                for part in inner
+            )
         else:
             rows[name] = inner
     return rows

@@ -245,31 +245,19 @@ def _rate_findings(rates: Rates) -> Iterator[Finding]:
 
 def missing(run: RunData) -> list[tuple[str, str]]:
     """Parts that this run has not, each with how to get it."""
-    evaluation = run.evaluation
+    found = run.evaluation
     parts = [
-        (not run.ledger, "the ledger of removed rows", "regimen build"),
-        (run.card is None, "the data card", "regimen build"),
-        ("tune" not in run.training, "tuning curves", "regimen tune"),
-        ("align" not in run.training, "alignment", "regimen align"),
-        (evaluation is None, "any evaluation", "regimen evaluate"),
-        (
-            evaluation is not None and not evaluation.changed,
-            "whether anything changed",
-            "regimen evaluate",
-        ),
-        (
-            evaluation is not None and run.answers is None,
-            "the answers themselves",
-            "regimen evaluate",
-        ),
-        (evaluation is not None and not evaluation.safety, "safety", "regimen evaluate"),
-        (
-            evaluation is not None and not evaluation.retention,
-            "retention of plain text",
-            "regimen evaluate",
-        ),
-        (not run.samples, "rendered samples with their masks", "regimen tune"),
-        (not run.settings, "the resolved settings", "regimen run"),
-        (not run.manifests, "manifests (no stage is marked as finished)", "regimen run"),
+        (not run.ledger, "the ledger of removed rows", "build"),
+        (run.card is None, "the data card", "build"),
+        ("tune" not in run.training, "tuning curves", "tune"),
+        (not run.samples, "rendered samples with their masks", "tune"),
+        ("align" not in run.training, "alignment", "align"),
+        (found is None, "any evaluation", "evaluate"),
+        (found is not None and not found.changed, "whether anything changed", "evaluate"),
+        (found is not None and run.answers is None, "the answers themselves", "evaluate"),
+        (found is not None and not found.safety, "safety", "evaluate"),
+        (found is not None and not found.retention, "retention of plain text", "evaluate"),
+        (not run.settings, "the resolved settings", "run"),
+        (not run.manifests, "manifests (no stage is marked as finished)", "run"),
     ]
-    return [(name, verb) for absent, name, verb in parts if absent]
+    return [(name, f"regimen {verb}") for absent, name, verb in parts if absent]

@@ -178,7 +178,9 @@ def _rivals(cell: Cell, text: str, answer: str) -> list[str]:
     """Other parts of the input that might be taken for the answer."""
     if cell.op.answer == "item":
         parts = items_of(text)
-    elif cell.op.shape in ("sentence", "table", "passage", "record") and cell.op.answer == "word":
+    elif cell.op.shape == "sentence" and cell.op.answer == "word":
+        parts = _WORD.findall(text)
+    elif cell.op.shape in ("table", "passage", "record"):
         kind = _kinds(cell.language).get(answer)
         parts = [word for word in _WORD.findall(text) if _kinds(cell.language).get(word) == kind]
     else:

@@ -10,54 +10,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from operator import itemgetter
 
 from regimen.assets.starter.lexicon import categories, lexicon, number_words, term, triples
+from regimen.assets.starter.tasks.question import Question
 
 Raw = str | list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """An input cut into its main part and what is asked of it."""
-
-    main: str
-    asked: str
-    object: str
-    language: str
-
-    @property
-    def parts(self) -> list[str]:
-        """Comma-separated parts of the main part."""
-        return re.findall(r"[^,\s][^,]*", self.main)
-
-    @property
-    def position(self) -> int:
-        """Index of what is asked among the parts."""
-        return next(i for i, part in enumerate(self.parts) if part == self.asked)
-
-    @property
-    def words(self) -> list[str]:
-        """Words of a sentence."""
-        return re.findall(r"[^\s.]+", self.main)
-
-    @property
-    def pairs(self) -> list[list[str]]:
-        """Rows or fields cut at their colon or equals sign."""
-        return [re.split(r": |=", piece) for piece in re.split(r"\n|; ", self.main)]
-
-    def number(self, text: str) -> int:
-        """The number that an amount begins with."""
-        digits = re.match(r"\d+", text)
-        if digits:
-            return int(digits.group())
-        return {w: n for n, w in number_words(self.language).items()}[text.split()[0]]
-
-    @property
-    def numbers(self) -> list[int]:
-        """The numbers of the parts."""
-        return [self.number(part) for part in self.parts]
 
 
 def solve(tags: Mapping[str, str], language: str, text: str) -> str:
@@ -152,7 +110,7 @@ def _once_each(q: Question) -> list[str]:
 
 def _ranked(q: Question, key: Callable[[str], object]) -> list[str]:
     keyed = [(key(part), part) for part in q.parts]
-    return [part for _, part in sorted(keyed, key=itemgetter(0))]  # type: ignore[arg-type]
+    return [part for _, part in sorted(keyed, key=itemgetter(0))]
 
 
 def _spelled(q: Question) -> str:
@@ -240,7 +198,7 @@ SOLVERS: dict[str, Callable[[Question], Raw]] = {
     "reverse": lambda q: list(reversed(q.parts)),
     "first_to_end": lambda q: re.sub(r"^([^,]+), (.*)$", r"\2, \1", q.main).split(", "),
     "last_to_front": lambda q: re.sub(r"^(.*), ([^,]+)$", r"\2, \1", q.main).split(", "),
-    "swap_ends": lambda q: re.sub(r"^([^,]+)(,.*,|,) ([^,]+)$", r"\3\2 \1", q.main).split(", "),
+    "swap_ends": lambda q: [q.parts[-1], *q.parts[1:-1], q.parts[0]],
     "after": lambda q: q.parts[q.position + 1],
     "before": lambda q: q.parts[q.position - 1],
     "between": _between,
@@ -292,8 +250,8 @@ SOLVERS: dict[str, Callable[[Question], Raw]] = {
     "french_english": lambda q: _foreign(q, 1, 0),
     "english_spanish": lambda q: _foreign(q, 0, 2),
     "spanish_english": lambda q: _foreign(q, 2, 0),
-    "first_letter": lambda q: list(q.main)[0],
-    "last_letter": lambda q: list(q.main)[-1],
+    "first_letter": lambda q: q.main[:1],
+    "last_letter": lambda q: q.main[-1:],
     "spell": lambda q: re.findall(r"\w", q.main),
     "starting_with": lambda q: next(p for p in q.parts if p.lower().startswith(q.asked)),
     "value_of": lambda q: _partner(q, 0),

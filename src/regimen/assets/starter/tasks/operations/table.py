@@ -7,63 +7,20 @@ from dataclasses import dataclass
 
 from regimen.assets.starter.tasks.operations import lists, texts, values
 from regimen.assets.starter.tasks.operations.base import Operation, Solve, Write
-
-WORDS = (
-    "animals",
-    "fruits",
-    "colours",
-    "tools",
-    "names",
-    "foods",
-    "clothes",
-    "jobs",
-    "plants",
-    "furniture",
-    "places",
-    "weather",
-    "vehicles",
-    "instruments",
-    "body",
-    "kitchen",
-    "toys",
-    "nature",
-    "materials",
-    "school",
+from regimen.assets.starter.tasks.operations.objects import (
+    AMOUNTS,
+    COUNTS,
+    MEASURES,
+    PAIRS,
+    PASSAGES,
+    RECORDS,
+    RUNS,
+    SENTENCES,
+    TABLES,
+    TRANSLATED,
+    some_lists,
+    some_words,
 )
-OTHER_LISTS = ("numbers", "months", "weekdays", "dates", "number_words", "letters")
-MEASURES = ("numbers", "weights", "prices", "ages", "lengths")
-SENTENCES = (
-    "kitchen_sentences",
-    "farm_sentences",
-    "school_sentences",
-    "garden_sentences",
-    "town_sentences",
-)
-TABLES = ("name_pets", "name_colours", "name_jobs", "place_weather", "town_foods", "toy_colours")
-PASSAGES = ("pets", "gifts", "meals", "work", "people", "music")
-RECORDS = ("person", "pet", "plan", "order", "band")
-PAIRS = (
-    "animals_tools",
-    "fruits_clothes",
-    "jobs_vehicles",
-    "colours_foods",
-    "instruments_places",
-    "weather_body",
-)
-COUNTS = ("animal_counts", "fruit_counts", "toy_counts", "tool_counts", "clothes_counts")
-AMOUNTS = ("numbers", "number_words", "animal_counts", "fruit_counts", "toy_counts")
-RUNS = ("numbers", "number_words", "letters", "months", "weekdays")
-TRANSLATED = ("animals", "fruits", "foods", "colours", "clothes", "body")
-
-
-def some_words(start: int, size: int = 5) -> tuple[str, ...]:
-    """``size`` word objects from the circle of all, three apart, so that operations overlap."""
-    return tuple(WORDS[(start + 3 * i) % len(WORDS)] for i in range(size))
-
-
-def some_lists(start: int) -> tuple[str, ...]:
-    """Five word objects and one other kind of item."""
-    return (*some_words(start), OTHER_LISTS[start % len(OTHER_LISTS)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,136 @@
+"""The benchmark's own arithmetic: the work, what is counted, the ratios, the page."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+NAMES = ("work", "grid", "processes", "render", "train", "measure", "regimen_sft")
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[SimpleNamespace]:
+    """The benchmark's modules, which import one another as scripts do."""
+    sys.path.insert(0, str(FOLDER))
+    try:
+        yield SimpleNamespace(**{name: importlib.import_module(name) for name in NAMES})
+    finally:
+        sys.path.remove(str(FOLDER))
+        for name in NAMES:
+            sys.modules.pop(name, None)
+
+
+def raw(seconds: float, grown: int, loss: float = 9.0, rows: str = "same") -> dict[str, Any]:
+    """Measurements of four steps of 100 tokens that take ``seconds`` each, after a slow first."""
+    ended = [10.0 + seconds * i for i in range(4)]
+    steps = [{"ended": e, "cpu": e, "tokens": 100, "supervised": 40, "loss": loss} for e in ended]
+    return {"steps": steps, "imported": 50, "peak": 50 + grown, "rows": rows}
+
+
+def test_rows_have_the_lengths_of_instructions(bench: SimpleNamespace) -> None:
+    prompts, completions = bench.work.row_lengths(20_000)
+    total = prompts + completions
+    assert 120 < total.mean() < 140
+    assert total.max() <= bench.work.MAX_LENGTH
+    assert prompts.min() >= 16
+    assert completions.min() >= 2
+    assert np.log(completions).std() == pytest.approx(1.1, abs=0.1)
+
+
+def test_fewer_rows_are_the_first_of_more(bench: SimpleNamespace) -> None:
+    few, many = bench.work.draw_rows(40), bench.work.draw_rows(80)
+    assert few.lengths.tolist() == many.lengths[:40].tolist()
+    assert few.ids.tolist() == many.ids[: few.lengths.sum()].tolist()
+
+
+@pytest.mark.parametrize("rows_per_batch", [2, 8, 32])
+def test_the_loop_sees_the_rows_in_the_order_of_the_file(
+    bench: SimpleNamespace, rows_per_batch: int
+) -> None:
+    from regimen.training.loop import Data, LoopOptions
+
+    rows = bench.work.draw_rows(64)
+    tokens = bench.regimen_sft.token_rows(rows, rows_per_batch)
+    options = LoopOptions(learning_rate=1.0, tokens_per_batch=1, seed=bench.regimen_sft.SEED)
+    data = Data(tokens, options)
+    batches = [data.batch(numbers) for numbers in data.plan(0)]
+    assert np.concatenate([b.ids_T.numpy() for b in batches]).tolist() == rows.ids.tolist()
+    assert sum(len(b.target_N) for b in batches) == rows.supervised.sum()
+    assert [len(b.plan.lengths) for b in batches] == [rows_per_batch] * (64 // rows_per_batch)
+
+
+def test_speed_leaves_out_the_first_steps(bench: SimpleNamespace) -> None:
+    assert bench.processes.Run(raw(0.5, 10), 1).tokens_per_second == pytest.approx(200)
+    assert bench.processes.Run(raw(0.5, 10), 2).tokens_per_second == pytest.approx(200)
+
+
+def test_ratios_are_peer_over_regimen(bench: SimpleNamespace) -> None:
+    run = bench.processes.Run
+    ours = [run(raw(1.0, 100), 1)]
+    finals = {
+        "batch 1": [run(raw(2.0, 500), 1)],
+        "batch 8": [run(raw(4.0, 900), 1)],
+        "defaults": [run(raw(8.0, 400), 1)],
+    }
+    every = finals | {"batch 2": [run(raw(9.0, 300), 1)]}
+    assert bench.train.ratios(ours, finals, every) == pytest.approx(
+        {
+            "sft_full_vs_trl_best": 2.0,
+            "sft_full_vs_trl_defaults": 8.0,
+            "sft_full_memory_vs_trl": 5.0,
+            "sft_full_memory_vs_trl_smallest": 3.0,
+        }
+    )
+
+
+@pytest.mark.parametrize("theirs", [raw(1.0, 1, loss=9.5), raw(1.0, 1, rows="other")])
+def test_unequal_work_is_an_error(bench: SimpleNamespace, theirs: dict[str, Any]) -> None:
+    from regimen.errors import RunError
+
+    run = bench.processes.Run
+    bench.train.check_equal_work(run(raw(1.0, 1), 1), {"batch 1": [run(raw(2.0, 9, 9.01), 1)]})
+    with pytest.raises(RunError, match="same work"):
+        bench.train.check_equal_work(run(raw(1.0, 1), 1), {"batch 1": [run(theirs, 1)]})
+
+
+def test_every_entry_has_the_rows_of_a_step(bench: SimpleNamespace) -> None:
+    names = [entry.name for entry in (bench.grid.DEFAULTS, *bench.grid.GRID)]
+    assert len(names) == len(set(names))
+    assert bench.grid.by_name(bench.grid.QUICK_BEST) in bench.grid.GRID
+    for entry in bench.grid.GRID:
+        micro = entry.settings["per_device_train_batch_size"]
+        rows = micro * entry.settings["gradient_accumulation_steps"]
+        assert rows == (4 if entry.settings.get("packing") else bench.work.ROWS_PER_STEP)
+
+
+def test_the_page_fits_and_names_every_row(bench: SimpleNamespace) -> None:
+    run = bench.processes.Run(raw(1.0, 1 << 28), 1)
+    entries = [bench.train.row("regimen", [run], run, None)]
+    entries += [bench.train.row("trl", [run], run, entry) for entry in bench.grid.GRID]
+    entries.append({"side": "trl", "configuration": "batch 1, compiled", "failed": "x | " * 50})
+    machine = {"cpu": "c", "cores": 2, "memory_gib": 8.0, "threads": 2, "load_before": 0.1}
+    data = {"rows_per_step": 32, "mean_length": 129.0, "supervised_share": 0.5, "max_length": 1024}
+    text = bench.render.page(
+        [
+            {
+                "name": "train",
+                "versions": {"trl": "1"},
+                "machine": machine,
+                "data": data,
+                "best": "batch 1",
+                "rows": entries,
+                "ratios": {"sft_full_vs_trl_best": 2.5},
+            }
+        ]
+    )
+    assert max(len(line) for line in text.splitlines()) <= 100
+    assert all(f"trl: {entry.name} " in text for entry in bench.grid.GRID)
+    assert "| sft_full_vs_trl_best |  2.50 |" in text

@@ -1,0 +1,282 @@
+"""Templates render in a process of their own, and a bad one costs its own row only."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from regimen.errors import TemplateError
+from regimen.instances import template_worker, templates
+from regimen.instances.templates import (
+    RenderFailure,
+    RenderJob,
+    TemplateWorker,
+    check_template,
+    compile_check,
+    missing_columns,
+)
+
+VALUES = {"x": "abc", "text": "Hello", "rows": [1, 2, 3], "meta": {"alpha": 1}}
+GOOD = RenderJob("A {{ x }}\n", VALUES)
+STUCK = "{{ ('a' * 999999).rfind('ab' + 'a' * 500000) }}"
+ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[TemplateWorker]:
+    with TemplateWorker(row_seconds=0.5) as running:
+        yield running
+
+
+def failure(worker: TemplateWorker, template: str) -> RenderFailure:
+    """The failure of a template between two good rows, which must render."""
+    before, answer, after = worker.render([GOOD, RenderJob(template, VALUES), GOOD])
+    assert before == after == "A abc\n"
+    assert isinstance(answer, RenderFailure)
+    assert answer.got
+    assert answer.fix
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("template", "error"),
+    [
+        ("{% for i in range(10**9) %}{% endfor %}", "template_memory"),
+        (ENDLESS, "template_timeout"),
+        ("{{ 'a' * 10**9 }}", "template_memory"),
+        ("{{ [1] * 10**9 }}", "template_memory"),
+        ("{{ 10 ** (10 ** 9) }}", "template_memory"),
+        ("{{ '%1000000000s' % x }}", "template_memory"),
+        (
+            "{% for i in range(99999) %}{{ text }}{{ text }}{{ text }}{% endfor %}",
+            "template_memory",
+        ),
+        ("{{ x.__class__ }}", "template_attribute"),
+        ("{{ x | attr('__class__') }}", "template_attribute"),
+        ("{{ '{0.__class__}'.format(x) }}", "template_attribute"),
+        ("{{ rows.append(1) }}", "template_attribute"),
+        ("{{ txt }}", "template_missing_column"),
+        ("{{ meta.alpah }}", "template_missing_column"),
+        ("{% if %}", "template_syntax"),
+        ("{{ x | nofilter }}", "template_syntax"),
+        ("{{ rows | random }}", "template_syntax"),
+        ("{{ 1 / 0 }}", "template_error"),
+        ("{{ x.foo }}", "template_error"),
+        ("{% include '/etc/hostname' %}", "template_error"),
+        ("{% macro f(n) %}{{ f(n) }}{{ f(n) }}{% endmacro %}{{ f(1) }}", "template_error"),
+        ("{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", "template_error"),
+        ("{{ " + "-" * 5000 + "1 }}", "template_error"),
+        ("{% for a in rows %}" * 30 + "{% endfor %}" * 30, "template_error"),
+    ],
+)
+def test_a_bad_template_fails_its_own_row_only(
+    worker: TemplateWorker, template: str, error: str
+) -> None:
+    assert failure(worker, template).error == error
+
+
+def test_a_row_stuck_in_c_code_is_killed_from_outside(
+    worker: TemplateWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(templates, "GRACE_SECONDS", 0.5)
+    assert failure(worker, STUCK).error == "template_timeout"
+
+
+def test_a_worker_that_dies_between_batches_is_replaced() -> None:
+    with TemplateWorker() as worker:
+        assert worker.render([GOOD]) == ["A abc\n"]
+        (child,) = psutil.Process().children()
+        child.kill()
+        assert worker.render([GOOD, GOOD]) == ["A abc\n"] * 2
+
+
+def test_no_process_is_left_and_the_worker_can_be_used_again() -> None:
+    before = set(psutil.Process().children())
+    worker = TemplateWorker()
+    for _ in range(2):
+        with worker:
+            assert len(set(psutil.Process().children()) - before) == 1
+            assert worker.render([GOOD]) == ["A abc\n"]
+        assert set(psutil.Process().children()) <= before
+    with pytest.raises(ValueError, match="with"):
+        worker.render([GOOD])
+
+
+def test_the_limits_are_told(worker: TemplateWorker) -> None:
+    assert worker.limits.row_seconds == 0.5
+    assert "0.5 s" in str(worker.limits)
+    if sys.platform == "linux":
+        assert worker.limits.memory == 512 << 20
+        assert "512 MiB" in str(worker.limits)
+    assert "no cap" in str(templates.Limits(None, 2.0, False))
+
+
+def test_a_missing_column_is_named_with_its_near_name(worker: TemplateWorker) -> None:
+    answer = failure(worker, "{{ txt }}")
+    assert "'txt'" in answer.got
+    assert "'text'" in answer.fix
+    nested = failure(worker, "{{ meta.alpah }}")
+    assert "'alpah'" in nested.got
+    assert "'alpha'" in nested.fix
+
+
+def test_syntax_errors_name_the_line(worker: TemplateWorker) -> None:
+    assert "line 3" in failure(worker, "a\nb\n{% if %}").got
+
+
+def test_a_value_that_is_not_json_fails_its_own_row(worker: TemplateWorker) -> None:
+    odd = RenderJob("{{ x }}", {"x": b"bytes"})  # type: ignore[dict-item]
+    first, answer, last = worker.render([GOOD, odd, GOOD])
+    assert first == last == "A abc\n"
+    assert isinstance(answer, RenderFailure)
+    assert (answer.error, "bytes" in answer.got) == ("template_error", True)
+
+
+def test_a_hanging_template_is_given_up_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates, "PATIENCE", 2)
+    with TemplateWorker(row_seconds=0.1) as worker:
+        answers = worker.render([RenderJob(ENDLESS, VALUES)] * 6 + [GOOD])
+    failures = [answer for answer in answers if isinstance(answer, RenderFailure)]
+    assert [one.error for one in failures] == ["template_timeout"] * 6
+    assert ["not tried" in one.got for one in failures] == [False] * 2 + [True] * 4
+    assert answers[-1] == "A abc\n"
+
+
+def test_a_template_that_renders_some_rows_is_always_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates, "PATIENCE", 1)
+    source = "{% if hang %}" + ENDLESS + "{% endif %}ok"
+    jobs = [RenderJob(source, {"hang": hang}) for hang in (False, True, True, False)]
+    with TemplateWorker(row_seconds=0.1) as worker:
+        answers = worker.render(jobs)
+    assert [answers[0], answers[3]] == ["ok", "ok"]
+    for answer in answers[1:3]:
+        assert isinstance(answer, RenderFailure)
+        assert "not tried" not in answer.got
+
+
+def test_batches_longer_than_a_chunk_keep_their_order(worker: TemplateWorker) -> None:
+    jobs = [
+        RenderJob(f"{{{{ n }}}} of {n % 3}" if n % 7 else "{{ absent }}", {"n": n, "pad": "p" * n})
+        for n in range(1300)
+    ]
+    for n, answer in enumerate(worker.render(jobs)):
+        if n % 7:
+            assert answer == f"{n} of {n % 3}"
+        else:
+            assert isinstance(answer, RenderFailure)
+    assert worker.render([]) == []
+
+
+def test_bad_rows_leave_this_process_small(worker: TemplateWorker) -> None:
+    process = psutil.Process()
+    worker.render([GOOD])
+    before = process.memory_info().rss
+    for template in ("{{ 'a' * 10**9 }}", "{{ x | center(300000000) }}"):
+        failure(worker, template)
+        assert compile_check(template) is None
+        assert missing_columns(template, ["x"]) == ()
+    assert process.memory_info().rss - before < 50 << 20
+
+
+# no \r: jinja2 makes every line end of a template a \n; no braces: they may open a tag
+LITERALS = st.text(st.characters(exclude_characters="{}\r%#"), max_size=20)
+NAMES = st.sampled_from(["x", "text", "answer"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    pieces=st.lists(st.one_of(st.tuples(st.just(""), LITERALS), st.tuples(NAMES, st.just("")))),
+    values=st.fixed_dictionaries({"x": st.text(), "text": st.text(), "answer": st.integers()}),
+)
+def test_literals_and_columns_equal_a_naive_replace(
+    worker: TemplateWorker, pieces: list[tuple[str, str]], values: dict[str, str | int]
+) -> None:
+    source = "".join(f"{{{{ {name} }}}}" if name else text for name, text in pieces)
+    naive = "".join(str(values[name]) if name else text for name, text in pieces)
+    assert worker.render([RenderJob(source, values)]) == [naive]
+    check_template(source, values)
+
+
+def test_missing_columns_are_found_without_rendering() -> None:
+    source = "{% for r in rows %}{{ r }}{{ loop.index }}{% endfor %}{{ txt }}{{ range(2) }}"
+    assert missing_columns(source, ["rows", "text"]) == ("txt",)
+    assert missing_columns("{% if hint is defined %}{{ hint }}{% endif %}", []) == ()
+    assert missing_columns("{{ hint | default('') }}", []) == ()
+    with pytest.raises(TemplateError, match="template-syntax"):
+        missing_columns("{{", [])
+
+
+def test_check_template_says_what_to_do() -> None:
+    check_template("{{ text }}", ["text"])
+    with pytest.raises(TemplateError) as caught:
+        check_template("{{ txt }}", ["text", "answer"], where="tasks.yaml:3")
+    assert caught.value.slug == "template-missing-column"
+    assert (caught.value.got, caught.value.where) == ("txt", "tasks.yaml:3")
+    assert "'text'" in caught.value.fix
+    with pytest.raises(TemplateError) as caught:
+        check_template("a\n{% endif %}", ["text"], where="tasks.yaml:3")
+    assert caught.value.slug == "template-syntax"
+    assert "line 2" in caught.value.got
+
+
+@pytest.mark.parametrize(
+    "source", ["{{ 'a' * 10**9 }}", "{{ 10**(10**9) }}", "{{ '%1000000000s' | format('x') }}"]
+)
+def test_checks_execute_nothing(source: str) -> None:
+    """Constants would be folded while jinja2 compiles, here, outside the sandbox."""
+    assert compile_check(source) is None
+
+
+@pytest.mark.parametrize(
+    "source", ["{% include 'a' %}", "{{ x | nofilter }}", "{{ " + "(" * 3000 + " }}"]
+)
+def test_templates_that_cannot_stand_alone_are_refused(source: str) -> None:
+    found = compile_check(source)
+    assert found is not None
+    assert found.error == "template_syntax"
+
+
+def worker_command() -> list[str]:
+    given = {"paths": [p for p in sys.path if p], "memory": 512 << 20, "row_seconds": 2.0}
+    return [sys.executable, "-I", "-S", template_worker.__file__, json.dumps(given)]
+
+
+def test_the_worker_ends_when_its_input_does() -> None:
+    done = subprocess.run(worker_command(), input=b"", capture_output=True, timeout=60, check=True)
+    assert set(json.loads(done.stdout)) == {"memory", "timer"}
+
+
+def test_a_worker_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(TemplateError) as caught, TemplateWorker():
+        pass
+    assert caught.value.slug == "template-worker"
+    assert "template_worker.py" in caught.value.fix
+
+
+@pytest.mark.faults
+def test_the_worker_ends_when_this_process_is_killed() -> None:
+    script = (
+        "import psutil, time\n"
+        "from regimen.instances.templates import TemplateWorker\n"
+        "with TemplateWorker():\n"
+        "    print(psutil.Process().children()[0].pid, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.send_signal(signal.SIGKILL)
+    end = time.monotonic() + 20
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < end
+        time.sleep(0.05)
