@@ -43,7 +43,7 @@ SEED = 20_240
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Training rows: ``ids`` flat; row ``r`` has ``lengths[r]``, the first ``prompts[r]`` unlearnt."""
+    """Rows as flat ``ids``; row ``r`` has ``lengths[r]``, the first ``prompts[r]`` unlearnt."""
 
     ids: np.ndarray
     lengths: np.ndarray

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _LISTS = ("demonstrations", "verdicts", "option_permutation")
-_TEXT = ("source", "task", "family", "category", "language", "licence", "template", "generator")
-_TEXT += ("variant",)
+_ORIGIN = ("source", "task", "family", "category", "language", "licence")
+_TEXT = (*_ORIGIN, "template", "generator", "variant")
 
 
 def _message_type() -> pa.DataType:
@@ -260,8 +260,8 @@ def read_table(path: Path | str) -> pa.Table:
     """Read a Parquet file that ``write_table`` wrote.
 
     Raises:
-        DataError: there is no such file, or it is no whole Parquet file (``records-unreadable``);
-            this program does not know its schema version (``records-version``).
+        DataError: there is no such file (``records-missing``), it is no whole Parquet file
+            (``records-unreadable``), or its schema version is another (``records-version``).
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -270,7 +270,7 @@ def read_table(path: Path | str) -> pa.Table:
     if not path.is_file():
         raise DataError(
             "There is no such file of records.",
-            slug="records-unreadable",
+            slug="records-missing",
             got=f"{path}, which is a directory" if path.is_dir() else str(path),
             expected="a Parquet file that `regimen build` wrote",
             fix="Run `regimen build` first, or correct the path.",

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regimen.errors import TemplateError
-from regimen.instances import template_worker, templates
+from regimen.instances import template_process, template_worker, templates
 from regimen.instances.templates import (
     RenderFailure,
     RenderJob,
@@ -87,14 +87,15 @@ def test_a_bad_template_fails_its_own_row_only(
 def test_a_row_stuck_in_c_code_is_killed_from_outside(
     worker: TemplateWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(templates, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(template_process, "GRACE_SECONDS", 0.5)
     assert failure(worker, STUCK).error == "template_timeout"
 
 
 def test_a_worker_that_dies_between_batches_is_replaced() -> None:
+    before = set(psutil.Process().children())
     with TemplateWorker() as worker:
         assert worker.render([GOOD]) == ["A abc\n"]
-        (child,) = psutil.Process().children()
+        (child,) = set(psutil.Process().children()) - before
         child.kill()
         assert worker.render([GOOD, GOOD]) == ["A abc\n"] * 2
 
@@ -117,7 +118,7 @@ def test_the_limits_are_told(worker: TemplateWorker) -> None:
     if sys.platform == "linux":
         assert worker.limits.memory == 512 << 20
         assert "512 MiB" in str(worker.limits)
-    assert "no cap" in str(templates.Limits(None, 2.0, False))
+    assert "no cap" in str(template_process.Limits(None, 2.0, False))
 
 
 def test_a_missing_column_is_named_with_its_near_name(worker: TemplateWorker) -> None:

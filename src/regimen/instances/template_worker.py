@@ -121,21 +121,24 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if operator == "*":
             _check_product(left, right)
         elif operator == "**" and isinstance(left, int) and isinstance(right, int):
-            if left.bit_length() * right > MOST_BITS:
-                raise TooMuch(f"a number of more than {MOST_BITS:,} bits")
+            _check_bits(left.bit_length() * right)
         return super().call_binop(context, operator, left, right)
 
 
 def _check_product(left: Any, right: Any) -> None:
     """Raise ``TooMuch`` where ``left * right`` would be longer than the limits."""
     if isinstance(left, int) and isinstance(right, int):
-        if left.bit_length() + right.bit_length() > MOST_BITS:
-            raise TooMuch(f"a number of more than {MOST_BITS:,} bits")
+        _check_bits(left.bit_length() + right.bit_length())
         return
     for one, other in ((left, right), (right, left)):
-        if isinstance(one, str | list | tuple) and isinstance(other, int):
-            if len(one) * other > MOST_CHARACTERS:
-                raise TooMuch(f"a {type(one).__name__} of {len(one) * other:,} elements")
+        sequence = isinstance(one, str | list | tuple) and isinstance(other, int)
+        if sequence and len(one) * other > MOST_CHARACTERS:
+            raise TooMuch(f"a {type(one).__name__} of {len(one) * other:,} elements")
+
+
+def _check_bits(bits: int) -> None:
+    if bits > MOST_BITS:
+        raise TooMuch(f"a number of more than {MOST_BITS:,} bits")
 
 
 class Renderer:

@@ -9,26 +9,18 @@ attributes is a counted failure; the other rows of its batch still render.
 from __future__ import annotations
 
 import json
-import os
-import queue
-import shlex
-import subprocess
-import sys
-import threading
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import Any, Self
 
 import jinja2
-import markupsafe
 from jinja2 import meta, nodes, pass_context
 from jinja2.runtime import Context
 
 from regimen.errors import TemplateError, near
 from regimen.instances import template_worker
+from regimen.instances.template_process import End, Exchange, Limits, WorkerProcess
 
 JSON = str | int | float | bool | None | Sequence["JSON"] | Mapping[str, "JSON"]
 
@@ -37,11 +29,6 @@ MOST_BYTES = 16 << 20
 """Largest row that is sent to the worker, as JSON."""
 PATIENCE = 5
 """Rows on which a template may exhaust its worker before it has rendered one."""
-GRACE_SECONDS = 1.0
-"""Silence beyond a row's time before the worker is killed."""
-START_SECONDS = 60.0
-ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
-"""What the worker sees of this process's environment: enough to start, no secrets."""
 
 FIXES = {
     "template_timeout": "Shorten the template's loops, or drop the row.",
@@ -67,25 +54,6 @@ class RenderFailure:
     error: str
     got: str
     fix: str
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The limits that hold on this machine.
-
-    ``memory`` is the cap in bytes above the worker's start, None where the system has none;
-    ``timer`` says whether the worker stops itself, which is quicker than being killed.
-    """
-
-    memory: int | None
-    row_seconds: float
-    timer: bool
-
-    def __str__(self) -> str:
-        clock = f"{self.row_seconds:g} s of wall clock for each row"
-        if self.memory is None:
-            return f"{clock}; this system has no cap on address space, so memory is not limited"
-        return f"{clock} and {self.memory / (1 << 20):,.0f} MiB for the worker"
 
 
 # -- checks in this process: nothing is executed ----------------------------------------------
@@ -188,64 +156,6 @@ def _syntax_error(failure: RenderFailure, where: str) -> TemplateError:
 # -- rendering in the worker ------------------------------------------------------------------
 
 
-class _Process:
-    """One worker process, with a thread that reads its lines so that waiting can time out."""
-
-    def __init__(self, memory: int, row_seconds: float) -> None:
-        paths = {str(Path(str(m.__file__)).parents[1]) for m in (jinja2, markupsafe)}
-        settings = {"paths": sorted(paths), "memory": memory, "row_seconds": row_seconds}
-        worker = str(Path(__file__).with_name("template_worker.py"))
-        self.command = [sys.executable, "-I", "-S", worker, json.dumps(settings)]
-        self.popen = subprocess.Popen(
-            self.command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
-        )
-        self.stdin, self.stdout = cast(IO[bytes], self.popen.stdin), self.popen.stdout
-        self.lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-
-    def _read(self) -> None:
-        for line in cast(IO[bytes], self.stdout):
-            self.lines.put(line)
-        self.lines.put(b"")
-
-    def send(self, payload: bytes) -> None:
-        """Write a chunk; a worker that is gone shows when its answer is read."""
-        try:
-            self.stdin.write(payload)
-            self.stdin.flush()
-        except OSError:
-            self.popen.kill()
-
-    def receive(self, seconds: float) -> Any:
-        """The next answer; None if the worker has ended. Raises ``queue.Empty`` on silence."""
-        line = self.lines.get(timeout=seconds)
-        return json.loads(line) if line.endswith(b"\n") else None
-
-    def close(self, *, kill: bool) -> int:
-        """End the process, leave no zombie and no open pipe; its exit status."""
-        if kill:
-            self.popen.kill()
-        with suppress(OSError):
-            self.stdin.close()
-        try:
-            status = self.popen.wait(timeout=GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.popen.kill()
-            status = self.popen.wait()
-        self.reader.join()
-        cast(IO[bytes], self.stdout).close()
-        return status
-
-
-_RETIRED = object()
-"""The end of a worker whose last result says how its row exhausted it."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Chunk:
     """Rows on their way to the worker: their positions in the batch, the bytes, what follows."""
@@ -271,7 +181,7 @@ class TemplateWorker:
             raise ValueError(f"limits must be positive. Got {memory=}, {row_seconds=}.")
         self._memory, self._row_seconds = memory, row_seconds
         self._entered = False
-        self._process: _Process | None = None
+        self._process: WorkerProcess | None = None
         self._limits: Limits | None = None
         self._exhausted: dict[str, list[str]] = {}
         self._proven: set[str] = set()
@@ -290,7 +200,9 @@ class TemplateWorker:
         traceback: TracebackType | None,
     ) -> None:
         self._entered = False
-        self._end(kill=kind is not None)
+        process, self._process = self._process, None
+        if process is not None:
+            process.close(kill=kind is not None)
 
     @property
     def limits(self) -> Limits:
@@ -311,24 +223,42 @@ class TemplateWorker:
         start, careful = 0, False
         while start < len(jobs):
             chunk = self._chunk(jobs, start, careful, answers)
-            results, end = self._exchange(chunk)
-            for row, result in zip(chunk.rows, results, strict=False):
-                answers[row] = self._answer(jobs[row], result)
-            done = len(results)
-            if end is _RETIRED:
-                self._note_exhausted(jobs[chunk.rows[done - 1]], results[-1])
-            if done == len(chunk.rows):
-                start, careful = chunk.stop, False
-            elif end is not _RETIRED and careful:
-                row = chunk.rows[done]
-                answers[row] = self._answer(jobs[row], end)
-                self._note_exhausted(jobs[row], end)
-                start = row + 1
-            else:
-                # results that a dead worker still held are lost: go on behind those that came,
-                # one by one, until the row that ends the worker shows itself
-                start, careful = chunk.rows[done], careful or end is not _RETIRED
+            start, careful = (
+                self._send(jobs, chunk, careful, answers) if chunk.rows else (chunk.stop, False)
+            )
         return answers
+
+    def _send(
+        self,
+        jobs: Sequence[RenderJob],
+        chunk: _Chunk,
+        careful: bool,
+        answers: list[str | RenderFailure],
+    ) -> tuple[int, bool]:
+        """Fill in the answers of a chunk; the row to go on with, and whether one by one."""
+        exchange = self._running().exchange(chunk.payload, len(chunk.rows))
+        results, end = exchange.results, exchange.end
+        if end is not End.COMPLETE:
+            self._process = None
+        if careful and end in (End.SILENT, End.DEAD):
+            results.append(self._last_words(exchange))
+            end = End.RETIRED
+        for row, result in zip(chunk.rows, results, strict=False):
+            answers[row] = self._answer(jobs[row], result)
+        if end is End.RETIRED:
+            source = jobs[chunk.rows[len(results) - 1]].template
+            self._exhausted.setdefault(source, []).append(results[-1][0])
+        if len(results) == len(chunk.rows):
+            return chunk.stop, False
+        # results that a dead worker still held are lost: go on behind those that came, one by
+        # one, until the row that ends the worker shows itself
+        return chunk.rows[len(results)], careful or end is not End.RETIRED
+
+    def _last_words(self, exchange: Exchange) -> list[Any]:
+        """The result of the row that ended a worker without one."""
+        if exchange.end is End.SILENT:
+            return ["template_timeout", f"no end after {self._row_seconds:g} s", []]
+        return ["template_memory", f"the worker died with status {exchange.status}", []]
 
     def _chunk(
         self,
@@ -357,7 +287,7 @@ class TemplateWorker:
 
     def _encode(self, job: RenderJob, source: int) -> bytes | RenderFailure:
         """The line of a row, or why it is not sent."""
-        slugs = self._exhausted.get(job.template, ())
+        slugs = self._exhausted.get(job.template, [])
         if len(slugs) >= PATIENCE and job.template not in self._proven:
             got = f"not tried: the template exhausted its worker on {PATIENCE} rows, rendered none"
             return RenderFailure(slugs[-1], got, FIXES[slugs[-1]])
@@ -370,33 +300,6 @@ class TemplateWorker:
             got = f"a row of {len(line):,} bytes"
             return RenderFailure("template_memory", got, FIXES["template_memory"])
         return line
-
-    def _exchange(self, chunk: _Chunk) -> tuple[list[Any], Any]:
-        """The results that came, and as a result the end of a worker that ended without one.
-
-        The end is None for a complete chunk and ``_RETIRED`` if the last result exhausted the
-        worker.
-        """
-        results: list[Any] = []
-        if not chunk.rows:
-            return results, None
-        process = self._running()
-        process.send(chunk.payload)
-        while len(results) < len(chunk.rows):
-            try:
-                answer = process.receive(self._row_seconds + GRACE_SECONDS)
-            except queue.Empty:
-                self._end(kill=True)
-                return results, ["template_timeout", f"no end after {self._row_seconds:g} s", []]
-            if answer is None:
-                status = self._end(kill=False)
-                return results, ["template_memory", f"the worker died with status {status}", []]
-            retires, group = answer
-            results += group
-            if retires:
-                self._end(kill=False)
-                return results, _RETIRED
-        return results, None
 
     def _answer(self, job: RenderJob, result: Any) -> str | RenderFailure:
         """A result of the worker as the caller sees it."""
@@ -411,29 +314,9 @@ class TemplateWorker:
         fix = near(got, names) if names else "Give the rows this column."
         return RenderFailure(slug, f"no {kind} {got!r}", fix)
 
-    def _note_exhausted(self, job: RenderJob, result: list[Any]) -> None:
-        self._exhausted.setdefault(job.template, []).append(result[0])
-
-    def _running(self) -> _Process:
+    def _running(self) -> WorkerProcess:
         """The worker process, started if there is none."""
         if self._process is None:
-            process = _Process(self._memory, self._row_seconds)
-            try:
-                hello = process.receive(START_SECONDS)
-            except queue.Empty:
-                hello = None
-            if hello is None:
-                raise TemplateError(
-                    "The process that renders templates does not start.",
-                    slug="template-worker",
-                    got=f"exit status {process.close(kill=True)}",
-                    fix=f"Run it by hand to see why: {shlex.join(process.command)}",
-                )
-            self._limits = Limits(hello["memory"], self._row_seconds, hello["timer"])
-            self._process = process
+            self._process = WorkerProcess(self._memory, self._row_seconds)
+            self._limits = self._process.limits
         return self._process
-
-    def _end(self, *, kill: bool) -> int:
-        """End the worker process if there is one; its exit status."""
-        process, self._process = self._process, None
-        return process.close(kill=kill) if process else 0

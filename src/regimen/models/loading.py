@@ -61,7 +61,9 @@ def load_model(spec: ModelSpec, *, seed: int = 0, quantisation: Any = None) -> A
         ModelError: the folder, its config or its weights are missing or unreadable.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # ours is the only one
     dtype = getattr(torch, spec.dtype)
     if spec.config:
         fields = dict(spec.config)

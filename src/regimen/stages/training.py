@@ -111,7 +111,10 @@ def start_model(
     )
     grown = fit_vocabulary(base, tokenizer, added=len(tokenizer))
     network = load_adapter(base, spec.path, trainable=quantisation is not None)
-    return (network if quantisation is not None else network.merge_and_unload()), grown
+    if quantisation is None:
+        network = network.merge_and_unload()
+        network.requires_grad_(True)  # PEFT froze the base
+    return network, grown
 
 
 def fresh_config(model: ModelSettings, tokenizer: Any) -> Mapping[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import contextlib
+import io
 import os
 import pickle
 import re
@@ -25,6 +25,17 @@ from regimen.assets.starter.tasks.operations import OPERATIONS, operations
 from regimen.assets.starter.tasks.scenes import Scene
 from regimen.assets.starter.tasks.solver import solve
 from regimen.records import Task
+
+FINGERPRINT = """
+import hashlib, json, sys
+from regimen.assets.starter.tasks import catalogue
+digest = hashlib.sha256()
+for task in catalogue()[::7]:
+    parts = [task.name, task.definition, [e.output for e in task.negative]]
+    digest.update(json.dumps([*parts, task.generator(3, 2)]).encode())
+sys.stdout.write(digest.hexdigest())
+"""
+"""Digest of definitions, examples and some rows of every seventh task."""
 
 
 def agree(task: Task, seed: int, n: int) -> None:
@@ -75,7 +86,7 @@ def test_every_task_is_complete() -> None:
 
 def test_every_oracle_agrees_with_the_second_solver() -> None:
     for task in catalogue():
-        agree(task, seed=0, n=3)
+        agree(task, seed=0, n=2)
 
 
 @pytest.mark.slow
@@ -98,8 +109,8 @@ def test_inputs_and_outputs_are_short_and_varied() -> None:
         rows = task.generator(5, 12)
         assert all(row["output"][0].strip() for row in rows)
         assert max(len(row["input"].split()) for row in rows) <= 25, task.name
-        assert max(len(row["output"][0].split()) for row in rows) <= 12, task.name
-        assert len({row["input"] for row in rows}) >= 7, task.name
+        assert max(len(re.findall(r"\w+", row["output"][0])) for row in rows) <= 11, task.name
+        assert len({row["input"] for row in rows}) >= 6, task.name
 
 
 @pytest.mark.parametrize("name", ["first", "repeated", "longest", "value_of", "reverse"])
@@ -139,32 +150,20 @@ def test_rows_depend_on_the_seed_alone(task: Task, seed: int, n: int) -> None:
     assert len(rows) == n
 
 
-def fingerprint() -> str:
-    """Digest of definitions, examples and some rows of every seventh task."""
-    digest = hashlib.sha256()
-    for task in catalogue()[::7]:
-        parts = [task.name, task.definition, [e.output for e in task.negative]]
-        digest.update(json.dumps([*parts, task.generator(3, 2)]).encode())
-    return digest.hexdigest()
-
-
 def test_another_process_with_another_hash_seed_gives_the_same_tasks() -> None:
-    code = (
-        "import importlib.util, sys\n"
-        "spec = importlib.util.spec_from_file_location('t', sys.argv[1])\n"
-        "module = importlib.util.module_from_spec(spec)\n"
-        "spec.loader.exec_module(module)\n"
-        "sys.stdout.write(module.fingerprint())\n"
-    )
     hash_seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
     done = subprocess.run(
-        [sys.executable, "-c", code, __file__],
+        [sys.executable, "-c", FINGERPRINT],
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout == fingerprint()
+    scope: dict[str, str] = {}
+    with contextlib.redirect_stdout(io.StringIO()) as here:
+        exec(FINGERPRINT, scope)
+    assert len(here.getvalue()) == 64
+    assert done.stdout == here.getvalue()
 
 
 def test_formats_refuse_the_other_kind_of_answer() -> None:
@@ -210,6 +209,10 @@ def test_spanish_lists_need_no_other_conjunction() -> None:
 def test_readme_counts_match_the_catalogue() -> None:
     text = files(starter_tasks.__package__.rsplit(".", 1)[0]).joinpath("README.md").read_text()
     counts = Counter((t.family, t.language) for t in catalogue())
+    assert f"gives {len(catalogue()):,} tasks" in text
+    assert f"an operation ({len(OPERATIONS)})" in text
+    assert f"an output format\n({len(FORMATS)}:" in text or f"format ({len(FORMATS)}:" in text
+    assert f"{sum(map(len, categories('en').values())):,} English words" in text
     for family in families("en"):
         row = " | ".join([family, *(str(counts[family, language]) for language in LANGUAGES)])
         assert f"| {row} |" in text

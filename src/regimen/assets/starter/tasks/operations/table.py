@@ -152,8 +152,9 @@ def _by_value() -> Iterable[Operation]:
     yield best.op("shortest", "item", write, solve, some_words(8), fr="jobs clothes")
 
     sort, write = Family("sort", "ordering"), values.write_initials
-    yield sort.op("ascending", "list", some, values.sorted_by_value(falling=False), MEASURES)
-    yield sort.op("descending", "list", some, values.sorted_by_value(falling=True), MEASURES)
+    few = lists.plain_list(3, 4)
+    yield sort.op("ascending", "list", few, values.sorted_by_value(falling=False), MEASURES)
+    yield sort.op("descending", "list", few, values.sorted_by_value(falling=True), MEASURES)
     alphabetical = lists.to_list(lambda items: sorted(items))
     yield sort.op("alphabetical", "list", write, alphabetical, some_words(9))
     yield sort.op("alpha_first", "item", write, values.by_key(min, str), some_words(10))

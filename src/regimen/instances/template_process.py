@@ -1,0 +1,154 @@
+"""One worker process of the templates: started, spoken to with a clock, ended without a trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shlex
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import markupsafe
+
+from regimen.errors import TemplateError
+
+GRACE_SECONDS = 1.0
+"""Silence beyond a row's time before the worker is killed."""
+START_SECONDS = 60.0
+ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
+"""What the worker sees of this process's environment: enough to start, no secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits that hold on this machine.
+
+    ``memory`` is the cap in bytes above the worker's start, None where the system has none;
+    ``timer`` says whether the worker stops itself, which is quicker than being killed.
+    """
+
+    memory: int | None
+    row_seconds: float
+    timer: bool
+
+    def __str__(self) -> str:
+        clock = f"{self.row_seconds:g} s of wall clock for each row"
+        if self.memory is None:
+            return f"{clock}; this system has no cap on address space, so memory is not limited"
+        return f"{clock} and {self.memory / (1 << 20):,.0f} MiB for the worker"
+
+
+class End(Enum):
+    """How the answer to a chunk ended."""
+
+    COMPLETE = "every row has its result"
+    RETIRED = "the last result exhausted the worker, which has ended"
+    SILENT = "the worker said nothing for too long and was killed"
+    DEAD = "the worker ended without a word"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The results that came for a chunk, in order, and how it ended."""
+
+    results: list[Any]
+    end: End
+    status: int = 0
+
+
+class WorkerProcess:
+    """A running worker, with a thread that reads its lines so that waiting can time out.
+
+    Raises:
+        TemplateError: the process does not start.
+    """
+
+    def __init__(self, memory: int, row_seconds: float) -> None:
+        paths = {str(Path(str(module.__file__)).parents[1]) for module in (jinja2, markupsafe)}
+        settings = {"paths": sorted(paths), "memory": memory, "row_seconds": row_seconds}
+        worker = str(Path(__file__).with_name("template_worker.py"))
+        command = [sys.executable, "-I", "-S", worker, json.dumps(settings)]
+        self._popen = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+        )
+        # a SimpleQueue of lines; an empty one says that the worker's output has ended
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        try:
+            hello = self._receive(START_SECONDS)
+        except queue.Empty:
+            hello = None
+        if hello is None:
+            raise TemplateError(
+                "The process that renders templates does not start.",
+                slug="template-worker",
+                got=f"exit status {self.close(kill=True)}",
+                fix=f"Run it by hand to see why: {shlex.join(command)}",
+            )
+        self.limits = Limits(hello["memory"], row_seconds, hello["timer"])
+
+    def exchange(self, payload: bytes, rows: int) -> Exchange:
+        """Send a chunk of ``rows`` rows and wait for its results.
+
+        Any end but ``COMPLETE`` leaves the process ended and closed.
+        """
+        assert self._popen.stdin is not None
+        # a worker that is gone shows when its answer is read
+        with suppress(OSError):
+            self._popen.stdin.write(payload)
+            self._popen.stdin.flush()
+        results: list[Any] = []
+        while len(results) < rows:
+            try:
+                answer = self._receive(self.limits.row_seconds + GRACE_SECONDS)
+            except queue.Empty:
+                return Exchange(results, End.SILENT, self.close(kill=True))
+            if answer is None:
+                return Exchange(results, End.DEAD, self.close(kill=False))
+            retires, group = answer
+            results += group
+            if retires:
+                return Exchange(results, End.RETIRED, self.close(kill=False))
+        return Exchange(results, End.COMPLETE)
+
+    def close(self, *, kill: bool) -> int:
+        """End the process, leave no zombie and no open pipe; its exit status."""
+        assert self._popen.stdin is not None
+        assert self._popen.stdout is not None
+        if kill:
+            self._popen.kill()
+        with suppress(OSError):
+            self._popen.stdin.close()
+        try:
+            status = self._popen.wait(timeout=GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            status = self._popen.wait()
+        self._reader.join()
+        self._popen.stdout.close()
+        return status
+
+    def _read(self) -> None:
+        assert self._popen.stdout is not None
+        for line in self._popen.stdout:
+            self._lines.put(line)
+        self._lines.put(b"")
+
+    def _receive(self, seconds: float) -> Any:
+        """The next answer; None if the worker has ended. Raises ``queue.Empty`` on silence."""
+        line = self._lines.get(timeout=seconds)
+        # a worker that dies while it writes leaves a line without its end
+        return json.loads(line) if line.endswith(b"\n") else None
