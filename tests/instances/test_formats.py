@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regimen.errors import DataError
@@ -218,8 +218,9 @@ json_values = st.recursive(
 )
 
 
-@pytest.mark.parametrize("name", sorted(CONVERSIONS))
+@settings(max_examples=100)
 @given(
+    name=st.sampled_from(sorted(CONVERSIONS)),
     row=st.dictionaries(
         st.sampled_from(
             [
@@ -228,7 +229,7 @@ json_values = st.recursive(
             ]
         ),
         json_values,
-    )
+    ),
 )
 def test_no_row_whatever_its_values_ends_in_a_traceback(name: str, row: dict[str, Any]) -> None:
     found: tuple[str, str]

@@ -100,6 +100,20 @@ def test_a_worker_that_dies_between_batches_is_replaced() -> None:
         assert worker.render([GOOD, GOOD]) == ["A abc\n"] * 2
 
 
+def test_an_interrupted_batch_leaves_no_answers_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with TemplateWorker() as worker:
+        with monkeypatch.context() as patch:
+            patch.setattr(template_process.WorkerProcess, "_receive", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                worker.render([RenderJob("stale", {})])
+        assert worker.render([GOOD]) == ["A abc\n"]
+
+
 def test_no_process_is_left_and_the_worker_can_be_used_again() -> None:
     before = set(psutil.Process().children())
     worker = TemplateWorker()

@@ -103,26 +103,37 @@ class WorkerProcess:
     def exchange(self, payload: bytes, rows: int) -> Exchange:
         """Send a chunk of ``rows`` rows and wait for its results.
 
-        Any end but ``COMPLETE`` leaves the process ended and closed.
+        Any end but ``COMPLETE``, and any exception, leaves the process ended and closed: a later
+        chunk must never read the answers of this one.
         """
+        results: list[Any] = []
+        end, status = End.SILENT, 0
+        try:
+            end = self._collect(payload, rows, results)
+        finally:
+            if end is not End.COMPLETE:
+                status = self.close(kill=end is End.SILENT)
+        return Exchange(results, end, status)
+
+    def _collect(self, payload: bytes, rows: int, results: list[Any]) -> End:
+        """Append the results of a chunk to ``results`` until something ends it."""
         assert self._popen.stdin is not None
         # a worker that is gone shows when its answer is read
         with suppress(OSError):
             self._popen.stdin.write(payload)
             self._popen.stdin.flush()
-        results: list[Any] = []
         while len(results) < rows:
             try:
                 answer = self._receive(self.limits.row_seconds + GRACE_SECONDS)
             except queue.Empty:
-                return Exchange(results, End.SILENT, self.close(kill=True))
+                return End.SILENT
             if answer is None:
-                return Exchange(results, End.DEAD, self.close(kill=False))
+                return End.DEAD
             retires, group = answer
             results += group
             if retires:
-                return Exchange(results, End.RETIRED, self.close(kill=False))
-        return Exchange(results, End.COMPLETE)
+                return End.RETIRED
+        return End.COMPLETE
 
     def close(self, *, kill: bool) -> int:
         """End the process, leave no zombie and no open pipe; its exit status."""

@@ -223,9 +223,10 @@ class TemplateWorker:
         start, careful = 0, False
         while start < len(jobs):
             chunk = self._chunk(jobs, start, careful, answers)
-            start, careful = (
-                self._send(jobs, chunk, careful, answers) if chunk.rows else (chunk.stop, False)
-            )
+            if chunk.rows:
+                start, careful = self._send(jobs, chunk, careful, answers)
+            else:
+                start = chunk.stop
         return answers
 
     def _send(
@@ -236,10 +237,11 @@ class TemplateWorker:
         answers: list[str | RenderFailure],
     ) -> tuple[int, bool]:
         """Fill in the answers of a chunk; the row to go on with, and whether one by one."""
-        exchange = self._running().exchange(chunk.payload, len(chunk.rows))
+        process, self._process = self._running(), None
+        exchange = process.exchange(chunk.payload, len(chunk.rows))
         results, end = exchange.results, exchange.end
-        if end is not End.COMPLETE:
-            self._process = None
+        if end is End.COMPLETE:
+            self._process = process
         if careful and end in (End.SILENT, End.DEAD):
             results.append(self._last_words(exchange))
             end = End.RETIRED

@@ -19,6 +19,7 @@ from regimen.adapters.lora import (
     load_adapter,
     trainable,
 )
+from regimen.errors import ModelError
 from regimen.memory.activations import checkpoint_activations
 from regimen.memory.quantise import QUANTISATIONS, keep_trainable_layout
 from regimen.models.forward import LanguageModel, prepare
@@ -79,6 +80,7 @@ def prepare_model(
     )
     network, grown = start_model(spec, tokenizer, added, seed=seed, quantisation=quantisation)
     notes += [grown] if grown else []
+    check_context(network, training.max_length)
     if quantisation is not None:
         notes.append(f"{keep_trainable_layout(network)} layers keep a layout that can be trained")
     if training.adapter is not None and not hasattr(network, "peft_config"):
@@ -93,6 +95,22 @@ def prepare_model(
     if not language_model.ragged:
         notes.append(f"padded batches: {language_model.reason}")
     return Prepared(language_model, tokenizer, renderer, tuple(notes))
+
+
+def check_context(network: Any, max_length: int) -> None:
+    """Rows must fit the positions that the model knows.
+
+    Raises:
+        ModelError: ``max_length`` is beyond the model's context.
+    """
+    context = getattr(network.config.get_text_config(), "max_position_embeddings", None)
+    if context is not None and max_length > context:
+        raise ModelError(
+            "max_length is beyond the model's context.",
+            slug="context-too-short",
+            got=f"max_length {max_length}, a context of {context} tokens",
+            fix=f"Set max_length to {context} or less; longer conversations are then counted.",
+        )
 
 
 def start_model(

@@ -6,9 +6,12 @@ of processes, and a resumed run sees exactly the rows that it would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+
+
+OPEN_BATCHES = 8
 
 
 def packing_plan(
@@ -21,9 +24,10 @@ def packing_plan(
 ) -> list[tuple[int, ...]]:
     """Micro-batches of row numbers, each of at most ``token_budget`` tokens.
 
-    Rows are shuffled, then taken in windows of 32 micro-batches; inside a window they are packed
-    longest first into the fullest micro-batch that still fits (best fit), and the micro-batches are
-    shuffled again. A row longer than the budget gets a micro-batch of its own.
+    Rows are shuffled and taken in that order; each goes into the fullest of a few open micro-batches
+    that still has room (best fit), else the fullest is closed. Rows are not sorted by length: ragged
+    batches have no padding to save, and batches of equal lengths would be batches of one source,
+    whose gradients pull in turns. A row longer than the budget gets a micro-batch of its own.
 
     Args:
         lengths: tokens of each row.
@@ -34,49 +38,32 @@ def packing_plan(
     """
     sizes = np.asarray(lengths, dtype=np.int64)
     if not shuffle:
-        return _in_order(sizes, token_budget)
+        return _packed(range(len(sizes)), sizes, token_budget, 1)
     rng = np.random.default_rng([seed, epoch, 0x9ACC])
-    order = rng.permutation(len(sizes))
-    batches: list[tuple[int, ...]] = []
-    for window in _windows(order, sizes, 32 * token_budget):
-        packed = _best_fit(window, sizes, token_budget)
-        batches += [packed[i] for i in rng.permutation(len(packed))]
-    return batches
+    order = rng.permutation(len(sizes)).tolist()
+    batches = _packed(order, sizes, token_budget, OPEN_BATCHES)
+    return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def _windows(order: np.ndarray, sizes: np.ndarray, tokens: int) -> list[np.ndarray]:
-    """Consecutive runs of ``order`` that hold about ``tokens`` tokens each."""
-    group = (np.cumsum(sizes[order]) - 1) // max(tokens, 1)
-    return np.split(order, np.flatnonzero(np.diff(group)) + 1) if len(order) else []
-
-
-def _best_fit(rows: np.ndarray, sizes: np.ndarray, budget: int) -> list[tuple[int, ...]]:
-    """Best-fit decreasing; ties are broken by the earlier micro-batch."""
+def _packed(
+    order: Iterable[int], sizes: np.ndarray, budget: int, most_open: int
+) -> list[tuple[int, ...]]:
+    """Best fit into at most ``most_open`` micro-batches; ties go to the one opened first."""
+    done: list[tuple[int, ...]] = []
     bins: list[list[int]] = []
-    room = np.zeros(len(rows), dtype=np.int64)
-    for row in rows[np.argsort(-sizes[rows], kind="stable")]:
+    room: list[int] = []
+    for row in order:
         size = int(sizes[row])
-        open_room = room[: len(bins)]
-        fits = np.flatnonzero(open_room >= size)
-        if len(fits):
-            chosen = int(fits[np.argmin(open_room[fits])])
-            bins[chosen].append(int(row))
-            room[chosen] -= size
-        else:
-            room[len(bins)] = budget - size
-            bins.append([int(row)])
-    return [tuple(b) for b in bins]
-
-
-def _in_order(sizes: np.ndarray, budget: int) -> list[tuple[int, ...]]:
-    """Greedy micro-batches that keep the rows' order."""
-    batches: list[tuple[int, ...]] = []
-    current: list[int] = []
-    used = 0
-    for row, size in enumerate(sizes.tolist()):
-        if current and used + size > budget:
-            batches.append(tuple(current))
-            current, used = [], 0
-        current.append(row)
-        used += size
-    return [*batches, tuple(current)] if current else batches
+        fits = [i for i, left in enumerate(room) if left >= size]
+        if not fits:
+            if len(bins) == most_open:
+                fullest = min(range(len(room)), key=room.__getitem__)
+                done.append(tuple(bins.pop(fullest)))
+                room.pop(fullest)
+            bins.append([])
+            room.append(budget)
+            fits = [len(bins) - 1]
+        chosen = min(fits, key=room.__getitem__)
+        bins[chosen].append(row)
+        room[chosen] -= size
+    return done + [tuple(rows) for rows in bins if rows]
