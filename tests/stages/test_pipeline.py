@@ -200,3 +200,18 @@ def test_nothing_changed_is_an_error_not_a_score(project, capsys):
         main(["run", "regimen.yaml", "tune.learning_rate=1e-30", "align=null"])
     assert stopped.value.code == 1
     assert "nothing changed" in capsys.readouterr().err
+
+
+def test_rows_are_held_out_where_there_are_no_tasks(project, capsys):
+    sources = "[{path: chats.jsonl}, {path: pairs.jsonl}]"
+    result = run(
+        capsys,
+        f"build.sources={sources}",
+        "build.held_out={share: 0.4}",
+        "align=null",
+        "evaluate.shots=[0]",
+    )
+    suite = result["stages"]["evaluate"]["summary"]["suites"]["unseen_rows"]
+    kept = result["stages"]["build"]["summary"]["instances"]
+    assert suite["items"] + kept == len(COLOURS)
+    assert 0 < suite["items"] < len(COLOURS)

@@ -29,7 +29,7 @@ from regimen.settings.pipeline import PipelineSettings
 from regimen.stages.common import StageResult, path_key, run_stage
 from regimen.stages.preferences import make_preferences
 from regimen.stages.sources import Material, read_sources
-from regimen.stages.splits import Split, split_tasks
+from regimen.stages.splits import Split, hold_out_rows, split_tasks
 from regimen.stages.synthesis import synthesise
 from regimen.tables import instances_to_table, items_to_table, preferences_to_table, write_table
 
@@ -67,7 +67,10 @@ def _work(section: BuildSettings, seed: int, run: Run) -> Mapping[str, Any]:
     instances = _format(section, material, split, seed, ledger)
     if section.synthetic is not None:
         instances += synthesise(section.synthetic, seed, ledger)
-    instances = _curate(section, instances, items, ledger)
+    instances = _clean(section, instances, ledger)
+    if section.held_out.share > 0 and not material.tasks:
+        instances, items = hold_out_rows(instances, section, seed, ledger)
+    instances = _without_leaks(section, instances, items, ledger)
     if not instances and not material.preferences:
         raise DataError(
             "Curation left no instance.",
@@ -127,10 +130,8 @@ def _render(worker: TemplateWorker, jobs: Sequence[Rendering]) -> list[str | Ren
     ]
 
 
-def _curate(
-    section: BuildSettings, instances: list[Instance], items: list[Item], ledger: Ledger
-) -> list[Instance]:
-    """The filters, each a step of the ledger."""
+def _clean(section: BuildSettings, instances: list[Instance], ledger: Ledger) -> list[Instance]:
+    """The filters that need nothing but the instances, each a step of the ledger."""
     rules = section.curation
     instances = apply("no-answer", instances, no_answer, ledger)
     instances = apply("shape", instances, conversation_shape, ledger)
@@ -138,9 +139,16 @@ def _curate(
     instances = apply("length", instances, limits, ledger)
     if rules.exact_duplicates:
         instances = apply("duplicates", instances, exact_duplicates, ledger)
-    if rules.leak_check and items:
+    return instances
+
+
+def _without_leaks(
+    section: BuildSettings, instances: list[Instance], items: list[Item], ledger: Ledger
+) -> list[Instance]:
+    """Remove training instances that give an evaluated item away."""
+    if section.curation.leak_check and items:
         held_out = [item for item in items if item.suite != "validation"]
-        tasks = {item.lineage.task for item in held_out}
+        tasks = {item.lineage.task for item in held_out if item.suite != "unseen_rows"}
         # Tasks ask different things of the same small words: an equal input alone is no leak.
         rule = LeakRule(input_alone=False)
         found = leak_filter(items, held_out_tasks=tasks, rule=rule)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from regimen.curation.ledger import Ledger
 from regimen.errors import SettingsError, near
 from regimen.instances.demonstrations import seeded
-from regimen.records import Task
+from regimen.records import Instance, Item, Task
 from regimen.settings.build import BuildSettings
 
 Coordinates = tuple[tuple[str, str], ...]
@@ -113,3 +113,38 @@ def _compositions(tasks: list[Task], share: float, seed: int) -> tuple[list[Task
             chosen.add(task.name)
             left.subtract(coordinates)
     return [t for t in tasks if t.name in chosen], [t for t in tasks if t.name not in chosen]
+
+
+def hold_out_rows(
+    instances: Sequence[Instance], section: BuildSettings, seed: int, ledger: Ledger
+) -> tuple[list[Instance], list[Item]]:
+    """Hold out a share of ready conversations, where there are no tasks to hold out.
+
+    The last answer of a held-out conversation is the reference, what stands before it the prompt.
+    Equal conversations go to the same side.
+    """
+    held = section.held_out
+    kept: list[Instance] = []
+    items: list[Item] = []
+    with ledger.step("hold-out", entered=len(instances)) as step:
+        for one in instances:
+            drawn = seeded(seed, "rows", one.content_id).random() < held.share
+            if drawn and (held.max_tasks is None or len(items) < held.max_tasks):
+                items.append(_row_item(one))
+                step.remove(one, "held_out")
+            else:
+                kept.append(one)
+                step.keep()
+    return kept, items
+
+
+def _row_item(one: Instance) -> Item:
+    *prompt, answer = one.messages
+    return Item(
+        suite="unseen_rows",
+        messages=tuple(prompt),
+        references=(answer.text,),
+        input=prompt[-1].text,
+        cluster=one.content_id,
+        lineage=one.lineage,
+    )
