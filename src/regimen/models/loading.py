@@ -63,7 +63,7 @@ def load_model(spec: ModelSpec, *, seed: int = 0, quantisation: Any = None) -> A
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # ours is the only one
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # ours is the only one
     dtype = getattr(torch, spec.dtype)
     if spec.config:
         fields = dict(spec.config)

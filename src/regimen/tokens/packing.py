@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-
 OPEN_BATCHES = 8
 
 
@@ -24,10 +23,10 @@ def packing_plan(
 ) -> list[tuple[int, ...]]:
     """Micro-batches of row numbers, each of at most ``token_budget`` tokens.
 
-    Rows are shuffled and taken in that order; each goes into the fullest of a few open micro-batches
-    that still has room (best fit), else the fullest is closed. Rows are not sorted by length: ragged
+    Rows are shuffled and taken in that order; each goes into the fullest of a few open batches that
+    still has room (best fit), else the fullest is closed. Rows are not sorted by length: ragged
     batches have no padding to save, and batches of equal lengths would be batches of one source,
-    whose gradients pull in turns. A row longer than the budget gets a micro-batch of its own.
+    whose gradients pull in turns. A row longer than the budget gets a batch of its own.
 
     Args:
         lengths: tokens of each row.
