@@ -111,6 +111,34 @@ def test_every_entry_has_the_rows_of_a_step(bench: SimpleNamespace) -> None:
         assert rows == (4 if entry.settings.get("packing") else bench.work.ROWS_PER_STEP)
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_processes_take_turns_and_failures_are_rows(
+    bench: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quick: bool
+) -> None:
+    sides: list[str] = []
+
+    def run(command: list[str], work: Path, settings: dict[str, Any], *_: Any, **how: Any) -> Any:
+        side = Path(command[1]).stem
+        sides.append(side)
+        if settings.get("torch_compile"):
+            return bench.processes.Failure("no compiler")
+        seconds = 1.0 if side == "regimen_sft" else 1.0 + settings.get("learning_rate", 1.0)
+        extra = {"versions": {side: "1"}, "threads": 2}
+        return bench.processes.Run(raw(seconds, 100) | extra, how["warm"])
+
+    monkeypatch.setattr(bench.train, "run", run)
+    monkeypatch.setattr(bench.train, "write", lambda work, rows: None)
+    size = bench.train.QUICK if quick else bench.train.FULL
+    result = bench.train.bench(Path("python"), tmp_path, size, quick=quick)
+    turns = sides[-2 * size.repeats * ((1 if quick else size.finalists) + 1) :]
+    assert turns == ["regimen_sft", "trl_sft"] * (len(turns) // 2)
+    assert len(sides) == len(turns) + (0 if quick else len(bench.grid.GRID))
+    failed = [r["configuration"] for r in result["rows"] if "failed" in r]
+    assert failed == ([] if quick else ["batch 1, compiled", "batch 8, compiled"])
+    assert result["ratios"]["sft_full_vs_trl_defaults"] == pytest.approx(2.0)
+    assert bench.render.page([result]).count("regimen") > 3
+
+
 def test_the_page_fits_and_names_every_row(bench: SimpleNamespace) -> None:
     run = bench.processes.Run(raw(1.0, 1 << 28), 1)
     entries = [bench.train.row("regimen", [run], run, None)]

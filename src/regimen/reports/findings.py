@@ -28,10 +28,11 @@ FEW_CLUSTERS = 10
 STOP_RATE = 0.95
 RETENTION_LOSS = 0.05
 
+OURS = ("tuned", "aligned")
 FAULTS = {
-    "failed": "{n} requests failed and count as wrong",
-    "empty": "{n} answers are empty",
-    "scorer_errors": "{n} answers could not be scored and count as wrong",
+    "failed": "failed and counted as wrong",
+    "empty": "without text",
+    "scorer_errors": "could not be scored and counted as wrong",
 }
 MEASURES = {"compliance": "Harmful compliance", "over_refusal": "Over-refusal"}
 
@@ -162,8 +163,8 @@ def findings(run: RunData) -> list[Finding]:
             )
     if run.evaluation is not None:
         found += _change_findings(run.evaluation)
-        for suite in run.evaluation.suites:
-            found += _suite_findings(suite, run.evaluation.subject)
+        found += _pair_findings(run.evaluation)
+        found += _conduct_findings(run.evaluation)
         found += _cost_findings(run.evaluation)
     return sorted(found, key=lambda finding: ("bad", "warn", "note").index(finding.level))
 
@@ -195,26 +196,47 @@ def _change_findings(evaluation: Evaluation) -> Iterator[Finding]:
         yield Finding(level="bad", text=text, anchor="changed")
 
 
-def _suite_findings(suite: Group, subject: str) -> Iterator[Finding]:
-    label, name = title(system(subject).label), suite.name.replace("_", " ")
-    for pair in suite.paired:
-        other = system(pair.second).label
-        if pair.verdict == "worse" and pair.first in ("tuned", "aligned"):
-            first = title(system(pair.first).label)
-            text = f"{first} is worse than {other} on {name}: {points(pair.difference)}."
-            yield Finding(level="bad", text=text, anchor="systems")
-        elif pair.first == subject and pair.verdict == "no difference shown":
-            text = f"{label} is not shown to beat {other} on {name}: {points(pair.difference)}."
-            yield Finding(level="warn", text=text, anchor="systems")
-    for key, score in suite.systems.items():
-        stop = score.metrics.get("stop_rate")
-        if key in ("tuned", "aligned") and stop is not None and stop < STOP_RATE:
-            text = f"{title(key)} ends only {percent(stop)} of its answers by itself on {name}."
-            yield Finding(level="warn", text=text, anchor="systems")
-        for fault, n in score.faults.items():
-            if fault != "empty" or key in ("tuned", "aligned"):
-                text = f"{title(system(key).label)} on {name}: {FAULTS[fault].format(n=count(n))}."
-                yield Finding(level="warn", text=text, anchor="systems")
+def _pair_findings(evaluation: Evaluation) -> Iterator[Finding]:
+    """Losses of each tuned system, and baselines that the subject is not shown to beat."""
+    worse: dict[str, list[str]] = {}
+    even: dict[str, list[str]] = {}
+    for suite in evaluation.suites:
+        name = suite.name.replace("_", " ")
+        for pair in suite.paired:
+            other = system(pair.second).label
+            if pair.verdict == "worse" and pair.first in OURS:
+                text = f"{points(pair.difference)} against {other} on {name}"
+                worse.setdefault(pair.first, []).append(text)
+            elif pair.first == evaluation.subject and pair.verdict == "no difference shown":
+                even.setdefault(name, []).append(other)
+    for first, texts in worse.items():
+        label = title(system(first).label)
+        yield Finding(level="bad", text=f"{label} is worse: {'; '.join(texts)}.", anchor="systems")
+    if even:
+        listed = "; ".join(f"{', '.join(others)} on {name}" for name, others in even.items())
+        text = f"{title(system(evaluation.subject).label)} is not shown to beat {listed}."
+        yield Finding(level="warn", text=text, anchor="systems")
+
+
+def _conduct_findings(evaluation: Evaluation) -> Iterator[Finding]:
+    """Answers that do not end, are empty, failed or could not be scored; a line per system."""
+    stops: dict[str, list[str]] = {}
+    faults: dict[tuple[str, str], int] = {}
+    for suite in evaluation.suites:
+        for name, score in suite.systems.items():
+            stop = score.metrics.get("stop_rate")
+            if name in OURS and stop is not None and stop < STOP_RATE:
+                text = f"{percent(stop)} on {suite.name.replace('_', ' ')}"
+                stops.setdefault(name, []).append(text)
+            for fault, n in score.faults.items():
+                if fault != "empty" or name in OURS:
+                    faults[name, fault] = faults.get((name, fault), 0) + n
+    for name, texts in stops.items():
+        text = f"{title(name)} does not end all of its answers by itself: {', '.join(texts)}."
+        yield Finding(level="warn", text=text, anchor="systems")
+    for (name, fault), n in faults.items():
+        text = f"{title(system(name).label)}: {things(n, 'answer')} {FAULTS[fault]}."
+        yield Finding(level="warn", text=text, anchor="systems")
 
 
 def _cost_findings(evaluation: Evaluation) -> Iterator[Finding]:

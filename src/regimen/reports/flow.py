@@ -1,7 +1,9 @@
 """The ledger as a flow: one vertical trunk whose width is rows, a band leaving it per reason.
 
 Written by hand because the steps are in a line: no layout algorithm is needed. The trunk runs from
-top to bottom; at each step the removed rows bend out to the right and name their reason.
+top to bottom; at each step the removed rows bend out to the right and name their reason. A step
+that removes nothing takes one line. A step that takes in other rows than the one before it left
+(another source, instances made from tasks) begins after a gap.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from regimen.reports.wording import count, things, title
 
 REASONS = 5
 LINE = 20
-HEAD = 34
+QUIET = 23
+GAP = 12
 THIN = 1.5
 THICK = 110
 
@@ -35,7 +38,7 @@ class Geometry:
 
 
 GEOMETRIES = {
-    "wide": Geometry(width=WIDE, left=150, trunk=210, reasons=430, beside=True),
+    "wide": Geometry(width=WIDE, left=205, trunk=180, reasons=450, beside=True),
     "narrow": Geometry(width=NARROW, left=2, trunk=110, reasons=150, beside=False),
 }
 
@@ -43,9 +46,10 @@ GEOMETRIES = {
 def flow(steps: Sequence[Step], note: Child) -> Markup:
     """The figure at both widths."""
     name = "From raw rows to training rows"
+    lost = sum(n for step in steps for _, n, _ in _losses(step))
     description = (
-        f"{things(steps[0].rows_in, 'row')} enter, {count(steps[-1].kept)} are kept after "
-        f"{things(len(steps), 'step')}. The table below has the numbers."
+        f"{things(len(steps), 'step')} with {things(lost, 'row')} removed or failed. "
+        "The table below has the numbers."
     )
     drawings = [
         el("div", draw_flow(steps, shape, f"flow-{kind}", name, description), class_=kind)
@@ -59,22 +63,16 @@ def draw_flow(
 ) -> Markup:
     """The trunk with its bands as one SVG."""
     most = max(max(step.rows_in, step.kept) for step in steps) or 1
-    scale = shape.trunk / most
     parts: list[Markup] = []
-    y = 8.0
-    previous: int | None = None
-    for step in steps:
-        if previous is not None and previous != step.rows_in:
-            parts.append(_junction(shape, y, previous * scale, step.rows_in * scale))
-            y += 22
-        drawn, height = _step(step, shape, y, scale)
+    y = 4.0
+    for i, step in enumerate(steps):
+        goes_on = i + 1 < len(steps) and steps[i + 1].rows_in == step.kept
+        draw_step = _step if _losses(step) else _quiet_step
+        drawn, height = draw_step(step, shape, y, shape.trunk / most, goes_on)
         parts += drawn
-        y += height
-        previous = step.kept
-    parts += _end(steps[-1], shape, y, scale)
-    height = y + 40
+        y += height + (0 if goes_on else GAP)
     opening = Markup('<svg width="{0}" height="{1:.0f}" viewBox="0 0 {0} {1:.0f}" class="flow" ')
-    head = opening.format(shape.width, height) + Markup(naming(prefix, name, description))
+    head = opening.format(shape.width, y) + Markup(naming(prefix, name, description))
     return head + Markup().join(parts) + Markup("</svg>")
 
 
@@ -90,14 +88,26 @@ def _losses(step: Step) -> list[tuple[str, int, bool]]:
     return losses
 
 
-def _step(step: Step, shape: Geometry, y: float, scale: float) -> tuple[list[Markup], float]:
-    """The drawing of a step from ``y`` on, and its height."""
+def _quiet_step(
+    step: Step, shape: Geometry, y: float, scale: float, goes_on: bool
+) -> tuple[list[Markup], float]:
+    """A step that lost nothing: its name and rows in one line."""
+    top = y + (0 if shape.beside else 18)
+    height = QUIET if goes_on or shape.beside else QUIET - 10
+    trunk = _trunk(shape, top, max(step.kept * scale, THIN), height)
+    return [trunk, *_names(step, shape, y, count(step.kept), one_line=True)], height + (top - y)
+
+
+def _step(
+    step: Step, shape: Geometry, y: float, scale: float, goes_on: bool
+) -> tuple[list[Markup], float]:
+    """A step with its losses from ``y`` on, and its height."""
     losses = _losses(step)
-    top = y + (0 if shape.beside else 24)
+    top = y + (0 if shape.beside else 22)
     after = step.kept * scale
     edge = after + sum(n for _, n, _ in losses) * scale
     parts = []
-    down = top + 8.0
+    down = top + 6.0
     for reason, n, failed in losses:
         wide = max(n * scale, THIN)
         thick = min(wide, THICK)
@@ -108,9 +118,10 @@ def _step(step: Step, shape: Geometry, y: float, scale: float) -> tuple[list[Mar
         parts.append(_reason(shape, middle, f"{words}, failed" if failed else words, n))
         edge -= n * scale
         down += line
-    height = max(HEAD + LINE, down - top + 12)
+    height = max(2.8 * LINE, down - top + 8)
     parts.insert(0, _trunk(shape, top, max(after, THIN), height))
-    return [*parts, *_names(step, shape, y, top)], height + (top - y)
+    rows = f"{count(step.rows_in)} in, {count(step.kept)} kept"
+    return [*parts, *_names(step, shape, y, rows, one_line=False)], height + (top - y)
 
 
 def _trunk(shape: Geometry, top: float, wide: float, height: float) -> Markup:
@@ -145,52 +156,44 @@ def _leaving(
     )
 
 
-def _text(x: float, y: float, text: str, *, class_: str = "", anchor: str = "start") -> Markup:
+def _text(
+    x: float, y: float, text: str | Markup, *, class_: str = "", anchor: str = "start"
+) -> Markup:
     return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}" class="{}">{}</text>').format(
         x, y, anchor, class_, text
     )
 
 
-def _names(step: Step, shape: Geometry, y: float, top: float) -> list[Markup]:
-    label, rows = title(step.name), f"{count(step.rows_in)} in"
-    if shape.beside:
-        x = shape.left - 14
+def _names(step: Step, shape: Geometry, y: float, rows: str, *, one_line: bool) -> list[Markup]:
+    """The name of a step and its rows: left of the trunk, or above it where that is narrow."""
+    label = shortened(title(step.name), 26 if shape.beside else 24)
+    if not shape.beside:
         return [
-            _text(x, top + 16, label, class_="strong", anchor="end"),
-            _text(x, top + 33, rows, class_="soft", anchor="end"),
+            _text(shape.left, y + 14, label, class_="strong"),
+            _text(shape.width - 4, y + 14, rows, class_="soft", anchor="end"),
         ]
+    x = shape.left - 14
+    if one_line:
+        both = Markup('<tspan class="strong">{}</tspan> <tspan class="soft">{}</tspan>')
+        return [_text(x, y + 16, both.format(shortened(label, 20), rows), anchor="end")]
     return [
-        _text(shape.left, y + 17, label, class_="strong"),
-        _text(shape.width - 4, y + 17, rows, class_="soft", anchor="end"),
+        _text(x, y + 16, label, class_="strong", anchor="end"),
+        _text(x, y + 33, rows, class_="soft", anchor="end"),
     ]
+
+
+def shortened(text: str, most: int) -> str:
+    """Text in at most so many characters; the table beside has all of it."""
+    return text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _reason(shape: Geometry, y: float, label: str, n: int) -> Markup:
     room = int((shape.width - shape.reasons - 8 * len(count(n))) / 7.2)
-    short = label if len(label) <= room else label[: room - 1] + "…"
     return Markup().join(
         [
             Markup('<text x="{:.1f}" y="{:.1f}">').format(shape.reasons, y + 4),
-            Markup('<tspan class="strong">{}</tspan> {}</text>').format(count(n), short),
+            Markup('<tspan class="strong">{}</tspan> {}</text>').format(
+                count(n), shortened(label, room)
+            ),
         ]
     )
-
-
-def _junction(shape: Geometry, y: float, before: float, after: float) -> Markup:
-    """Where the unit changes (tasks become instances, sources are joined): a dashed seam."""
-    return Markup(
-        '<path fill="none" stroke="var(--faint)" stroke-dasharray="2 3" '
-        'd="M{:.1f},{:.1f}L{:.1f},{:.1f}M{:.1f},{:.1f}V{:.1f}"/>'
-    ).format(shape.left + before, y + 2, shape.left + after, y + 20, shape.left, y + 2, y + 20)
-
-
-def _end(step: Step, shape: Geometry, y: float, scale: float) -> list[Markup]:
-    rows = things(step.kept, "row")
-    width = max(step.kept * scale, THIN)
-    arrow = Markup('<path fill="var(--band)" d="M{:.1f},{:.1f}h{:.1f}l{:.1f},12Z"/>').format(
-        shape.left, y, width, -width / 2
-    )
-    x = shape.left - 14 if shape.beside else shape.left
-    anchor = "end" if shape.beside else "start"
-    down = 8 if shape.beside else 30
-    return [arrow, _text(x, y + down, f"Kept: {rows}", class_="strong", anchor=anchor)]

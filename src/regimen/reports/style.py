@@ -71,6 +71,10 @@ code,pre,.tokens{font-family:var(--mono);font-size:.8438rem}
 pre{margin:.5rem 0 1rem;padding:.9rem 1rem;background:var(--raised);border-radius:6px;
   overflow:auto;line-height:1.6}
 .settings{max-height:32rem}
+.differing{list-style:none;margin:0 0 1rem;padding:0;columns:26rem 2;column-gap:3rem;
+  font-size:.875rem}
+.differing li{padding:.12rem 0;break-inside:avoid;overflow-wrap:anywhere}
+.differing code{color:var(--muted);margin-right:.3rem}
 summary{cursor:pointer;color:var(--accent);font-size:.9375rem}
 summary:hover{text-decoration:underline}
 details{margin:.6rem 0}

@@ -23,6 +23,9 @@ def save_model(model: Any, tokenizer: Any, directory: Path, *, dtype: str | None
 
     ``dtype`` casts floating-point weights on the way out; the model in memory stays as it is.
     """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     directory.mkdir(parents=True, exist_ok=True)
     state = None
     if dtype is not None and not hasattr(model, "peft_config"):
@@ -34,14 +37,14 @@ def save_model(model: Any, tokenizer: Any, directory: Path, *, dtype: str | None
         tied = set(getattr(model, "_tied_weights_keys", None) or {})
         if model.config.tie_word_embeddings:
             state = {name: value for name, value in state.items() if name not in tied}
-    before = getattr(model.config, "dtype", None)
-    if state is not None:
-        model.config.dtype = getattr(torch, str(dtype))
     if state is None:
         model.save_pretrained(directory)
     else:
         model.save_pretrained(directory, state_dict=state)
-        model.config.dtype = before
+        # transformers writes the type of the weights in memory; the file says what is in it
+        config = json.loads((directory / "config.json").read_text())
+        config["dtype"] = dtype
+        (directory / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     tokenizer.save_pretrained(directory)
 
 

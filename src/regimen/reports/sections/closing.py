@@ -138,7 +138,8 @@ def _settings(run: RunData) -> Markup | None:
     found = differing(run)
     if found:
         intro = "These differ from their defaults:"
-        parts += [paragraph(intro), _facts(found, "Settings that differ from their defaults")]
+        listed = (el("li", el("code", name), " ", str(value)) for name, value in found.items())
+        parts += [paragraph(intro), el("ul", listed, class_="differing")]
     block = el("pre", el("code", run.settings), tabindex="0", class_="settings")
     lines = len(run.settings.splitlines())
     return Markup().join([*parts, details(f"All of settings.yaml, {lines} lines", block)])

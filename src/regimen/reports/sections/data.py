@@ -47,14 +47,14 @@ def _ledger(steps: tuple[Step, ...]) -> Iterator[Markup]:
     failed = sum(n for step in steps for n in step.failed.values())
     yield paragraph(
         f"{things(removed, 'row')} removed and {count(failed)} failed over "
-        f"{things(len(steps), 'step')}; {count(steps[-1].kept)} kept. At every step, rows in = "
-        "kept + removed + failed, and each removed row is on disk with its reason.",
+        f"{things(len(steps), 'step')}. At every step, rows in = kept + removed + failed, and each "
+        "removed row is on disk with its reason.",
         class_="lead",
     )
     yield flow(
         steps,
-        "Width is rows. A band that leaves to the right was removed for the reason it names. A "
-        "dashed seam is where a step takes in other rows than the one before it left, such as "
+        "Width is rows. A band that leaves to the right was removed for the reason it names. "
+        "After a gap, a step takes in other rows than the one before it left: another source, or "
         "instances made from tasks.",
     )
     if removed or failed:
@@ -131,7 +131,7 @@ def _facet(name: str, counts: Counts) -> Markup:
 def _share(value: str, n: int, rows: int, most: int) -> Markup:
     return el(
         "li",
-        el("span", value.replace("_", " "), class_="value"),
+        el("span", value, class_="value"),
         el("span", f"{count(n)} · {percent(n / max(rows, 1))}", class_="amount"),
         el("i", style=f"width:{100 * n / max(most, 1):.1f}%"),
     )

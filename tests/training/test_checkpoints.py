@@ -1,0 +1,104 @@
+"""pytest tests/training/test_checkpoints.py"""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from regimen.adapters.lora import LoraSpec, add_lora
+from regimen.errors import RunError
+from regimen.models.forward import prepare
+from regimen.objectives.supervised import Supervised
+from regimen.tokens.bpe import train_tokenizer
+from regimen.tokens.rendering import Rendered
+from regimen.tokens.store import token_rows
+from regimen.training.checkpoints import (
+    checkpoints,
+    load_checkpoint,
+    peak_memory_gib,
+    save_checkpoint,
+    save_model,
+)
+from regimen.training.loop import Hooks, LoopOptions, train
+from regimen.training.optimizers import OPTIMIZERS, parameter_groups
+from regimen.training.schedules import Schedule
+
+TOKENIZER = train_tokenizer(["some text to learn from"] * 5, 270)
+ROWS = token_rows([Rendered((1, i, 5, 6 + i), (0.0, 1.0, 1.0, 1.0)) for i in range(12)])
+OPTIONS = LoopOptions(
+    learning_rate=1e-2,
+    num_train_epochs=None,
+    max_steps=8,
+    tokens_per_batch=16,
+    schedule=Schedule("constant", 0.0),
+    save_every=3,
+)
+
+
+def network(seed=0, tied=False):
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(TOKENIZER),
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            tie_word_embeddings=tied,
+        )
+    )
+
+
+def make(adapter, optimizer, seed=0):
+    model = network(seed, tied=True)
+    if adapter:
+        model = add_lora(network(0, tied=True), LoraSpec(r=2), seed=seed)
+    return model, OPTIMIZERS[optimizer](parameter_groups(model, 0.0))
+
+
+def learnt(model):
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
+def test_going_on_from_disk_equals_an_uninterrupted_run(adapter, optimizer, tmp_path):
+    straight, steps = make(adapter, optimizer)
+    hooks = Hooks(save=lambda s: save_checkpoint(tmp_path, straight, TOKENIZER, steps, s))
+    train(prepare(straight), ROWS, Supervised(), steps, OPTIONS, hooks)
+    assert [p.name for p in checkpoints(tmp_path)] == [f"checkpoint-{n}" for n in (3, 6, 8)]
+
+    again, fresh = make(adapter, optimizer, seed=5)
+    state = load_checkpoint(tmp_path / "checkpoint-6", again, fresh)
+    assert state.step == 6
+    train(prepare(again), ROWS, Supervised(), fresh, OPTIONS, state=state)
+    for a, b in zip(learnt(straight), learnt(again), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_old_checkpoints_beyond_the_limit_go(tmp_path):
+    model, optimizer = make(False, "adamw")
+    hooks = Hooks(save=lambda s: save_checkpoint(tmp_path, model, TOKENIZER, optimizer, s, keep=2))
+    train(prepare(model), ROWS, Supervised(), optimizer, OPTIONS, hooks)
+    assert [p.name for p in checkpoints(tmp_path)] == ["checkpoint-6", "checkpoint-8"]
+    assert not list(tmp_path.glob(".checkpoint*"))
+
+
+def test_a_folder_without_state_is_no_checkpoint(tmp_path):
+    model, optimizer = make(False, "adamw")
+    with pytest.raises(RunError, match="no checkpoint"):
+        load_checkpoint(tmp_path, model, optimizer)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_model_may_be_written_in_bf16_and_stays_fp32_in_memory(tied, tmp_path):
+    model = network(tied=tied)
+    save_model(model, TOKENIZER, tmp_path, dtype="bfloat16")
+    assert next(model.parameters()).dtype == torch.float32
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert loaded.dtype == torch.bfloat16
+    for a, b in zip(model.parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(a.to(torch.bfloat16), b)
+
+
+def test_peak_memory_is_a_plausible_number():
+    assert 0.05 < peak_memory_gib() < 64
