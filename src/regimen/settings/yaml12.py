@@ -251,7 +251,9 @@ class _Dumper(yaml.SafeDumper):
 
     def text(self, value: str) -> yaml.Node:
         """A text, in quotes where a reader could take it for something else."""
-        style = '"' if not isinstance(scalar(value), str) or value == "<<" else None
+        # YAML reads U+0085 as a line break wherever it is not escaped
+        odd = not isinstance(scalar(value), str) or value == "<<" or "\x85" in value
+        style = '"' if odd else None
         return self.represent_scalar(_TAG + "str", value, style=style)
 
 
