@@ -9,7 +9,7 @@ import pytest
 
 from regimen.reports import line_specs, specs
 from regimen.reports.card import histogram
-from regimen.reports.charts import NARROW, WIDE, Spec, draw, figure
+from regimen.reports.charts import NARROW, WIDE, Spec, anchor, draw, figure
 from regimen.reports.evidence import Estimate
 from regimen.reports.sections.training import POINTS, series, smooth
 from regimen.reports.theme import PALETTE, SENTINELS, SYSTEMS, chart_config, system, variables
@@ -137,3 +137,10 @@ def test_smoothing_keeps_lines_and_ends() -> None:
     line = [(float(i), 2.0 * i) for i in range(100)]
     assert [y for _, y in smooth(line)] == pytest.approx([y for _, y in line])
     assert smooth([]) == []
+
+
+def test_ids_are_plain_words() -> None:
+    assert anchor('Unseen "compositions"><b>') == "unseen-compositions-b"
+    assert anchor("???") == "figure"
+    with pytest.raises(ValueError, match="plain word"):
+        draw(curves(NARROW), 'x" onload="y', "Name", "text")

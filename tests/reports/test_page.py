@@ -191,6 +191,19 @@ def test_a_loss_is_the_first_finding(full_run: Path, tmp_path: Path) -> None:
     assert first.text == "Tuned is worse than base on s: −20 points [−30, −10]."
 
 
+def test_names_of_suites_and_systems_are_escaped(
+    run_of: Callable[..., Path], tmp_path: Path, hostile: str
+) -> None:
+    family = {"items": 3, "systems": {"tuned": {"score": 0.5}, "base": {"score": 0.1}}}
+    systems = {"tuned": {"score": 0.5}, "base": {"score": 0.1}, hostile: {"score": 0.2}}
+    suites = {hostile: {"systems": systems, "by_family": {hostile: family, "b": family}}}
+    run = changed_run(run_of("evaluate"), tmp_path, suites=suites, retention={})
+    page = write_report(run).read_text(encoding="utf-8")
+    outline(page)
+    assert "<script>alert" not in page
+    assert "<b>" not in page
+
+
 def test_an_evaluation_without_base_or_seeds(run_of: Callable[..., Path], tmp_path: Path) -> None:
     suites = {"s": {"systems": {"tuned": {"score": 0.1}}}, "empty": {}}
     run = changed_run(run_of("evaluate"), tmp_path, suites=suites, retention={}, changed={})

@@ -22,7 +22,7 @@ Spec = dict[str, Any]
 
 
 def figure(
-    anchor: str,
+    id_: str,
     name: str,
     description: str,
     spec: Callable[[int], Spec],
@@ -33,7 +33,7 @@ def figure(
     """A figure at both widths.
 
     Args:
-        anchor: unique on the page; the ids inside the drawings begin with it.
+        id_: unique on the page; the ids inside the drawings begin with it.
         name: the title, also for screen readers.
         description: what the drawing shows, for those who do not see it.
         spec: the Vega-Lite specification for a width in pixels, without ``config``.
@@ -41,19 +41,24 @@ def figure(
         legend: shown between title and drawing.
     """
     drawings = [
-        el("div", draw(spec(width), f"{anchor}-{kind}", name, description), class_=kind)
+        el("div", draw(spec(width), f"{id_}-{kind}", name, description), class_=kind)
         for kind, width in (("wide", WIDE), ("narrow", NARROW))
     ]
-    return frame(anchor, name, drawings, note=note, legend=legend)
+    return frame(id_, name, drawings, note=note, legend=legend)
+
+
+def anchor(text: str) -> str:
+    """Text as an id: lower-case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "figure"
 
 
 def frame(
-    anchor: str, name: str, drawings: Child, *, note: Child = None, legend: Child = None
+    id_: str, name: str, drawings: Child, *, note: Child = None, legend: Child = None
 ) -> Markup:
     """The frame around drawings: title, legend, drawing, caption."""
     head = el("div", el("h3", name), legend, class_="head")
     caption = el("figcaption", note) if note is not None else None
-    return el("figure", head, el("div", drawings, class_="drawing"), caption, id=f"fig-{anchor}")
+    return el("figure", head, el("div", drawings, class_="drawing"), caption, id=f"fig-{id_}")
 
 
 def draw(spec: Spec, prefix: str, name: str, description: str) -> Markup:
@@ -64,6 +69,8 @@ def draw(spec: Spec, prefix: str, name: str, description: str) -> Markup:
     """
     import vl_convert as vlc
 
+    if anchor(prefix) != prefix:
+        raise ValueError(f"ids of a drawing begin with a plain word, got {prefix!r}")
     svg = vlc.vegalite_to_svg({**spec, "config": chart_config()}, vl_version=VEGA_LITE)
     return Markup(finish(svg, prefix, name, description))
 

@@ -175,7 +175,7 @@ def _names(step: Step, shape: Geometry, y: float, rows: str, *, one_line: bool) 
     x = shape.left - 14
     if one_line:
         both = Markup('<tspan class="strong">{}</tspan> <tspan class="soft">{}</tspan>')
-        return [_text(x, y + 16, both.format(shortened(label, 20), rows), anchor="end")]
+        return [_text(x, y + 16, both.format(shortened(label, 22), rows), anchor="end")]
     return [
         _text(x, y + 16, label, class_="strong", anchor="end"),
         _text(x, y + 33, rows, class_="soft", anchor="end"),

@@ -232,14 +232,7 @@ def _forest_gain(
         "height": {"step": FAMILY_ROW},
         "data": {"values": values},
         "layer": [
-            {
-                "data": {"values": [{"zero": 0}]},
-                "mark": {"type": "rule", "strokeWidth": 1.2},
-                "encoding": {
-                    "x": {"field": "zero", **x},
-                    "stroke": {"value": sentinel("muted")},
-                },
-            },
+            _zero(x),
             {
                 "encoding": {"y": _families(order, label)},
                 "layer": [
@@ -251,4 +244,13 @@ def _forest_gain(
                 ],
             },
         ],
+    }
+
+
+def _zero(x: Spec) -> Spec:
+    """The line of no gain, over all rows."""
+    return {
+        "data": {"values": [{"zero": 0}]},
+        "mark": {"type": "rule", "strokeWidth": 1.2},
+        "encoding": {"x": {"field": "zero", **x}, "stroke": {"value": sentinel("muted")}},
     }

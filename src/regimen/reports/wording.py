@@ -128,4 +128,6 @@ def families_line(suite: Group, subject: str) -> str:
     pairs = [pair for group in suite.families if (pair := group.pair(subject, "base"))]
     if shown := sum(pair.verdict == "better" for pair in pairs):
         return f"{text}; in {shown} of them the family's own interval shows it too."
-    return f"{text}." if not pairs else f"{text}; no family has evidence enough of its own."
+    if pairs and any(gain > 0 for gain in gains):
+        return f"{text}; no family has evidence enough of its own."
+    return f"{text}."

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from regimen.reports import specs
-from regimen.reports.charts import figure
-from regimen.reports.evidence import Evaluation, Group, Paired
+from regimen.reports.charts import anchor, figure
+from regimen.reports.evidence import Estimate, Evaluation, Group, Paired
 from regimen.reports.files import Json, mapping, number, whole
 from regimen.reports.markup import Column, Section, details, el, paragraph, table
 from regimen.reports.rundata import RunData
@@ -173,23 +173,11 @@ def _forest(suite: Group, groups: Sequence[Group], by: str, subject: str) -> lis
     if len(gains) < 2:
         return []
     gains.sort(key=lambda pair: (-pair[1].value, pair[0].name))
-    drawn = gains
-    note = (
-        "Sorted by gain; in brackets the number of items. Intervals are paired; one task alone "
-        "gives none."
-    )
+    drawn, note = gains, FOREST_NOTE
     if len(gains) > MOST_ROWS:
         drawn = gains[: MOST_ROWS // 2] + gains[-MOST_ROWS // 2 :]
         note += f" The {MOST_ROWS // 2} largest and smallest gains of {len(gains)} are drawn."
-    shown = ("aligned", "tuned", "base_prompted", "base")
-    rows = [
-        specs.FamilyRow(
-            label=f"{group.name.replace('_', ' ')}" + (f" ({group.items})" if group.items else ""),
-            scores={n: s for n in shown if (s := group.score(n)) is not None},
-            gain=gain,
-        )
-        for group, gain in drawn
-    ]
+    rows = [_forest_row(group, gain) for group, gain in drawn]
     best, last = gains[0], gains[-1]
     text = (
         f"{len(gains)} groups. Largest gain: {best[0].name}, {points(best[1])}. "
@@ -197,20 +185,34 @@ def _forest(suite: Group, groups: Sequence[Group], by: str, subject: str) -> lis
     )
     plural = "families" if by == "family" else f"{by}s"
     name = f"{title(suite.name)}, by {by}"
+    table_of_all = _group_table(name, [group for group, _ in gains], by)
     return [
         figure(
-            f"{suite.name.replace('_', '-')}-{by}",
+            anchor(f"{suite.name}-{by}"),
             name,
             text,
             lambda width: specs.forest(rows, width, subject),
             note=note,
-            legend=key([n for n in shown if any(n in row.scores for row in rows)]),
+            legend=key([n for n in FOREST if any(n in row.scores for row in rows)]),
         ),
-        details(
-            f"Numbers of all {len(gains)} {plural}",
-            _group_table(name, [group for group, _ in gains], by),
-        ),
+        details(f"Numbers of all {len(gains)} {plural}", table_of_all),
     ]
+
+
+FOREST = ("aligned", "tuned", "base_prompted", "base")
+FOREST_NOTE = (
+    "Sorted by gain; in brackets the number of items. Intervals are paired; one task alone gives "
+    "none."
+)
+
+
+def _forest_row(group: Group, gain: Estimate) -> specs.FamilyRow:
+    items = f" ({group.items})" if group.items else ""
+    return specs.FamilyRow(
+        label=group.name.replace("_", " ") + items,
+        scores={name: s for name in FOREST if (s := group.score(name)) is not None},
+        gain=gain,
+    )
 
 
 def _group_table(caption: str, groups: Sequence[Group], by: str) -> Markup:

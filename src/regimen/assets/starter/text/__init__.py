@@ -8,7 +8,7 @@ to order, count and compare; it holds no instruction, no question and no chat ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from random import Random
 
 from .author import LONGEST, Author
@@ -133,15 +133,21 @@ TOPICS: tuple[Topic, ...] = (
 )
 
 
-def documents(seed: int, language: str) -> Iterator[str]:
+def documents(
+    seed: int, language: str, topics: Collection[str] | None = None
+) -> Iterator[str]:
     """Endless documents of 60 to 900 characters, the same for the same seed and language.
 
-    Raises: KeyError for a language outside `LANGUAGES`.
+    With `topics`, such as `("word_list", "repeats")`, documents are about these only.
+    Raises: KeyError for a language outside `LANGUAGES`; ValueError for a topic that is not one.
     """
+    chosen = tuple(t for t in TOPICS if topics is None or t.__name__ in topics)
+    if topics is not None and {t.__name__ for t in chosen} != set(topics):
+        raise ValueError(f"topics are {sorted({t.__name__ for t in TOPICS})}, not {topics}")
     author = Author(load_language(language), Random(f"{seed}/{language}"))
     while True:
         author.begin()
-        author.add_all(author.pick(TOPICS)(author))
+        author.add_all(author.pick(chosen)(author))
         page = author.page()
         if _SHORTEST <= len(page) <= LONGEST:
             yield page
