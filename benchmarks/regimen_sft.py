@@ -26,24 +26,33 @@ from regimen.tokens.store import TokenRows
 from regimen.training.loop import Hooks, LoopOptions, State, train
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
 from regimen.training.schedules import Schedule
-from work import BETAS, LEARNING_RATE, MAX_LENGTH, ROWS_PER_STEP, Rows, read
+from work import BETAS, LEARNING_RATE, ROWS_PER_STEP, Rows, read
 
 SEED = 0
 
 
-def token_rows(rows: Rows, rows_per_batch: int) -> TokenRows:
+class MicroBatches(TokenRows):
+    """Rows that are whole micro-batches: each counts as one for the plan, whatever it holds."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """One for each row."""
+        return np.ones(len(self), dtype=np.int64)
+
+
+def token_rows(rows: Rows, rows_per_batch: int) -> MicroBatches:
     """Each micro-batch as one row of independent segments, placed so that the order is the file's.
 
-    With a budget of one token every row is a micro-batch of its own, and the plan is a permutation
-    that depends on the seed alone; placing micro-batch ``k`` at its ``k``-th number undoes it.
+    The plan of rows of one length is a permutation that depends on the seed alone; placing
+    micro-batch ``k`` where the plan looks for its ``k``-th row undoes it.
     """
     batches = len(rows) // rows_per_batch
-    plan = packing_plan(np.full(batches, MAX_LENGTH), seed=SEED, epoch=0, token_budget=1)
+    plan = packing_plan(np.ones(batches), seed=SEED, epoch=0, token_budget=1)
     placed = np.empty(batches, dtype=np.int64)
     placed[[numbers[0] for numbers in plan]] = np.arange(batches)
     order = (placed[:, None] * rows_per_batch + np.arange(rows_per_batch)).ravel()
     starts, lengths = rows.starts, rows.lengths[order]
-    return TokenRows(
+    return MicroBatches(
         ids=np.concatenate([rows.ids[starts[r] : starts[r + 1]] for r in order]),
         weights=np.concatenate(
             [np.repeat([0.0, 1.0], [rows.prompts[r], rows.supervised[r]]) for r in order]

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regimen.reports.evidence import read_evaluation
+from regimen.reports.evidence import read_evaluation, split_pair
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=True) | st.text(max_size=6),
@@ -65,3 +65,9 @@ def test_the_fewest_seeds_count() -> None:
     evaluation = read_evaluation({"suites": {"a": pair(3), "b": pair(1)}}, {})
     assert evaluation is not None
     assert evaluation.seeds == 1
+
+
+def test_systems_may_have_hyphens_in_their_names() -> None:
+    assert split_pair("my-model-base", ["base", "my-model"]) == ("my-model", "base")
+    assert split_pair("tuned-base", []) == ("tuned", "base")
+    assert split_pair("tuned", []) == ("tuned", "")

@@ -188,7 +188,7 @@ def test_a_loss_is_the_first_finding(full_run: Path, tmp_path: Path) -> None:
     suites = {"s": {"systems": {"tuned": {"score": 0.1}, "base": {"score": 0.3}},
                     "paired": {"tuned-base": worse}}}  # fmt: skip
     first = findings(read_run(changed_run(full_run, tmp_path, suites=suites)))[0]
-    assert first.text == "Tuned is worse than base on s: −20 points [−30, −10]."
+    assert first.text == "Tuned is worse: −20 points [−30, −10] against base on s."
 
 
 def test_names_of_suites_and_systems_are_escaped(

@@ -6,7 +6,7 @@ The shapes are those that ``regimen.evaluation`` writes to ``evaluation.json`` a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -165,14 +165,14 @@ def estimate(value: Any, key: str) -> Estimate | None:
 
 
 def _group(name: str, data: Json) -> Group:
-    systems = mapping(data.get("systems")).items()
+    systems = mapping(data.get("systems"))
     return Group(
         name=name,
         items=whole(data.get("items")),
         clusters=whole(data.get("clusters")),
-        systems={key: found for key, value in systems if (found := _system(value))},
-        paired=_pairs(data.get("paired")),
-        changes=_changes(data.get("buckets")),
+        systems={key: found for key, value in systems.items() if (found := _system(value))},
+        paired=_pairs(data.get("paired"), systems),
+        changes=_changes(data.get("buckets"), systems),
         families=_groups(data.get("by_family")),
         languages=_groups(data.get("by_language")),
     )
@@ -193,10 +193,17 @@ def _system(value: Any) -> SystemScore | None:
     )
 
 
-def _pairs(value: Any) -> tuple[Paired, ...]:
+def split_pair(key: str, systems: Collection[str]) -> tuple[str, str]:
+    """``tuned-base`` as its two systems; names may have hyphens where the systems are known."""
+    cuts = [(key[:i], key[i + 1 :]) for i, letter in enumerate(key) if letter == "-"]
+    known = (cut for cut in cuts if cut[0] in systems and cut[1] in systems)
+    return next(known, cuts[0] if cuts else (key, ""))
+
+
+def _pairs(value: Any, systems: Collection[str]) -> tuple[Paired, ...]:
     found = []
     for key, inner in mapping(value).items():
-        first, _, second = key.partition("-")
+        first, second = split_pair(key, systems)
         difference, data = estimate(inner, "difference"), mapping(inner)
         if difference is None or not second:
             continue
@@ -215,10 +222,10 @@ def _pairs(value: Any) -> tuple[Paired, ...]:
     return tuple(found)
 
 
-def _changes(value: Any) -> tuple[Change, ...]:
+def _changes(value: Any, systems: Collection[str]) -> tuple[Change, ...]:
     found = []
     for key, inner in mapping(value).items():
-        after, _, before = key.partition("-")
+        after, before = split_pair(key, systems)
         counts = {name: whole(mapping(inner).get(name)) or 0 for name in BUCKETS}
         p = number(mapping(inner).get("mcnemar_p"))
         if before and sum(counts.values()):
@@ -236,7 +243,7 @@ def _retention(data: Json) -> Rates | None:
         n=whole(data.get("documents")),
         clusters=None,
         systems=found,
-        paired=_pairs(data.get("paired")),
+        paired=_pairs(data.get("paired"), found),
     )
 
 
@@ -261,7 +268,7 @@ def _safety(data: Json) -> tuple[Rates, ...]:
                 clusters=whole(block.get("clusters")),
                 systems=rates,
                 shares=shares,
-                paired=_pairs(mapping(data.get("paired")).get(kind)),
+                paired=_pairs(mapping(data.get("paired")).get(kind), systems),
             )
         )
     return tuple(found)

@@ -132,7 +132,8 @@ def _publish(
     if "report" in wanted:
         from regimen.reports import write_report
 
-        report = write_report(root, run.path("report.html"))
+        title = settings.report.title if settings.report else ""
+        report = write_report(root, run.path("report.html"), title=title)
     run.finish(volatile_files=["report.html"] if report else [])
     _say(root, done, report)
     return report
