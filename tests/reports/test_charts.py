@@ -144,3 +144,10 @@ def test_ids_are_plain_words() -> None:
     assert anchor("???") == "figure"
     with pytest.raises(ValueError, match="plain word"):
         draw(curves(NARROW), 'x" onload="y', "Name", "text")
+
+
+def test_a_single_logged_step_can_be_seen() -> None:
+    line = line_specs.Line(label="", colour="tuned", points=[(8.0, 0.5)])
+    panel = line_specs.Curves(title="Loss", lines=[line])
+    svg = str(draw(line_specs.curves([panel], NARROW), "p", "Name", "text"))
+    assert 'fill="var(--tuned)"' in svg

@@ -12,6 +12,7 @@ from regimen.reports.specs import EDGE, beside
 from regimen.reports.theme import sentinel
 
 AXIS, GAP = 42, 26
+FEW = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,8 @@ def _curve_panel(panel: Curves, width: int) -> Spec:
 def _curve_line(line: Line) -> Spec:
     mark: Spec = {"type": "line", "strokeWidth": 1.0 if line.faint else 2.0, "clip": True}
     mark |= {"opacity": 0.35 if line.faint else 1.0, "interpolate": "linear"}
-    if line.dots:
+    # A line of one point has no length, and a few are easily taken for many.
+    if line.dots or (len(line.points) <= FEW and not line.faint):
         mark |= {"point": {"filled": True, "size": 30, "color": sentinel(line.colour)}}
     return {
         "data": {"values": [{"x": x, "y": y} for x, y in line.points]},

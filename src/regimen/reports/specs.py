@@ -17,7 +17,7 @@ from regimen.reports.wording import percent
 ROW = 26
 FAMILY_ROW = 22
 EDGE = 8  # the configured padding on both sides
-NUMBERS = 38  # room for the numbers at the right of a panel
+NUMBERS = 46  # room for the numbers at the right of a panel
 GLYPH = 7.0  # pixels per character of a label, for the widest of the usual fonts
 
 
@@ -48,7 +48,7 @@ def dots(panels: Sequence[Dots], width: int, columns: int = 3) -> Spec:
     columns = min(columns, len(panels)) if width >= WIDE else 1
     names = ordered(sorted({name for panel in panels for name in panel.systems}))
     label = 14 + GLYPH * max(len(system(name).label) for name in names)
-    gap = NUMBERS + 20
+    gap = NUMBERS + 14
     inner = (width - EDGE - label - NUMBERS - (columns - 1) * gap) / columns
     drawn = [
         _dot_panel(panel, names, _top(panels), round(inner), label if i % columns == 0 else None)

@@ -130,11 +130,12 @@ def _publish(
                 runs.publish(result.directory / name, run.path(name))
     report = None
     if "report" in wanted:
-        from regimen.reports import write_report
+        from regimen.reports import write_markdown, write_report
 
         title = settings.report.title if settings.report else ""
         report = write_report(root, run.path("report.html"), title=title)
-    run.finish(volatile_files=["report.html"] if report else [])
+        write_markdown(root, run.path("report.md"), title=title)
+    run.finish(volatile_files=["report.html", "report.md"] if report else [])
     _say(root, done, report)
     return report
 
