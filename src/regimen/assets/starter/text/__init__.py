@@ -133,9 +133,7 @@ TOPICS: tuple[Topic, ...] = (
 )
 
 
-def documents(
-    seed: int, language: str, topics: Collection[str] | None = None
-) -> Iterator[str]:
+def documents(seed: int, language: str, topics: Collection[str] | None = None) -> Iterator[str]:
     """Endless documents of 60 to 900 characters, the same for the same seed and language.
 
     With `topics`, such as `("word_list", "repeats")`, documents are about these only.
