@@ -23,6 +23,7 @@ from regimen.stages.models import Loaded, document_losses, load
 
 SAMPLES = 64
 SAMPLE_TOKENS = 200
+STARTS = ("Once", "The", "There were", "On the", "Il y avait", "En la")
 
 
 def bits_per_byte(loaded: Loaded, texts: list[str]) -> float:
@@ -51,9 +52,10 @@ def main() -> None:
     for language in LANGUAGES:
         held[f"generated-{language}"] = list(islice(generated(987_654, language), 100))
     engine = Engine(loaded.language_model, [loaded.tokenizer.eos_token_id], rows=SAMPLES)
-    start = loaded.tokenizer.eos_token_id
+    starts = [loaded.renderer.text_ids(text) for text in STARTS]
     prompts = [
-        Prompt(str(n), (start,), SAMPLE_TOKENS, temperature=1.0, seed=n) for n in range(SAMPLES)
+        Prompt(str(n), starts[n % len(starts)], SAMPLE_TOKENS, temperature=1.0, seed=n)
+        for n in range(SAMPLES)
     ]
     samples = [loaded.tokenizer.decode(list(c.ids)) for _, c in engine.generate(prompts)]
     network = loaded.language_model.model
