@@ -45,7 +45,6 @@ def show_instances(source: Path, model: str, *, number: int = 3, mask: str = "as
     for row in rows[:number]:
         pieces = [tokenizer.decode([i]) for i in row.ids]
         console.masked_tokens(pieces, [bool(w) for w in row.weights], list(row.weights))
-        console.line(f"{row.supervised} of {len(row.ids)} tokens are learnt")
         console.line()
     supervised = np.asarray([row.supervised for row in rows])
     lengths = np.asarray([len(row.ids) for row in rows])
