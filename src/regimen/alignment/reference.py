@@ -7,43 +7,23 @@ from torch import Tensor
 
 from regimen.errors import TrainingError
 from regimen.models.forward import LanguageModel
-from regimen.models.head import reduce
 from regimen.objectives.preference import pair_segments, sequence_logp
-from regimen.tokens.packing import packing_plan
-from regimen.tokens.ragged import ragged_batch
 from regimen.tokens.store import TokenRows
+from regimen.training.measure import measured_batches
 
 
-@torch.no_grad()
 def reference_logps(
     model: LanguageModel, rows: TokenRows, *, tokens_per_batch: int, bf16: bool
 ) -> Tensor:
-    """Sequence log-probabilities (nats) of chosen and rejected under the model as it is: (R, 2).
-
-    The model is put in eval mode: dropout must not reach the reference.
-    """
-    training = model.model.training
-    model.model.eval()
+    """Sequence log-probabilities (nats) of chosen and rejected under the model as it is: (R, 2)."""
     out_R2 = torch.zeros(len(rows), 2)
-    plan = packing_plan(rows.lengths, seed=0, epoch=0, token_budget=tokens_per_batch, shuffle=False)
-    for numbers in plan:
-        batch = ragged_batch(rows.segments(numbers))
-        with torch.autocast(batch.ids_T.device.type, dtype=torch.bfloat16, enabled=bf16):
-            reduced = reduce(
-                model.hidden(batch),
-                model.head(),
-                batch.source_row_N,
-                batch.target_N,
-                {"logp"},
-                dtype=torch.bfloat16 if bf16 else None,
-            )
-        assert reduced.logp_N is not None
-        logp_S = sequence_logp(batch, reduced.logp_N).cpu()
+    measured = measured_batches(model, rows, tokens_per_batch=tokens_per_batch, bf16=bf16)
+    for _, batch, logp_N in measured:
+        logp_S = sequence_logp(batch, logp_N).cpu()
         chosen_P, rejected_P = pair_segments(batch)
         numbers_P = torch.tensor([batch.instance_S[int(s)] for s in chosen_P])
         out_R2[numbers_P, 0] = logp_S[chosen_P]
         out_R2[numbers_P, 1] = logp_S[rejected_P]
-    model.model.train(training)
     return out_R2
 
 

@@ -14,15 +14,39 @@ from regimen.settings.pipeline import PipelineSettings
 # Source modules whose change makes a stage stale. Rows 0 to 5 reach every stage after build.
 CORE = ("regimen.tokens", "regimen.models", "regimen.objectives", "regimen.training")
 MODULES: dict[str, tuple[str, ...]] = {
-    "build": ("regimen.instances", "regimen.curation", "regimen.assets", "regimen.stages.build"),
-    "tune": (*CORE, "regimen.adapters", "regimen.memory", "regimen.stages.tune"),
-    "align": (*CORE, "regimen.adapters", "regimen.alignment", "regimen.stages.align"),
+    "build": (
+        "regimen.tables",
+        "regimen.instances",
+        "regimen.curation",
+        "regimen.assets",
+        "regimen.stages.build",
+        "regimen.stages.sources",
+        "regimen.stages.splits",
+        "regimen.stages.preferences",
+        "regimen.stages.synthesis",
+    ),
+    "tune": (
+        *CORE,
+        "regimen.adapters",
+        "regimen.memory",
+        "regimen.stages.training",
+        "regimen.stages.tune",
+    ),
+    "align": (
+        *CORE,
+        "regimen.adapters",
+        "regimen.memory",
+        "regimen.alignment",
+        "regimen.stages.training",
+        "regimen.stages.align",
+    ),
     "evaluate": (
-        "regimen.tokens",
-        "regimen.models",
+        *CORE,
         "regimen.generation.engine",
+        "regimen.generation.local",
         "regimen.evaluation",
         "regimen.judging",
+        "regimen.stages.models",
         "regimen.stages.evaluate",
     ),
 }

@@ -13,13 +13,11 @@ from regimen.adapters.lora import base_path, is_adapter, load_adapter
 from regimen.generation.local import LocalGenerator
 from regimen.memory.quantise import keep_trainable_layout
 from regimen.models.forward import LanguageModel, prepare
-from regimen.models.head import reduce
 from regimen.models.loading import ModelSpec, fit_vocabulary, load_model, load_tokenizer
 from regimen.protocols import Completion, Request
-from regimen.tokens.packing import packing_plan
-from regimen.tokens.ragged import ragged_batch
 from regimen.tokens.rendering import Rendered, Renderer, ensure_chat_tokens
 from regimen.tokens.store import TokenRows, token_rows
+from regimen.training.measure import measured_batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,29 +86,16 @@ class LazyGenerator:
         gc.collect()
 
 
-@torch.inference_mode()
 def token_logps(
     model: LanguageModel, rows: TokenRows, *, bf16: bool, tokens_per_batch: int = 8192
 ) -> list[torch.Tensor]:
     """Log-probabilities (nats) of the supervised tokens of each row, in order."""
     found: list[torch.Tensor] = [torch.zeros(0)] * len(rows)
-    plan = packing_plan(rows.lengths, seed=0, epoch=0, token_budget=tokens_per_batch, shuffle=False)
-    for numbers in plan:
-        batch = ragged_batch(rows.segments(numbers))
-        with torch.autocast(batch.ids_T.device.type, dtype=torch.bfloat16, enabled=bf16):
-            logp_N = reduce(
-                model.hidden(batch),
-                model.head(),
-                batch.source_row_N,
-                batch.target_N,
-                {"logp"},
-                dtype=torch.bfloat16 if bf16 else None,
-            ).logp_N
-        assert logp_N is not None
-        owner = [batch.instance_S[int(s)] for s in batch.target_segment_N]
+    measured = measured_batches(model, rows, tokens_per_batch=tokens_per_batch, bf16=bf16)
+    for numbers, batch, logp_N in measured:
+        owner_N = torch.tensor(batch.instance_S)[batch.target_segment_N]
         for row in numbers:
-            picked = torch.tensor([i for i, o in enumerate(owner) if o == row], dtype=torch.int64)
-            found[row] = logp_N[picked].cpu()
+            found[row] = logp_N[owner_N == row].cpu()
     return found
 
 
