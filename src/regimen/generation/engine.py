@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from regimen.models import attention
 from regimen.models.attention import Call
 from regimen.models.forward import LanguageModel, backbone_of
-from regimen.models.head import Head
+from regimen.models.head import Head, full_logits
 from regimen.tokens.ragged import Plan
 
 
@@ -234,14 +234,7 @@ class Engine:
 
 def logprobs(hidden_RD: Tensor, head: Head) -> Tensor:
     """fp32 log-probabilities of the next id: (R, V)."""
-    weight = head.weight_VD
-    logits = (hidden_RD.to(weight.dtype) @ weight.t()).float()
-    if head.bias_V is not None:
-        logits += head.bias_V.float()
-    logits *= head.scale
-    if head.softcap is not None:
-        logits = head.softcap * torch.tanh(logits / head.softcap)
-    return logits.log_softmax(-1)
+    return full_logits(hidden_RD, head, head.weight_VD.dtype).log_softmax(-1)
 
 
 def sample(logprob_V: Tensor, prompt: Prompt, position: int) -> int:

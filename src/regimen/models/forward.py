@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regimen.errors import ModelError
 from regimen.models import attention
-from regimen.models.head import Head
+from regimen.models.head import Head, full_logits
 from regimen.tokens.ragged import Plan, RaggedBatch, Segment, ragged_batch, to_padded
 
 
@@ -169,11 +169,7 @@ def _probe(model: Any, expected: list[Tensor]) -> str:
         return f"the flat batch fails: {str(error).splitlines()[0]}"
     finally:
         base.train(training)
-    head = head_of(model)
-    logits = hidden.float() @ head.weight_VD.float().t()
-    logits = (logits + head.bias_V.float() if head.bias_V is not None else logits) * head.scale
-    if head.softcap is not None:
-        logits = head.softcap * torch.tanh(logits / head.softcap)
+    logits = full_logits(hidden, head_of(model), torch.float32)
     together = torch.cat([expected[0], expected[1], expected[2][7:]])
     scale = float(together.abs().max()) or 1.0
     worst = float((logits - together).abs().max()) / scale

@@ -78,6 +78,12 @@ def _logits(hidden_CD: Tensor, weight: Tensor, bias: Tensor | None, shape: _Shap
     return logits_CV
 
 
+def full_logits(hidden_ND: Tensor, head: Head, dtype: torch.dtype) -> Tensor:
+    """fp32 logits of a few rows over the whole vocabulary: for sampling and for the probe."""
+    shape = _Shape(head.softcap, head.scale, len(hidden_ND), dtype, frozenset())
+    return _logits(hidden_ND.to(dtype), head.weight_VD.to(dtype), head.bias_V, shape)
+
+
 def _into_linear(grad_CV: Tensor, logits_CV: Tensor | None, shape: _Shape) -> Tensor:
     """Gradient of the capped, scaled logits turned into that of hidden @ weight.T + bias."""
     if shape.softcap is not None and logits_CV is not None:

@@ -170,7 +170,7 @@ def train(
         losses = _accumulate(model, objective, batches, options)
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, options.max_grad_norm or math.inf))
         if not math.isfinite(norm):
-            raise _not_finite("gradient norm", norm, batches, data)
+            raise _not_finite("gradient norm", norm, batches)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         state.step += 1
@@ -213,12 +213,7 @@ def _accumulate(
         out = batch_loss(model, objective, batch.to(device), bf16=options.bf16)
         loss = sum_components(out, weights)
         if not torch.isfinite(loss):
-            raise TrainingError(
-                "The loss is no longer finite.",
-                slug="loss-not-finite",
-                got=f"{float(loss.detach())} on rows {sorted(set(batch.instance_S))[:20]}",
-                fix="Lower the learning rate, or look at these rows with `regimen show`.",
-            )
+            raise _not_finite("loss", float(loss.detach()), [batch])
         loss.backward()  # type: ignore[no-untyped-call]
         sums["loss"] += float(loss.detach())
         rows += out.rows
@@ -253,7 +248,7 @@ def sum_components(out: LossOut, weights: Mapping[str, float]) -> Tensor:
     return torch.stack([part.float() for part in parts]).sum()
 
 
-def _not_finite(what: str, value: float, batches: list[RaggedBatch], data: Data) -> TrainingError:
+def _not_finite(what: str, value: float, batches: list[RaggedBatch]) -> TrainingError:
     rows = sorted({row for batch in batches for row in batch.instance_S})
     return TrainingError(
         f"The {what} is no longer finite.",
