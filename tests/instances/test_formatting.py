@@ -12,10 +12,10 @@ from regimen.instances.encodings import natural_instructions
 from regimen.instances.formatting import (
     FormattingFailure,
     FormattingSpec,
-    RenderProblem,
     task_instances,
     task_items,
 )
+from regimen.instances.templates import RenderFailure
 from regimen.records import Example, Task, Template
 
 TASK = Task(
@@ -120,7 +120,7 @@ def test_rows_and_templates_that_fail_are_failures_with_their_reason():
         instances=({"input": "a", "output": ""}, {"input": "b", "output": "c"}),
     )
     spec = FormattingSpec(encoding="template")
-    broken = lambda jobs: [RenderProblem("template_timeout") for _ in jobs]  # noqa: E731
+    broken = lambda jobs: [RenderFailure("template_timeout", "", "") for _ in jobs]  # noqa: E731
     found = list(task_instances([task], spec, 9, 0, broken))
     assert [one.error for one in found] == ["no_answer", "template_timeout"]
     assert all(isinstance(one, FormattingFailure) for one in found)

@@ -12,11 +12,11 @@ from regimen.errors import DataError
 from regimen.instances.formatting import (
     FormattingFailure,
     FormattingSpec,
-    Rendering,
     task_instances,
     task_items,
 )
 from regimen.instances.task_rows import accepted_outputs, numbered_rows, row_problem
+from regimen.instances.templates import RenderJob
 from regimen.records import Example, Instance, Task, Template
 
 
@@ -31,7 +31,7 @@ def task(name: str, rows: int = 9) -> Task:
     )
 
 
-def render(jobs: Sequence[Rendering]) -> list[str]:
+def render(jobs: Sequence[RenderJob]) -> list[str]:
     return [f"{job.template} | {job.values['input']}" for job in jobs]
 
 

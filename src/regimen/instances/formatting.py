@@ -27,14 +27,15 @@ from regimen.instances.task_rows import (
     numbered_rows,
     row_problem,
 )
+from regimen.instances.templates import RenderFailure, RenderJob
 from regimen.records import Example, Instance, Item, Lineage, Message, Row, Task, Template
 
 __all__ = [
     "Encoding",
     "FormattingFailure",
     "FormattingSpec",
-    "RenderProblem",
-    "Rendering",
+    "RenderFailure",
+    "RenderJob",
     "TemplateRenderer",
     "accepted_outputs",
     "numbered_rows",
@@ -48,27 +49,10 @@ ITEM_DEMONSTRATIONS = 8
 _DRAFTS_AT_ONCE = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """A template to render with a row."""
-
-    template: str
-    values: Row
-
-
-@dataclass(frozen=True, slots=True)
-class RenderProblem:
-    """Why a template gave no text."""
-
-    error: str
-    got: str = ""
-    fix: str = ""
-
-
 class TemplateRenderer(Protocol):
     """Renders many templates; a failure takes its place in the list."""
 
-    def __call__(self, jobs: Sequence[Rendering]) -> Sequence[str | RenderProblem]:
+    def __call__(self, jobs: Sequence[RenderJob]) -> Sequence[str | RenderFailure]:
         """One text or problem per job, in order."""
 
 
@@ -170,13 +154,13 @@ def _demonstrations(
 def _finished(
     drafts: Sequence[_Draft], spec: FormattingSpec, seed: int, render: TemplateRenderer
 ) -> Iterator[Instance | FormattingFailure]:
-    jobs: list[Rendering] = []
+    jobs: list[RenderJob] = []
     for draft in drafts:
         if draft.template is not None:
             outputs = accepted_outputs(draft.row)
             values = {**draft.row, "output": outputs[0]} if outputs else draft.row
-            jobs.append(Rendering(draft.template.input, values))
-            jobs.append(Rendering(draft.template.output, values))
+            jobs.append(RenderJob(draft.template.input, values))
+            jobs.append(RenderJob(draft.template.output, values))
     rendered = iter(render(jobs)) if jobs else iter(())
     for draft in drafts:
         if draft.template is None:
@@ -192,13 +176,13 @@ def _from_template(
     draft: _Draft,
     spec: FormattingSpec,
     seed: int,
-    prompt: str | RenderProblem,
-    answer: str | RenderProblem,
+    prompt: str | RenderFailure,
+    answer: str | RenderFailure,
 ) -> Instance | FormattingFailure:
     assert draft.template is not None
     where = f"{draft.task.name}#{draft.template.name}"
     for text, error in ((prompt, "no_input"), (answer, "no_answer")):
-        if isinstance(text, RenderProblem):
+        if isinstance(text, RenderFailure):
             return FormattingFailure(where, draft.number, text.error, text.got, text.fix)
         if not text.strip():
             fix = "Remove the row, or change the template so that it writes something."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,10 @@ from regimen.errors import DataError
 from regimen.instances.formatting import (
     FormattingFailure,
     FormattingSpec,
-    Rendering,
-    RenderProblem,
     task_instances,
     task_items,
 )
-from regimen.instances.templates import RenderFailure, RenderJob, TemplateWorker
+from regimen.instances.templates import TemplateWorker
 from regimen.records import Instance, Item, Preference
 from regimen.runs import Run
 from regimen.settings.build import BuildSettings, FormattingSettings
@@ -112,7 +110,7 @@ def _format(
         step.enter(len(found))
         step.keep(len(found))
         for count, tasks in groups.items():
-            for made in task_instances(tasks, spec, count, seed, partial(_render, worker)):
+            for made in task_instances(tasks, spec, count, seed, worker.render):
                 step.enter()
                 if isinstance(made, FormattingFailure):
                     step.fail(f"{made.task} row {made.row}", made.error, made.got, made.fix)
@@ -120,14 +118,6 @@ def _format(
                     step.keep()
                     found.append(made)
     return found
-
-
-def _render(worker: TemplateWorker, jobs: Sequence[Rendering]) -> list[str | RenderProblem]:
-    done = worker.render([RenderJob(job.template, job.values) for job in jobs])
-    return [
-        RenderProblem(one.error, one.got, one.fix) if isinstance(one, RenderFailure) else one
-        for one in done
-    ]
 
 
 def _clean(section: BuildSettings, instances: list[Instance], ledger: Ledger) -> list[Instance]:
