@@ -13,7 +13,7 @@ from typing import Any
 
 from work import BETAS, LEARNING_RATE, MAX_LENGTH, ROWS_PER_STEP
 
-REGIMEN = {"rows_per_batch": 8}
+REGIMEN = {"batches_per_step": 4}
 
 ROWS_OF_DEFAULTS = 8
 """Rows of an optimizer step where SFTConfig is left alone."""

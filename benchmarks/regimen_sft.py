@@ -1,6 +1,6 @@
 """regimen's side of the work `sft_full`: one run of its loop in one process.
 
-python benchmarks/regimen_sft.py WORK OUT '{"max_steps": 8, "rows_per_batch": 8}'
+python benchmarks/regimen_sft.py WORK OUT '{"max_steps": 8, "batches_per_step": 4}'
 """
 
 from __future__ import annotations
@@ -40,17 +40,36 @@ class MicroBatches(TokenRows):
         return np.ones(len(self), dtype=np.int64)
 
 
-def token_rows(rows: Rows, rows_per_batch: int) -> MicroBatches:
-    """Each micro-batch as one row of independent segments, placed so that the order is the file's.
+def micro_batches(lengths: np.ndarray, batches_per_step: int) -> list[np.ndarray]:
+    """Rows of each micro-batch: those of a step, in the file's order, shared out by tokens.
+
+    Rows are independent segments, so which of them go through the model together changes nothing
+    but memory; the longest go first, each to the micro-batch with the fewest tokens.
+    """
+    batches: list[np.ndarray] = []
+    for start in range(0, len(lengths), ROWS_PER_STEP):
+        of_step = lengths[start : start + ROWS_PER_STEP]
+        bins: list[list[int]] = [[] for _ in range(batches_per_step)]
+        tokens = [0] * batches_per_step
+        for row in np.argsort(-of_step, kind="stable"):
+            least = tokens.index(min(tokens))
+            bins[least].append(start + int(row))
+            tokens[least] += int(of_step[row])
+        batches += [np.array(sorted(rows)) for rows in bins]
+    return batches
+
+
+def token_rows(rows: Rows, batches_per_step: int) -> MicroBatches:
+    """Each micro-batch as one row of independent segments; steps are those of the file's order.
 
     The plan of rows of one length is a permutation that depends on the seed alone; placing
     micro-batch ``k`` where the plan looks for its ``k``-th row undoes it.
     """
-    batches = len(rows) // rows_per_batch
-    plan = packing_plan(np.ones(batches), seed=SEED, epoch=0, token_budget=1)
-    placed = np.empty(batches, dtype=np.int64)
-    placed[[numbers[0] for numbers in plan]] = np.arange(batches)
-    order = (placed[:, None] * rows_per_batch + np.arange(rows_per_batch)).ravel()
+    batches = micro_batches(rows.lengths, batches_per_step)
+    plan = packing_plan(np.ones(len(batches)), seed=SEED, epoch=0, token_budget=1)
+    placed = {numbers[0]: batch for numbers, batch in zip(plan, batches, strict=True)}
+    ordered = [placed[number] for number in range(len(batches))]
+    order = np.concatenate(ordered)
     starts, lengths = rows.starts, rows.lengths[order]
     return MicroBatches(
         ids=np.concatenate([rows.ids[starts[r] : starts[r + 1]] for r in order]),
@@ -59,7 +78,7 @@ def token_rows(rows: Rows, rows_per_batch: int) -> MicroBatches:
         ).astype(np.float32),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         parents=np.full(len(order), -1, dtype=np.int32),
-        row_offsets=np.arange(0, len(order) + 1, rows_per_batch, dtype=np.int64),
+        row_offsets=np.concatenate([[0], np.cumsum([len(b) for b in ordered])]).astype(np.int64),
     )
 
 
@@ -72,12 +91,12 @@ def main(work: Path, out: Path, settings: Mapping[str, Any]) -> None:
     language_model = prepare(model)
     optimizer = OPTIMIZERS["adamw"](parameter_groups(model, 0.0))
     assert all(group["betas"] == BETAS for group in optimizer.param_groups)
-    rows_per_batch = int(settings["rows_per_batch"])
+    batches_per_step = int(settings["batches_per_step"])
     options = LoopOptions(
         learning_rate=LEARNING_RATE,
         schedule=Schedule(kind="constant", warmup=0.0),
         tokens_per_batch=1,
-        accumulation=ROWS_PER_STEP // rows_per_batch,
+        accumulation=batches_per_step,
         max_steps=int(settings["max_steps"]),
         bf16=hardware.bf16,
         seed=SEED,
@@ -88,7 +107,7 @@ def main(work: Path, out: Path, settings: Mapping[str, Any]) -> None:
         recorder.step(state.tokens - seen[0], state.supervised - seen[1], losses["loss"])
         seen[:] = [state.tokens, state.supervised]
 
-    data = token_rows(rows, rows_per_batch)
+    data = token_rows(rows, batches_per_step)
     recorder.begin()
     train(language_model, data, Supervised(), optimizer, options, Hooks(progress=record))
     recorder.write(

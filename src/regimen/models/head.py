@@ -5,12 +5,17 @@ computed, reduced and dropped; the backward pass computes them again, or, where 
 weighted sum of log-probabilities with weights known beforehand, the gradients are formed in the
 forward pass, when the logits are at hand.
 
-Shape letters: T tokens, N supervised rows, C rows of a chunk, V vocabulary, D hidden width.
+A chunk's products are kept in the type of the matrix products, and turned into fp32 logits and back
+into gradients a tile at a time, in the same memory: one matrix product for many rows, while the
+element-wise work stays in the processor's cache.
+
+Shape letters: T tokens, N supervised rows, C rows of a chunk, R rows of a tile, V vocabulary,
+D hidden width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,29 +71,30 @@ def chunk_rows(vocabulary: int, elements: int = 1 << 23) -> int:
     return max(16, min(2048, elements // max(vocabulary, 1)))
 
 
-def _logits(hidden_CD: Tensor, weight: Tensor, bias: Tensor | None, shape: _Shape) -> Tensor:
-    """fp32 logits of a chunk."""
-    logits_CV = (hidden_CD @ weight.t()).float()
+def _tiles(product_CV: Tensor) -> Iterator[slice]:
+    """Rows of a chunk in pieces that fit the cache; on an accelerator the chunk is one piece."""
+    rows, vocabulary = product_CV.shape
+    size = max(4, (1 << 19) // vocabulary) if product_CV.device.type == "cpu" else rows
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))
+
+
+def _logits(product_RV: Tensor, bias: Tensor | None, shape: _Shape) -> Tensor:
+    """fp32 logits of ``hidden @ weight.T``, in new memory."""
+    logits_RV = product_RV.to(torch.float32, copy=True)
     if bias is not None:
-        logits_CV += bias.float()
+        logits_RV += bias.float()
     if shape.scale != 1.0:
-        logits_CV *= shape.scale
+        logits_RV *= shape.scale
     if shape.softcap is not None:
-        logits_CV = shape.softcap * torch.tanh(logits_CV / shape.softcap)
-    return logits_CV
+        logits_RV.div_(shape.softcap).tanh_().mul_(shape.softcap)
+    return logits_RV
 
 
 def full_logits(hidden_ND: Tensor, head: Head, dtype: torch.dtype) -> Tensor:
     """fp32 logits of a few rows over the whole vocabulary: for sampling and for the probe."""
     shape = _Shape(head.softcap, head.scale, len(hidden_ND), dtype, frozenset())
-    return _logits(hidden_ND.to(dtype), head.weight_VD.to(dtype), head.bias_V, shape)
-
-
-def _into_linear(grad_CV: Tensor, logits_CV: Tensor | None, shape: _Shape) -> Tensor:
-    """Gradient of the capped, scaled logits turned into that of hidden @ weight.T + bias."""
-    if shape.softcap is not None and logits_CV is not None:
-        grad_CV = grad_CV * (1 - (logits_CV / shape.softcap) ** 2)
-    return grad_CV if shape.scale == 1.0 else grad_CV * shape.scale
+    return _logits(hidden_ND.to(dtype) @ head.weight_VD.to(dtype).t(), head.bias_V, shape)
 
 
 class _Gradients:
@@ -103,19 +109,33 @@ class _Gradients:
         self.bias = (
             torch.zeros_like(bias, dtype=torch.float32) if wanted[2] and bias is not None else None
         )
+        self.any = any(wanted)
 
-    def add(
-        self, rows: slice, grad_CV: Tensor, hidden_CD: Tensor, weight: Tensor, dtype: torch.dtype
+    def tile(
+        self, product_RV: Tensor, grad_RV: Tensor, logits_RV: Tensor | None, shape: _Shape
     ) -> None:
-        """Add one chunk's share; ``grad_CV`` is that of hidden @ weight.T + bias, fp32."""
-        low = grad_CV.to(dtype)
-        if self.hidden is not None:
-            self.hidden[rows] = (low @ weight).to(self.hidden.dtype)
-        if self.weight is not None:
-            product = low.t() @ hidden_CD
-            self.weight.add_(product)
+        """Put the gradient of hidden @ weight.T + bias in the place of the product.
+
+        ``grad_RV`` is that of the capped, scaled logits, fp32, and is used up; ``logits_RV`` are
+        those logits and only asked for under a cap.
+        """
+        if shape.softcap is not None:
+            assert logits_RV is not None
+            grad_RV *= 1 - (logits_RV / shape.softcap) ** 2
+        if shape.scale != 1.0:
+            grad_RV *= shape.scale
         if self.bias is not None:
-            self.bias += grad_CV.sum(0)
+            self.bias += grad_RV.sum(0)
+        product_RV.copy_(grad_RV)
+
+    def chunk(self, rows: slice, grad_CV: Tensor, hidden_CD: Tensor, weight: Tensor) -> None:
+        """Add one chunk's share; ``grad_CV`` is what the tiles left in the product's place."""
+        if self.hidden is not None:
+            self.hidden[rows] = grad_CV @ weight
+        if self.weight is not None and self.weight.dtype == grad_CV.dtype:
+            self.weight.addmm_(grad_CV.t(), hidden_CD)
+        elif self.weight is not None:
+            self.weight += grad_CV.t() @ hidden_CD
 
 
 class _WeightedNll(torch.autograd.Function):
@@ -131,24 +151,25 @@ class _WeightedNll(torch.autograd.Function):
         token_weight_N: Tensor,
         shape: _Shape,
     ) -> tuple[Tensor, Tensor]:
-        low, weight = hidden_ND.to(shape.dtype), weight_VD.to(shape.dtype)
+        weight = weight_VD.to(shape.dtype)
         grads = _Gradients(hidden_ND, weight_VD, bias_V, ctx.needs_input_grad[:3])
-        any_grad = any(ctx.needs_input_grad[:3])
         logp_N = torch.empty(len(target_N), dtype=torch.float32, device=hidden_ND.device)
-        for start in range(0, len(target_N), shape.chunk):
-            rows = slice(start, start + shape.chunk)
-            target = target_N[rows, None]
-            logits = _logits(low[rows], weight, bias_V, shape)
-            if not any_grad:
-                logp_N[rows] = (logits.gather(1, target) - logits.logsumexp(1, True))[:, 0]
-                continue
-            kept = logits.clone() if shape.softcap is not None else None
-            logprob = torch.log_softmax(logits, 1)
-            logp_N[rows] = logprob.gather(1, target)[:, 0]
-            grad = logprob.exp_()
-            grad.scatter_add_(1, target, torch.full_like(target, -1.0, dtype=grad.dtype))
-            grad *= token_weight_N[rows, None]
-            grads.add(rows, _into_linear(grad, kept, shape), low[rows], weight, shape.dtype)
+        for chunk, low_CD, product_CV in _products(hidden_ND, weight, shape):
+            for tile in _tiles(product_CV):
+                rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
+                target = target_N[rows, None]
+                logits = _logits(product_CV[tile], bias_V, shape)
+                if not grads.any:
+                    logp_N[rows] = (logits.gather(1, target) - logits.logsumexp(1, True))[:, 0]
+                    continue
+                grad = torch.log_softmax(logits, 1)
+                logp_N[rows] = grad.gather(1, target)[:, 0]
+                grad.exp_()
+                grad.scatter_add_(1, target, torch.full_like(target, -1.0, dtype=grad.dtype))
+                grad *= token_weight_N[rows, None]
+                grads.tile(product_CV[tile], grad, logits, shape)
+            if grads.any:
+                grads.chunk(chunk, product_CV, low_CD, weight)
         ctx.grads = grads
         ctx.mark_non_differentiable(logp_N)
         return -(logp_N * token_weight_N).sum(), logp_N
@@ -176,18 +197,19 @@ class _Reduce(torch.autograd.Function):
         target_N: Tensor,
         shape: _Shape,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        low, weight = hidden_ND.to(shape.dtype), weight_VD.to(shape.dtype)
+        weight = weight_VD.to(shape.dtype)
         out = torch.zeros(4, len(target_N), dtype=torch.float32, device=hidden_ND.device)
-        for start in range(0, len(target_N), shape.chunk):
-            rows = slice(start, start + shape.chunk)
-            logits = _logits(low[rows], weight, bias_V, shape)
-            lse = logits.logsumexp(1)
-            out[0, rows] = logits.gather(1, target_N[rows, None])[:, 0] - lse
-            out[1, rows] = lse
-            if "entropy" in shape.needs:
-                out[2, rows] = lse - ((logits - lse[:, None]).exp() * logits).sum(1)
-            if "mean_logit" in shape.needs:
-                out[3, rows] = logits.mean(1)
+        for chunk, _, product_CV in _products(hidden_ND, weight, shape):
+            for tile in _tiles(product_CV):
+                rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
+                logits = _logits(product_CV[tile], bias_V, shape)
+                lse = logits.logsumexp(1)
+                out[0, rows] = logits.gather(1, target_N[rows, None])[:, 0] - lse
+                out[1, rows] = lse
+                if "entropy" in shape.needs:
+                    out[2, rows] = lse - ((logits - lse[:, None]).exp_() * logits).sum(1)
+                if "mean_logit" in shape.needs:
+                    out[3, rows] = logits.mean(1)
         ctx.save_for_backward(hidden_ND, weight_VD, bias_V, target_N, out)
         ctx.shape = shape
         return out[0].clone(), out[1].clone(), out[2].clone(), out[3].clone()
@@ -196,23 +218,40 @@ class _Reduce(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         hidden_ND, weight_VD, bias_V, target_N, out = ctx.saved_tensors
         shape: _Shape = ctx.shape
-        low, weight = hidden_ND.to(shape.dtype), weight_VD.to(shape.dtype)
+        weight = weight_VD.to(shape.dtype)
         grads = _Gradients(hidden_ND, weight_VD, bias_V, ctx.needs_input_grad[:3])
         g_logp, g_lse, g_entropy, g_mean = (g[:, None].float() for g in grad_outputs)
-        for start in range(0, len(target_N), shape.chunk):
-            rows = slice(start, start + shape.chunk)
-            logits = _logits(low[rows], weight, bias_V, shape)
-            probability = (logits - out[1, rows, None]).exp()
-            # d logp = onehot - p;  d lse = p;  d entropy = -p (log p + entropy);  d mean = 1 / V
-            grad = probability * (g_lse[rows] - g_logp[rows])
-            grad.scatter_add_(1, target_N[rows, None], g_logp[rows])
-            if "entropy" in shape.needs:
-                centred = logits - out[1, rows, None] + out[2, rows, None]
-                grad -= g_entropy[rows] * probability * centred
-            if "mean_logit" in shape.needs:
-                grad += g_mean[rows] / logits.shape[1]
-            grads.add(rows, _into_linear(grad, logits, shape), low[rows], weight, shape.dtype)
+        for chunk, low_CD, product_CV in _products(hidden_ND, weight, shape):
+            for tile in _tiles(product_CV):
+                rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
+                logits = _logits(product_CV[tile], bias_V, shape)
+                centred = logits - out[1, rows, None]
+                grad = centred.exp()
+                # d logp = onehot - p;  d lse = p;  d entropy = -p (log p + entropy);
+                # d mean = 1 / V
+                if "entropy" in shape.needs:
+                    centred += out[2, rows, None]
+                    grad *= g_lse[rows] - g_logp[rows] - g_entropy[rows] * centred
+                else:
+                    grad *= g_lse[rows] - g_logp[rows]
+                grad.scatter_add_(1, target_N[rows, None], g_logp[rows])
+                if "mean_logit" in shape.needs:
+                    grad += g_mean[rows] / logits.shape[1]
+                grads.tile(product_CV[tile], grad, logits, shape)
+            grads.chunk(chunk, product_CV, low_CD, weight)
         return grads.hidden, grads.weight, grads.bias, None, None
+
+
+def _products(
+    hidden_ND: Tensor, weight: Tensor, shape: _Shape
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Rows, hidden states and ``hidden @ weight.T`` of each chunk; all share one memory."""
+    rows, size = len(hidden_ND), min(shape.chunk, len(hidden_ND))
+    memory = torch.empty(size, len(weight), dtype=shape.dtype, device=weight.device)
+    for start in range(0, rows, max(size, 1)):
+        chunk = slice(start, min(start + size, rows))
+        low_CD = hidden_ND[chunk].to(shape.dtype)
+        yield chunk, low_CD, torch.mm(low_CD, weight.t(), out=memory[: len(low_CD)])
 
 
 def reduce(
