@@ -1,4 +1,4 @@
-"""Plain text for the demo's retention panel: generated documents that the base never read."""
+"""Plain text for the demo: what tuning replays, and what the retention panel is measured on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from regimen.assets.starter.text import documents as generated
 
 
 def held_out(seed: int, documents: int) -> Iterator[str]:
-    """``documents`` texts, a third of them in each language, from a seed of their own."""
+    """``documents`` texts that nothing was trained on, a third of them in each language."""
     for language in LANGUAGES:
         yield from islice(generated(seed, language), documents // len(LANGUAGES))
+
+
+def replayed(seed: int, documents: int) -> Iterator[str]:
+    """``documents`` texts of the kind that the base was trained on, half of them English."""
+    streams = {code: generated(seed, code) for code in LANGUAGES}
+    for number in range(documents):
+        yield next(streams[("en", "fr", "en", "es")[number % 4]])

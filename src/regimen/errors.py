@@ -11,6 +11,7 @@
     ├── GenerationError         an endpoint or the engine cannot answer
     ├── EvaluationError         a score would be meaningless (nothing changed, no items)
     ├── RunError                a run directory is missing, unfinished or another stage's
+    ├── InterruptedRun          a signal ended a training, which can be gone on with
     └── MissingExtraError       an optional library is not installed
 
 Programming errors stay ``ValueError`` and ``TypeError``: they are ours, not the user's.
@@ -99,6 +100,19 @@ class EvaluationError(RegimenError):
 
 class RunError(RegimenError):
     """A run directory is missing, unfinished or belongs to another stage."""
+
+
+class InterruptedRun(RegimenError):
+    """A signal ended a training after a checkpoint; the same command goes on from there."""
+
+    def __init__(self, number: int, checkpoint: str) -> None:
+        self.exit_status = 128 + number
+        super().__init__(
+            "Training was interrupted.",
+            slug="interrupted",
+            got=f"signal {number}; saved as {checkpoint}",
+            fix="Run the same command again: it goes on from there.",
+        )
 
 
 class MissingExtraError(RegimenError):

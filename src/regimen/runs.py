@@ -19,6 +19,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -99,8 +100,12 @@ class Run:
         key: Mapping[str, str],
         settings: Mapping[str, Any] | None = None,
         clear: bool = True,
+        keep: Sequence[str] = (),
     ) -> Run:
         """Begin a stage: old content goes, ``settings.yaml`` is written.
+
+        Where the same stage was begun before with the same key and did not end, the top-level
+        names that match a pattern of ``keep`` stay: what it goes on from.
 
         Files that no run wrote are never removed: they are moved to ``<directory>.old-<n>``. With
         ``clear=False`` the directory keeps its files, and the manifest lists those only that this
@@ -111,7 +116,7 @@ class Run:
         """
         directory = Path(directory)
         try:
-            moved_to = _prepare(directory, stage, key, clear=clear)
+            moved_to = _prepare(directory, stage, key, clear=clear, keep=keep)
         except OSError as error:
             raise RunError(
                 f"the run directory {directory} cannot be written",
@@ -148,6 +153,19 @@ class Run:
         text = json.dumps(jsonable(record), ensure_ascii=False, allow_nan=False)
         with self.path(METRICS).open("ab") as file:
             file.write(encoded(text + "\n"))
+
+    def unlog(self, step: int) -> None:
+        """Drop the lines of ``metrics.jsonl`` that lie after a step: they are made again."""
+        path = self.path(METRICS)
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        kept = []
+        for line in lines:
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except ValueError:
+                break  # cut off in the middle: the process died while it wrote
+        atomic_write(path, "".join(kept))
 
     def finish(
         self, volatile: Mapping[str, Any] | None = None, *, volatile_files: Sequence[str] = ()
@@ -200,9 +218,21 @@ def _stable_lines(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _prepare(directory: Path, stage: str, key: Mapping[str, str], *, clear: bool) -> Path | None:
+def _was_begun(directory: Path, key: Mapping[str, str]) -> bool:
+    """Whether the directory holds an unfinished run with this key."""
+    try:
+        marker = json.loads((directory / UNFINISHED).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return isinstance(marker, dict) and marker.get("key") == dict(key)
+
+
+def _prepare(
+    directory: Path, stage: str, key: Mapping[str, str], *, clear: bool, keep: Sequence[str]
+) -> Path | None:
     """Make the directory empty (or leave it, without ``clear``) and mark it unfinished."""
     moved_to = None
+    kept = tuple(keep) if _was_begun(directory, key) else ()
     if directory.is_dir():
         _refuse_another_stage(directory, stage)
         ours = (directory / MANIFEST).is_file() or (directory / UNFINISHED).is_file()
@@ -215,6 +245,8 @@ def _prepare(directory: Path, stage: str, key: Mapping[str, str], *, clear: bool
     (directory / MANIFEST).unlink(missing_ok=True)
     flush_directory(directory)
     for child in directory.iterdir() if clear else ():
+        if any(fnmatch(child.name, pattern) for pattern in kept):
+            continue
         if child.is_dir() and not child.is_symlink():
             shutil.rmtree(child)
         elif child.name != UNFINISHED:

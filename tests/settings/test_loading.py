@@ -249,6 +249,18 @@ CONFLICTS = [
     ({"tune": {**TUNE, "num_train_epochs": None}}, "nothing ends the training"),
     ({"tune": {**TUNE, "text": {"path": "t"}}}, "tune.text: is for language modelling"),
     ({"tune": {**TUNE, "objective": "language_modelling"}}, "no text to learn"),
+    ({"tune": {**TUNE, "model": {"path": "m", "bare_words": True}}}, "tune.model.bare_words: is"),
+    (
+        {
+            "tune": {
+                **TUNE,
+                "objective": "language_modelling",
+                "text": {"path": "t"},
+                "replay": {"text": {"path": "t"}},
+            }
+        },
+        "tune.replay: mixes plain text",
+    ),
     ({"tune": {**TUNE, "model": {}}}, "tune.model: has none of 'path', 'config'"),
     ({"tune": {**TUNE, "model": {"config": {}}}}, "does not name an architecture"),
     (

@@ -28,6 +28,10 @@ class ModelSettings(Section):
     train_tokenizer: Annotated[int, Field(ge=260, le=1_000_000)] | None = None
     """Train a byte-level BPE tokenizer with this many entries on the text, for a fresh model."""
 
+    bare_words: bool = False
+    """With ``train_tokenizer``: no token holds both a letter and a blank, so that a word is the
+    same tokens at a line start, in quotes and after a blank."""
+
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the weights while they are trained."""
 
@@ -51,6 +55,12 @@ class ModelSettings(Section):
                 what="describes a fresh model, which has no tokenizer of its own",
                 at=("config",),
                 fix="Add 'tokenizer' or 'train_tokenizer' beside 'config'.",
+            )
+        if self.bare_words and self.train_tokenizer is None:
+            yield Conflict(
+                what="is about a tokenizer that is trained here, and none is",
+                at=("bare_words",),
+                fix="Add 'train_tokenizer', or remove it.",
             )
         if self.train_tokenizer and (self.config is None or self.tokenizer is not None):
             yield Conflict(

@@ -3,10 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
-from regimen.settings.base import Conflict, Text, TextSettings
+from pydantic import Field
+
+from regimen.settings.base import Conflict, Count, Section, Text, TextSettings
 from regimen.settings.training import ModelSettings, TrainingSettings
+
+
+class ReplaySettings(Section):
+    """Plain text learned beside the answers, so that the model does not forget how to write."""
+
+    text: TextSettings
+    """The text, best of the kind that the base was trained on."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of all tokens that go through the model."""
+
+    weight: Annotated[float, Field(gt=0, le=1_000)] = 1.0
+    """Loss weight of a token of it; a token of an answer has 1."""
+
+
+class ValidationSettings(Section):
+    """Rows kept from training, on which the loss is measured while it goes on."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Share of the rows."""
+
+    every: Annotated[int, Field(ge=1, le=1_000_000)] = 50
+    """Optimizer steps between measurements; the last step is always measured."""
+
+    patience: Count | None = None
+    """End training after this many measurements in a row without a new lowest loss."""
+
+    keep_best: bool = True
+    """The final model is that of the lowest loss, not that of the last step."""
 
 
 class TuneSettings(TrainingSettings):
@@ -23,6 +54,18 @@ class TuneSettings(TrainingSettings):
 
     text: TextSettings | None = None
     """The text of language modelling."""
+
+    replay: ReplaySettings | None = None
+    """Plain text to mix in; none when not given."""
+
+    validation: ValidationSettings | None = None
+    """Measure the loss on rows kept apart; none are when not given."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each target's probability that is spread over the vocabulary."""
+
+    z_loss: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Weight of the squared log of the softmax's normaliser."""
 
     mask: Literal["assistant", "last_turn", "all"] = "assistant"
     """Which turns are learned: every answer, the last answer, or everything."""
@@ -44,6 +87,12 @@ class TuneSettings(TrainingSettings):
                 what="is for language modelling, and the objective is supervised",
                 at=("text",),
                 fix="Set objective: language_modelling, or remove 'text'.",
+            )
+        if self.objective == "language_modelling" and self.replay is not None:
+            yield Conflict(
+                what="mixes plain text into answers, and the objective is plain text already",
+                at=("replay",),
+                fix="Remove it, or add its text to 'text'.",
             )
         if self.model.config is not None and self.adapter is not None:
             yield Conflict(

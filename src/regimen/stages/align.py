@@ -19,18 +19,15 @@ from regimen.stages.common import StageResult, path_key, run_stage
 from regimen.stages.training import (
     Prepared,
     finish_model,
-    loop_options,
-    make_optimizer,
     prepare_model,
-    training_hooks,
     training_summary,
     wants_bf16,
 )
+from regimen.stages.training_run import KEPT, run_training
 from regimen.stages.tune import instances_path
 from regimen.tables import read_table, table_to_preferences
 from regimen.tokens.rendering import RenderedPair
 from regimen.tokens.store import TokenRows, load_token_rows, save_token_rows, token_rows
-from regimen.training.loop import Data, total_steps, train
 
 
 def align(
@@ -70,6 +67,7 @@ def align(
         root / "align",
         inputs,
         lambda run: _work(settings, section, model, run, source),
+        keep=KEPT,
     )
 
 
@@ -93,11 +91,7 @@ def _work(
     )
     gap = check_reference(prepared.language_model, rows, reference_R2, bf16=bf16)
     objective = Dpo(reference_R2, section.beta, section.label_smoothing)
-    optimizer = make_optimizer(prepared, section)
-    options = loop_options(section, seed)
-    steps = total_steps(Data(rows, options), options)
-    with training_hooks(run, prepared, optimizer, section, "align", steps) as hooks:
-        state = train(prepared.language_model, rows, objective, optimizer, options, hooks)
+    state = run_training(run, prepared, rows, objective, section, seed=seed)
     finish_model(run, prepared)
     extra = {"rendering": counts, "pairs": len(rows), "logratio_at_start": gap}
     return training_summary(prepared, state, hardware, extra)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regimen.adapters",
         "regimen.memory",
         "regimen.stages.training",
+        "regimen.stages.training_run",
         "regimen.stages.tune",
     ),
     "align": (
@@ -38,6 +39,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regimen.memory",
         "regimen.alignment",
         "regimen.stages.training",
+        "regimen.stages.training_run",
         "regimen.stages.align",
     ),
     "evaluate": (
@@ -79,10 +81,13 @@ def run_stage(
     directory: Path,
     inputs: Mapping[str, str],
     work: Callable[[runs.Run], Mapping[str, Any]],
+    *,
+    keep: Sequence[str] = (),
 ) -> StageResult:
     """Run ``work`` unless the directory already holds the result for the same key.
 
-    ``work`` returns the stage's summary, which is written as ``summary.json``.
+    ``work`` returns the stage's summary, which is written as ``summary.json``. ``keep`` names what
+    an interrupted run leaves for the next one, as in ``Run.start``.
     """
     key = stage_key(stage, settings, inputs)
     if runs.is_fresh(directory, key):
@@ -92,7 +97,11 @@ def run_stage(
     if stale:
         console.line(f"{stage}: runs because {', '.join(stale)}")
     run = runs.Run.start(
-        directory, stage=stage, key=key, settings=getattr(settings, stage).model_dump(mode="json")
+        directory,
+        stage=stage,
+        key=key,
+        settings=getattr(settings, stage).model_dump(mode="json"),
+        keep=keep,
     )
     summary = dict(work(run))
     run.write_json("summary.json", summary)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from regimen import console
 from regimen.adapters.lora import (
     LoraSpec,
     add_lora,
@@ -35,9 +33,8 @@ from regimen.tokens.rendering import (
     ensure_chat_tokens,
     stop_ids,
 )
-from regimen.training.checkpoints import peak_memory_gib, save_checkpoint, save_model
-from regimen.training.loop import Hooks, LoopOptions, State
-from regimen.training.optimizers import OPTIMIZERS, parameter_groups
+from regimen.training.checkpoints import save_model
+from regimen.training.loop import LoopOptions, State
 from regimen.training.schedules import Schedule
 
 
@@ -191,57 +188,6 @@ def loop_options(training: TrainingSettings, seed: int) -> LoopOptions:
     )
 
 
-def make_optimizer(prepared: Prepared, training: TrainingSettings) -> torch.optim.Optimizer:
-    """The optimizer over what is trainable."""
-    groups = parameter_groups(prepared.model, training.weight_decay)
-    return OPTIMIZERS[training.optimizer](groups)
-
-
-@contextmanager
-def training_hooks(
-    run: Run,
-    prepared: Prepared,
-    optimizer: torch.optim.Optimizer,
-    training: TrainingSettings,
-    what: str,
-    steps: int | None,
-) -> Iterator[Hooks]:
-    """Progress bar, ``metrics.jsonl`` and checkpoints for one training of ``steps`` steps."""
-    with console.progress(steps, what, "steps") as bar:
-        seen = State()
-
-        def log(state: State, losses: Mapping[str, float]) -> None:
-            tokens = state.tokens - seen.tokens
-            seconds = max(state.seconds - seen.seconds, 1e-9)
-            seen.tokens, seen.seconds = state.tokens, state.seconds
-            run.log(
-                {
-                    "step": state.step,
-                    **{name: round(value, 6) for name, value in losses.items()},
-                    "num_tokens": state.tokens,
-                    "supervised_tokens": state.supervised,
-                    "tokens_per_second": round(tokens / seconds, 1),
-                    "peak_memory_gib": round(peak_memory_gib(), 3),
-                }
-            )
-
-        def progress(_state: State, losses: Mapping[str, float]) -> None:
-            bar.advance(1, loss=f"{losses['loss']:.3f}")
-
-        def save(state: State) -> None:
-            if training.save_steps:
-                save_checkpoint(
-                    run.directory,
-                    prepared.model,
-                    prepared.tokenizer,
-                    optimizer,
-                    state,
-                    keep=training.save_total_limit,
-                )
-
-        yield Hooks(log=log, save=save, progress=progress)
-
-
 def finish_model(run: Run, prepared: Prepared, *, dtype: str | None = None) -> None:
     """Write ``final/``: model or adapter and tokenizer, as transformers and peft load them."""
     save_model(prepared.model, prepared.tokenizer, run.path("final"), dtype=dtype)
@@ -254,6 +200,11 @@ def training_summary(
     counted = trainable(prepared.model)
     return {
         "steps": state.step,
+        **(
+            {"best_step": state.best_step, "best_loss": state.best_loss}
+            if state.best_loss is not None
+            else {}
+        ),
         "num_tokens": state.tokens,
         "supervised_tokens": state.supervised,
         "trainable_parameters": counted.parameters,

@@ -17,19 +17,17 @@ from regimen.objectives.supervised import Supervised
 from regimen.records import Instance
 from regimen.runs import Run
 from regimen.settings.pipeline import PipelineSettings
-from regimen.settings.tune import TuneSettings
+from regimen.settings.tune import ReplaySettings, TuneSettings
 from regimen.stages.common import StageResult, path_key, run_stage
 from regimen.stages.texts import load_texts
 from regimen.stages.training import (
     Prepared,
     finish_model,
     head_masks,
-    loop_options,
-    make_optimizer,
     prepare_model,
-    training_hooks,
     training_summary,
 )
+from regimen.stages.training_run import KEPT, Validation, run_training
 from regimen.tokens.bpe import train_tokenizer
 from regimen.tokens.rendering import Rendered
 from regimen.tokens.store import (
@@ -39,7 +37,6 @@ from regimen.tokens.store import (
     save_token_rows,
     token_rows,
 )
-from regimen.training.loop import Data, total_steps, train
 
 
 def tune(settings: PipelineSettings, root: Path, data: Path | None = None) -> StageResult:
@@ -60,11 +57,18 @@ def tune(settings: PipelineSettings, root: Path, data: Path | None = None) -> St
     inputs = {"model": path_key(section.model.path or "fresh")}
     if section.objective == "supervised" and source is not None:
         inputs["instances"] = path_key(source)
-    if section.text is not None:
-        call = section.text.function
-        inputs["text"] = path_key(section.text.path or (call.file if call else ""))
+    replay = section.replay.text if section.replay is not None else None
+    texts = {"text": section.text, "replay": replay}
+    for name, text in texts.items():
+        if text is not None:
+            inputs[name] = path_key(text.path or (text.function.file if text.function else ""))
     return run_stage(
-        "tune", settings, root / "tune", inputs, lambda run: _work(settings, section, run, source)
+        "tune",
+        settings,
+        root / "tune",
+        inputs,
+        lambda run: _work(settings, section, run, source),
+        keep=KEPT,
     )
 
 
@@ -100,25 +104,20 @@ def _train(
     extra: Mapping[str, Any],
 ) -> Mapping[str, Any]:
     rows = load_token_rows(run.path("tokens.arrow"))
-    optimizer = make_optimizer(prepared, section)
     console.line(
         f"tune: {len(rows):,} rows, {int(rows.lengths.sum()):,} tokens, "
         f"{int(rows.supervised.sum()):,} supervised"
         + ("" if prepared.language_model.ragged else f"; {prepared.notes[-1]}")
     )
-    options = loop_options(section, seed)
-    steps = total_steps(Data(rows, options), options)
-    with training_hooks(run, prepared, optimizer, section, "tune", steps) as hooks:
-        state = train(
-            prepared.language_model,
-            rows,
-            Supervised(),
-            optimizer,
-            options,
-            hooks,
-        )
+    objective = Supervised(section.label_smoothing, section.z_loss)
+    validation = None
+    if section.validation is not None:
+        kept = section.validation
+        rows, held_out = rows.split(kept.share, seed)
+        validation = Validation(held_out, kept.every, kept.patience, kept.keep_best)
+    state = run_training(run, prepared, rows, objective, section, seed=seed, validation=validation)
     finish_model(run, prepared, dtype=section.model.save_dtype)
-    return training_summary(prepared, state, hardware, extra)
+    return training_summary(prepared, state, hardware, {"seed": seed, **extra})
 
 
 def _conversations(
@@ -141,7 +140,6 @@ def _conversations(
             continue
         counts["kept"] += 1
         rendered += [_scaled(row, instance.weight) for row in kept]
-    run.write_json("rendering.json", {**counts, "notes": prepared.renderer.notes})
     if not rendered:
         raise DataError(
             "No instance is left to train on.",
@@ -152,9 +150,43 @@ def _conversations(
     picked = rendered[:: max(1, len(rendered) // 3)][:3]
     samples = head_masks(prepared, [r.ids for r in picked], [r.weights for r in picked])
     run.write_json("samples.json", samples)
+    if section.replay is not None:
+        replayed = _replayed(section.replay, prepared, rendered, limit)
+        rendered += replayed
+        counts["replayed"] = {"rows": len(replayed), "tokens": sum(len(r.ids) for r in replayed)}
+    run.write_json("rendering.json", {**counts, "notes": prepared.renderer.notes})
     collected = token_rows(rendered)
     share = float((collected.weights != 0).mean())
     return collected, {"rendering": counts, "supervised_share": round(share, 4)}
+
+
+def _replayed(
+    replay: ReplaySettings, prepared: Prepared, rows: Sequence[Rendered], limit: int
+) -> list[Rendered]:
+    """Documents, in pieces of at most ``limit`` tokens, up to the share of all tokens."""
+    wanted = sum(len(row.ids) for row in rows) * replay.share / (1 - replay.share)
+    texts = load_texts(replay.text)
+    pieces: list[Rendered] = []
+    tokens = 0
+    for text in texts:
+        if tokens >= wanted:
+            return pieces
+        (whole,) = prepared.renderer.documents([text])
+        for start in range(0, len(whole.ids), limit):
+            ids = whole.ids[start : start + limit]
+            if len(ids) > 1:
+                # the first token of a piece has nothing before it
+                pieces.append(Rendered(ids, (0.0, *([replay.weight] * (len(ids) - 1)))))
+                tokens += len(ids)
+    if tokens < wanted:
+        raise DataError(
+            "There is too little text to replay.",
+            slug="replay-too-short",
+            got=f"{tokens:,} tokens in {len(texts):,} documents",
+            expected=f"{round(wanted):,} tokens, a share of {replay.share:g}",
+            fix="Lower tune.replay.share, or name more text.",
+        )
+    return pieces
 
 
 def _instances(source: Path) -> Iterator[Instance]:
@@ -212,7 +244,7 @@ def _plain_text(section: TuneSettings, seed: int) -> tuple[Prepared, TokenRows, 
     tokenizer = None
     if section.model.train_tokenizer is not None:
         sample = texts if size < 40e6 else texts[:: int(size // 40e6) + 1]
-        tokenizer = train_tokenizer(sample, section.model.train_tokenizer)
+        tokenizer = train_tokenizer(sample, section.model.train_tokenizer, section.model.bare_words)
     elif section.model.tokenizer is not None:
         tokenizer = load_tokenizer(section.model.tokenizer)
     prepared = prepare_model(section.model, section, seed=seed, tokenizer=tokenizer, chat=False)

@@ -60,6 +60,30 @@ class TokenRows:
                 )
         return out
 
+    def take(self, rows: Sequence[int]) -> TokenRows:
+        """Some rows, in the order given, as rows of their own."""
+        segments = [np.arange(self.row_offsets[row], self.row_offsets[row + 1]) for row in rows]
+        numbers = np.concatenate(segments or [np.zeros(0, np.int64)]).astype(np.int64)
+        starts, ends = self.offsets[numbers], self.offsets[numbers + 1]
+        places = np.concatenate(
+            [np.arange(a, b) for a, b in zip(starts, ends, strict=True)] or [np.zeros(0, np.int64)]
+        )
+        return TokenRows(
+            self.ids[places],
+            self.weights[places],
+            np.concatenate([[0], np.cumsum(ends - starts)]).astype(np.int64),
+            self.parents[numbers],
+            np.concatenate([[0], np.cumsum([len(s) for s in segments])]).astype(np.int64),
+        )
+
+    def split(self, share: float, seed: int) -> tuple[TokenRows, TokenRows]:
+        """Rows for training and, at least one, for validation; which is drawn from the seed."""
+        order = np.random.default_rng([seed, 0x5711]).permutation(len(self))
+        count = min(max(1, round(share * len(self))), len(self) - 1)
+        return self.take(np.sort(order[count:]).tolist()), self.take(
+            np.sort(order[:count]).tolist()
+        )
+
 
 def token_rows(rows: Iterable[Rendered | RenderedPair]) -> TokenRows:
     """Collect rendered rows; a pair becomes a prompt segment and two that continue it."""

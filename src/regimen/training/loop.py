@@ -32,7 +32,8 @@ class LoopOptions:
     """How long and how to train. The first limit that is reached ends the run.
 
     ``tokens_per_batch`` bounds a micro-batch; ``accumulation`` micro-batches make a step.
-    ``max_time`` is in seconds.
+    ``max_time`` is in seconds. After ``patience`` evaluations in a row without a new best the run
+    ends early.
     """
 
     learning_rate: float
@@ -48,11 +49,17 @@ class LoopOptions:
     seed: int = 0
     log_every: int = 10
     save_every: int | None = None
+    evaluate_every: int | None = None
+    patience: int | None = None
 
 
 @dataclass(slots=True)
 class State:
-    """Where a run stands. ``cursor`` counts micro-batches since the start of the run."""
+    """Where a run stands. ``cursor`` counts micro-batches since the start of the run.
+
+    ``best_loss`` is the lowest evaluation loss so far, at step ``best_step``; ``since_best`` counts
+    the evaluations after it.
+    """
 
     step: int = 0
     cursor: int = 0
@@ -60,15 +67,25 @@ class State:
     supervised: int = 0
     seconds: float = 0.0
     epoch: float = 0.0
+    best_loss: float | None = None
+    best_step: int = 0
+    since_best: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What a caller wants to happen: on each logged step, and when a checkpoint is due."""
+    """What a caller wants to happen: on each logged step, and when a checkpoint is due.
+
+    ``stop`` is asked after each step; when it says yes, the state is saved and training ends.
+    ``evaluate`` gives the loss on held-out rows; ``best`` is called when it is the lowest so far.
+    """
 
     log: Hook | None = None
     save: Callable[[State], None] | None = None
     progress: Hook | None = None
+    stop: Callable[[], bool] | None = None
+    evaluate: Callable[[], float] | None = None
+    best: Hook | None = None
 
 
 class Data:
@@ -176,7 +193,10 @@ def train(
         state.step += 1
         state.seconds = time.perf_counter() - began
         losses |= {"grad_norm": norm, "learning_rate": rate, "epoch": state.epoch}
+        waited = _evaluate(state, options, steps, hooks, losses)
         _report(state, options, steps, hooks, losses)
+        if waited or (hooks.stop is not None and hooks.stop()):
+            break
     if hooks.save is not None:
         hooks.save(state)
     return state
@@ -258,6 +278,28 @@ def _not_finite(what: str, value: float, batches: list[RaggedBatch]) -> Training
     )
 
 
+def _evaluate(
+    state: State,
+    options: LoopOptions,
+    steps: int | None,
+    hooks: Hooks,
+    losses: dict[str, float],
+) -> bool:
+    """Measure held-out rows where that is due; True where patience has run out."""
+    if hooks.evaluate is None or not options.evaluate_every:
+        return False
+    if state.step % options.evaluate_every and progress_of(state, options, steps) < 1.0:
+        return False
+    loss = losses["eval_loss"] = hooks.evaluate()
+    if state.best_loss is None or loss < state.best_loss:
+        state.best_loss, state.best_step, state.since_best = loss, state.step, 0
+        if hooks.best is not None:
+            hooks.best(state, losses)
+    else:
+        state.since_best += 1
+    return options.patience is not None and state.since_best >= options.patience
+
+
 def _report(
     state: State,
     options: LoopOptions,
@@ -268,7 +310,8 @@ def _report(
     done = progress_of(state, options, steps)
     if hooks.progress is not None:
         hooks.progress(state, losses)
-    if hooks.log is not None and (state.step % options.log_every == 0 or done >= 1.0):
+    told = state.step % options.log_every == 0 or done >= 1.0 or "eval_loss" in losses
+    if hooks.log is not None and told:
         hooks.log(state, losses)
     due = options.save_every and state.step % options.save_every == 0 and done < 1.0
     if hooks.save is not None and due:

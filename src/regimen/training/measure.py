@@ -41,3 +41,14 @@ def measured_batches(
         assert logp_N is not None
         yield numbers, batch, logp_N
     model.model.train(training)
+
+
+def mean_nll(model: LanguageModel, rows: TokenRows, *, tokens_per_batch: int, bf16: bool) -> float:
+    """Weighted mean negative log-likelihood of the supervised tokens, in nats."""
+    total = weight = 0.0
+    measured = measured_batches(model, rows, tokens_per_batch=tokens_per_batch, bf16=bf16)
+    for _, batch, logp_N in measured:
+        weight_N = batch.weight_N.to(logp_N.device)
+        total -= float((weight_N * logp_N).sum())
+        weight += float(weight_N.sum())
+    return total / weight

@@ -1,0 +1,217 @@
+"""One training inside a stage: logging, checkpoints, validation, signals, going on after them."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from regimen import console
+from regimen.errors import InterruptedRun
+from regimen.objectives.base import Objective
+from regimen.runs import METRICS, Run
+from regimen.settings.training import TrainingSettings
+from regimen.stages.training import Prepared, loop_options
+from regimen.tokens.store import TokenRows
+from regimen.training.checkpoints import (
+    identity_of,
+    load_checkpoint,
+    load_weights,
+    newest,
+    peak_memory_gib,
+    save_checkpoint,
+    save_model,
+)
+from regimen.training.loop import (
+    Data,
+    Hooks,
+    LoopOptions,
+    State,
+    progress_of,
+    total_steps,
+    train,
+)
+from regimen.training.measure import mean_nll
+from regimen.training.optimizers import OPTIMIZERS, parameter_groups
+
+BEST = "best"
+KEPT = ("checkpoint-*", METRICS, BEST)
+"""What an interrupted training leaves for the next run of the same stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Rows that are measured while training goes on; see the settings of the same name."""
+
+    rows: TokenRows
+    every: int
+    patience: int | None = None
+    keep_best: bool = True
+
+
+def run_training(
+    run: Run,
+    prepared: Prepared,
+    rows: TokenRows,
+    objective: Objective,
+    training: TrainingSettings,
+    *,
+    seed: int,
+    validation: Validation | None = None,
+) -> State:
+    """Train, going on from the newest whole checkpoint that an interrupted run left.
+
+    Raises:
+        InterruptedRun: SIGINT or SIGTERM came; the state after the step was saved.
+        TrainingError: there is nothing to train, or a loss is not finite.
+        RunError: a checkpoint cannot be written, or is of another training.
+    """
+    groups = parameter_groups(prepared.model, training.weight_decay)
+    optimizer = OPTIMIZERS[training.optimizer](groups)
+    options = loop_options(training, seed)
+    if validation is not None:
+        options = replace(options, evaluate_every=validation.every, patience=validation.patience)
+    identity = identity_of(prepared.model, rows, options)
+    state = _go_on(run, prepared.model, optimizer, identity)
+    steps = total_steps(Data(rows, options), options)
+    left = None if steps is None else steps - state.step
+    with console.progress(left, run.stage, "steps") as bar, _signals() as received:
+        writer = _Writer(
+            run, prepared, optimizer, training, options, validation, identity, bar, received
+        )
+        writer.begin(state)
+        hooks = writer.hooks()
+        state = train(prepared.language_model, rows, objective, optimizer, options, hooks, state)
+    waited = options.patience is not None and state.since_best >= options.patience
+    if received and not waited and progress_of(state, options, steps) < 1.0:
+        raise InterruptedRun(received[0], str(run.directory / f"checkpoint-{state.step}"))
+    if hooks.best is not None:
+        load_weights(run.path(BEST), prepared.model)
+        shutil.rmtree(run.path(BEST))
+    return state
+
+
+@dataclass(slots=True)
+class _Writer:
+    """What a training leaves behind while it runs: the hooks of the loop."""
+
+    run: Run
+    prepared: Prepared
+    optimizer: torch.optim.Optimizer
+    training: TrainingSettings
+    options: LoopOptions
+    validation: Validation | None
+    identity: str
+    bar: Any
+    received: list[int]
+    reached: int = 0
+    logged: State = field(default_factory=State)
+
+    def begin(self, state: State) -> None:
+        """Remember where this run took up."""
+        self.reached = state.step
+        self.logged = replace(state)
+
+    def hooks(self) -> Hooks:
+        """The loop's hooks."""
+        measured = self.validation is not None
+        keeps = self.validation is not None and self.validation.keep_best
+        return Hooks(
+            log=self.log,
+            save=self.save,
+            progress=self.progress,
+            stop=lambda: bool(self.received),
+            evaluate=self.evaluate if measured else None,
+            best=self.best if keeps else None,
+        )
+
+    def log(self, state: State, losses: Mapping[str, float]) -> None:
+        """A line of ``metrics.jsonl``."""
+        tokens = state.tokens - self.logged.tokens
+        seconds = max(state.seconds - self.logged.seconds, 1e-9)
+        self.logged = replace(state)
+        self.run.log(
+            {
+                "step": state.step,
+                **{name: round(value, 6) for name, value in losses.items()},
+                "num_tokens": state.tokens,
+                "supervised_tokens": state.supervised,
+                "tokens_per_second": round(tokens / seconds, 1),
+                "peak_memory_gib": round(peak_memory_gib(), 3),
+            }
+        )
+
+    def progress(self, _state: State, losses: Mapping[str, float]) -> None:
+        """One step further."""
+        self.bar.advance(1, loss=f"{losses['loss']:.3f}")
+
+    def save(self, state: State) -> None:
+        """A checkpoint, if the settings or a signal ask for one and something is new."""
+        if (self.training.save_steps or self.received) and state.step > self.reached:
+            save_checkpoint(
+                self.run.directory,
+                self.prepared.model,
+                self.prepared.tokenizer,
+                self.optimizer,
+                state,
+                keep=self.training.save_total_limit,
+                identity=self.identity,
+            )
+
+    def evaluate(self) -> float:
+        """Loss on the validation rows."""
+        assert self.validation is not None
+        return mean_nll(
+            self.prepared.language_model,
+            self.validation.rows,
+            tokens_per_batch=self.options.tokens_per_batch,
+            bf16=self.options.bf16,
+        )
+
+    def best(self, _state: State, _losses: Mapping[str, float]) -> None:
+        """Keep the weights of the lowest validation loss so far."""
+        save_model(self.prepared.model, self.prepared.tokenizer, self.run.path(BEST))
+
+
+def _go_on(run: Run, model: Any, optimizer: torch.optim.Optimizer, identity: str) -> State:
+    """The state of the newest whole checkpoint, put back; a fresh one where there is none."""
+    path, damaged = newest(run.directory)
+    for folder, wrong in damaged:
+        console.line(f"{run.stage}: {folder.name} is damaged ({wrong}) and not used")
+        shutil.rmtree(folder)
+    if path is None:
+        run.unlog(0)
+        return State()
+    state = load_checkpoint(path, model, optimizer, identity)
+    run.unlog(state.step)
+    console.line(f"{run.stage}: goes on from {path}")
+    return state
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM; a second one of a kind does what it would have done before."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    numbers = (int(signal.SIGINT), int(signal.SIGTERM))
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def note(number: int, _frame: Any) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
