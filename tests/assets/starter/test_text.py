@@ -117,6 +117,21 @@ def test_unknown_language_is_refused() -> None:
         next(documents(0, "xx"))
 
 
+def test_topics_narrow_and_weigh_the_documents() -> None:
+    opened = {
+        topic: list(islice(documents(3, "en", [topic]), 20)) for topic in ("recital", "calendar")
+    }
+    assert not set(opened["recital"]) & set(opened["calendar"])
+    # A recital fills its page; a page of facts about the calendar is as long as it is meant to be.
+    assert min(map(len, opened["recital"])) > 600 > min(map(len, opened["calendar"]))
+    mixed = list(islice(documents(3, "en", {"recital": 9.0, "calendar": 1.0}), 400))
+    months = sum("month" in page or "day" in page for page in mixed)
+    assert 10 <= months <= 120
+    for wrong in (["recitals"], {"recital": 1.0, "nothing": 1.0}, []):
+        with pytest.raises(ValueError, match="topics are"):
+            next(documents(0, "en", wrong))
+
+
 def test_vocabulary_is_wide() -> None:
     sizes = {c: len({w for v in load_language(c).words.values() for w in v}) for c in LANGUAGES}
     assert sizes["en"] >= 2_500

@@ -8,7 +8,8 @@ to order, count and compare; it holds no instruction, no question and no chat ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import accumulate
 from random import Random
 
 from .author import LONGEST, Author
@@ -24,6 +25,7 @@ from .lists import (
     fresh_item,
 )
 from .resources import LANGUAGES, load_language
+from .rules import habit
 from .scenes import sentence, story, table
 
 __all__ = ["LANGUAGES", "documents", "sample_items"]
@@ -77,6 +79,27 @@ _CODES = PLACE_ABILITIES + PLACE_ABILITIES + WORD_ABILITIES[:5]
 _NUMBERS = PLACE_ABILITIES[::2] + NUMBER_ABILITIES + NUMBER_ABILITIES
 
 
+def recital(author: Author) -> Iterator[str | None]:
+    """A short list, and a page about who stands where in it: as much recall as a page can hold."""
+    u = author.random()
+    kind = "nonsense" if u < 0.15 else "letter" if u < 0.22 else "number" if u < 0.29 else "mixed"
+    if u > 0.7:
+        kind = author.pick(author.language.categories)
+    items = sample_items(author, kind, 3 + author.below(5))
+    author.target = LONGEST
+    yield _open(author, kind, items)
+    while True:
+        yield author.pick(PLACE_ABILITIES)(author, items)
+
+
+def habits(author: Author) -> Iterator[str | None]:
+    """What somebody always takes from a list, and lists."""
+    kind = _list_kind(author)
+    author.base["kind"] = kind
+    author.target = 300 + author.below(LONGEST - 300)
+    yield from habit(author, lambda n: sample_items(author, kind, n))
+
+
 def word_list(author: Author) -> Iterator[str | None]:
     """A list of words, codes or letters."""
     kind = _list_kind(author)
@@ -117,35 +140,48 @@ def calendar(author: Author) -> Iterator[str | None]:
         yield author.pick((calendar_fact, calendar_fact, date_fact))(author)
 
 
-TOPICS: tuple[Topic, ...] = (
-    (word_list,) * 42
-    + (number_list,) * 10
-    + (repeats,) * 5
-    + (number_facts,) * 6
-    + (calendar,) * 3
-    + (table,) * 7
-    + (story,) * 8
-    + (sentence,) * 6
-    + (kind_list,) * 5
-    + (bilingual,) * 4
-    + (strings,) * 5
-    + (mappings,) * 4
-)
+_TOPICS: dict[Topic, float] = {
+    recital: 20,
+    habits: 20,
+    word_list: 42,
+    number_list: 10,
+    repeats: 5,
+    number_facts: 6,
+    calendar: 3,
+    table: 7,
+    story: 8,
+    sentence: 6,
+    kind_list: 5,
+    bilingual: 4,
+    strings: 5,
+    mappings: 4,
+}
+TOPICS: dict[str, float] = {topic.__name__: weight for topic, weight in _TOPICS.items()}
+"""Topics and how often each comes up, as parts of their sum."""
 
 
-def documents(seed: int, language: str, topics: Collection[str] | None = None) -> Iterator[str]:
+def documents(
+    seed: int, language: str, topics: Collection[str] | Mapping[str, float] | None = None
+) -> Iterator[str]:
     """Endless documents of 60 to 900 characters, the same for the same seed and language.
 
-    With `topics`, such as `("word_list", "repeats")`, documents are about these only.
+    With `topics`, such as `("word_list", "repeats")`, documents are about these only; a mapping
+    from topic to weight also says how often each comes up.
     Raises: KeyError for a language outside `LANGUAGES`; ValueError for a topic that is not one.
     """
-    chosen = tuple(t for t in TOPICS if topics is None or t.__name__ in topics)
-    if topics is not None and {t.__name__ for t in chosen} != set(topics):
-        raise ValueError(f"topics are {sorted({t.__name__ for t in TOPICS})}, not {topics}")
+    unknown = set(topics or ()) - set(TOPICS)
+    if unknown or (topics is not None and not topics):
+        raise ValueError(f"topics are {sorted(TOPICS)}, not {topics}")
+    wanted = (
+        topics if isinstance(topics, Mapping) else {name: TOPICS[name] for name in topics or TOPICS}
+    )
+    chosen = [topic for topic in _TOPICS if topic.__name__ in wanted]
+    weights = list(accumulate(wanted[topic.__name__] for topic in chosen))
     author = Author(load_language(language), Random(f"{seed}/{language}"))
     while True:
         author.begin()
-        author.add_all(author.pick(chosen)(author))
+        (topic,) = author.rng.choices(chosen, cum_weights=weights)
+        author.add_all(topic(author))
         page = author.page()
         if _SHORTEST <= len(page) <= LONGEST:
             yield page

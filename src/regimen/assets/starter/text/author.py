@@ -28,7 +28,7 @@ class Author:
         self.random = rng.random
         self.phrases = language.phrases
         self.terms = language.terms
-        self._colon = " :" if language.code == "fr" else ":"
+        self.colon = " :" if language.code == "fr" else ":"
         self._and = f" {language.terms['and'][0]} "
         self.begin()
 
@@ -95,9 +95,9 @@ class Author:
         style = self.pick(styles[CASED:] if keep else styles)
         if self.random() < _NAMED_SHARE:
             head = f"{head}, {self.pick(self.terms[style.key])}"
-            joint = self._colon + " "
+            joint = self.colon + " "
         if style.block:
-            return f"{head}{self._colon}\n{style.write(result)}\n"
+            return f"{head}{self.colon}\n{style.write(result)}\n"
         return f"{head}{joint}{style.write(result)}."
 
     def _record(self, head: str, result: Sequence[str]) -> str:
@@ -112,7 +112,7 @@ class Author:
             line = f"{self.pick(self.terms['labels'])}: {', '.join(result)}"
         if self.random() < _NAMED_SHARE:
             head = f"{head}, {self.pick(self.terms[name])}"
-        return f"{head}{self._colon}\n{line}\n"
+        return f"{head}{self.colon}\n{line}\n"
 
     def add(self, statement: str | None) -> bool:
         """Puts a statement on the page if there is one and it fits; tells whether it did."""

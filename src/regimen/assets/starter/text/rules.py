@@ -1,0 +1,177 @@
+"""Habits: what somebody always takes from a list is told first, and then lists come and results.
+
+Elsewhere a statement names its result right away; here the model has to carry a rule, and the form
+of the result, from the head of the page to each list that follows. It is told as a story about
+people, never as an order to the reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from .author import Author
+from .lists import Items, exchange, fresh_item, unique
+from .styles import LIST_STYLES, SINGLE_STYLES, Style
+
+Rule = Callable[[Author, Items], tuple[Items, str] | None]
+"""Items to the result and what is named beside the list; None where the list does not allow it."""
+
+MARKS = ("; {x}", "\n* {x}", " | {x}", " ({x})", " / {x}", "\n> {x}", "\n+ {x}", ", and {x}")
+
+
+def _plain(make: Callable[[Items], Items], least: int = 2) -> Rule:
+    def rule(_author: Author, items: Items) -> tuple[Items, str] | None:
+        return (make(items), "") if len(items) >= least else None
+
+    return rule
+
+
+def _middle(_author: Author, items: Items) -> tuple[Items, str] | None:
+    half, odd = divmod(len(items), 2)
+    return ([items[half]], "") if odd and half else None
+
+
+def _count(author: Author, items: Items) -> tuple[Items, str]:
+    return [author.number(len(items))], ""
+
+
+def _neighbour(step: int, author: Author, items: Items) -> tuple[Items, str]:
+    i = author.below(len(items) - 1) + (step < 0)
+    return [items[i + step]], items[i]
+
+
+def _without(author: Author, items: Items) -> tuple[Items, str] | None:
+    x = author.pick(items)
+    return ([item for item in items if item != x], x) if len(items) > 2 else None
+
+
+def _added(start: bool, author: Author, items: Items) -> tuple[Items, str]:
+    x = fresh_item(author, author.base["kind"], items)
+    return ([x, *items] if start else [*items, x]), x
+
+
+RULES: dict[str, Rule] = {
+    "n_first": _plain(lambda items: items[:1]),
+    "n_second": _plain(lambda items: items[1:2]),
+    "n_third": _plain(lambda items: items[2:3], 3),
+    "n_last": _plain(lambda items: items[-1:]),
+    "n_beforelast": _plain(lambda items: items[-2:-1], 3),
+    "n_middle": _middle,
+    "n_firsttwo": _plain(lambda items: items[:2], 3),
+    "n_lasttwo": _plain(lambda items: items[-2:], 3),
+    "n_butfirst": _plain(lambda items: items[1:]),
+    "n_butlast": _plain(lambda items: items[:-1]),
+    "n_ends": _plain(lambda items: [items[0], items[-1]], 3),
+    "n_reversed": _plain(lambda items: items[::-1]),
+    "n_swapends": _plain(lambda items: exchange(items, 0, -1)),
+    "n_rotated": _plain(lambda items: [*items[1:], items[0]]),
+    "n_tofront": _plain(lambda items: [items[-1], *items[:-1]]),
+    "n_full": _plain(list),
+    "n_twice": _plain(lambda items: [item for item in items for _ in range(2)]),
+    "n_count": _count,
+    "n_after": partial(_neighbour, 1),
+    "n_before": partial(_neighbour, -1),
+    "n_without": _without,
+    "n_added": partial(_added, False),
+    "n_addedstart": partial(_added, True),
+}
+
+# Rules about lists in which a word comes twice.
+REPEAT_RULES: dict[str, Rule] = {
+    "n_unique": _plain(unique),
+    "n_repeated": _plain(lambda items: [x for x in unique(items) if items.count(x) > 1]),
+    "n_single": _plain(lambda items: [x for x in items if items.count(x) == 1]),
+}
+
+
+def habit(author: Author, items_of: Callable[[int], Items]) -> Iterator[str | None]:
+    """A rule, perhaps a form, and several lists with what the rule makes of them.
+
+    ``items_of`` gives distinct items of the page's kind.
+    """
+    rules = REPEAT_RULES if author.random() < 0.12 else RULES
+    key = author.pick(tuple(rules))
+    form = _Form(author)
+    told = [author.say("habit", np=author.pick(author.phrases[key]).text)]
+    if form.named:
+        told.append(author.say("habitform", f=form.named))
+        if author.random() < 0.4:
+            told.reverse()
+    yield " ".join(told) + "\n"
+    layout = author.pick(_LAYOUTS)
+    mark = author.pick(MARKS)
+    # Few lists: with many, the results above would say the rule, and nobody would read it.
+    for _ in range(2 + author.below(4)):
+        items = items_of(2 + author.below(5))
+        if rules is REPEAT_RULES:
+            items = _with_repeats(author, key, items)
+        done = rules[key](author, items)
+        if done is None:
+            yield None
+            continue
+        result, x = done
+        shown = ", ".join(items) + (mark.format(x=x) if x else "")
+        yield layout(author, shown, form.write(result))
+
+
+def _with_repeats(author: Author, key: str, items: Items) -> Items:
+    """One word twice; where the single one is wanted, all but one twice."""
+    again = items[1:] if key == "n_single" else [author.pick(items)]
+    mixed = [*items, *again]
+    author.rng.shuffle(mixed)
+    return mixed
+
+
+class _Form:
+    """How a page writes all its results; named at its head unless it is the plain one."""
+
+    def __init__(self, author: Author) -> None:
+        self.single, self.list = author.pick(SINGLE_STYLES), author.pick(LIST_STYLES)
+        self.key, self.label = "", ""
+        u = author.random()
+        if u < 0.2:
+            self.named = ""
+            return
+        if u < 0.4:
+            self.key = author.pick(author.terms["keys"])
+            self.named = author.pick(author.terms["fmt_json"])
+        elif u < 0.55:
+            self.label = author.pick(author.terms["labels"])
+            self.named = author.pick(author.terms["fmt_label"])
+        else:
+            # one name for both: a page whose results are one item or several keeps its form
+            same = [s for s in LIST_STYLES if s.key == self.single.key]
+            self.list = author.pick(same) if same else self.list
+            self.named = author.pick(author.terms[self.single.key if same else self.list.key])
+            self.single = self.single if same else _alone(self.list)
+
+    def write(self, result: Items) -> str:
+        """The result in this page's form."""
+        if self.key:
+            value = f'"{result[0]}"' if len(result) == 1 else '["' + '", "'.join(result) + '"]'
+            return f'{{"{self.key}": {value}}}'
+        if self.label:
+            return f"{self.label}: {', '.join(result)}"
+        if not self.named:
+            return ", ".join(result)
+        return (self.single if len(result) == 1 else self.list).write(result)
+
+
+def _alone(style: Style) -> Style:
+    return Style(style.key, lambda items: items[0], style.block)
+
+
+def _under(_author: Author, items: str, result: str) -> str:
+    return f"{items}\n{result}\n\n"
+
+
+def _named(author: Author, items: str, result: str) -> str:
+    return f"{items}\n{author.who}{author.colon}\n{result}\n\n"
+
+
+def _first_named(author: Author, items: str, result: str) -> str:
+    return f"{author.base['L'].capitalize()}{author.colon} {items}\n{result}\n\n"
+
+
+_LAYOUTS = (_under, _under, _named, _first_named)
