@@ -36,35 +36,16 @@ class LanguageModel:
             ).last_hidden_state
             rows: Tensor = out.flatten(0, 1).index_select(0, padded.flat_row_T)
             return rows
-        ids_T, position_T, plan = rounded(batch)
-        with attention.active_plan(plan):
-            out = backbone(input_ids=ids_T[None], position_ids=position_T[None], use_cache=False)
+        with attention.active_plan(batch.plan):
+            out = backbone(
+                input_ids=batch.ids_T[None], position_ids=batch.position_T[None], use_cache=False
+            )
         hidden: Tensor = out.last_hidden_state[0]
-        return hidden[: batch.num_tokens]
+        return hidden
 
     def head(self) -> Head:
         """The vocabulary projection, with trainable rows of new tokens merged in."""
         return head_of(self.model)
-
-
-ROUND = 64
-"""Flat batches on CPUs are filled up to a multiple of this many tokens."""
-
-
-def rounded(batch: RaggedBatch) -> tuple[Tensor, Tensor, Plan]:
-    """Ids, positions and plan, filled up with a segment that nothing attends to or learns from.
-
-    oneDNN compiles its matrix products for each shape, and blocks of a size that has been free
-    before fit where they lay; a few common lengths instead of one for each batch save both time
-    and memory.
-    """
-    tokens = batch.num_tokens
-    missing = -tokens % ROUND
-    if batch.ids_T.device.type != "cpu" or not missing or tokens < ROUND:
-        return batch.ids_T, batch.position_T, batch.plan
-    plan = Plan((*batch.plan.lengths, missing), (*batch.plan.parents, -1))
-    filler = torch.arange(missing)
-    return torch.cat([batch.ids_T, filler * 0]), torch.cat([batch.position_T, filler]), plan
 
 
 def base_of(model: Any) -> Any:
