@@ -147,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> Any:
         return app(args=list(arguments) if arguments is not None else None)
     except RegimenError as error:
         console.error(error)
-        sys.exit(getattr(error, "exit_status", 1))
+        sys.exit(error.exit_status)
     except KeyboardInterrupt:
         console.line("interrupted")
         sys.exit(130)

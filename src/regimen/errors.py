@@ -35,6 +35,9 @@ class RegimenError(Exception):
         where: ``file:line`` or another place the user can open.
     """
 
+    exit_status = 1
+    """What the command line ends with."""
+
     def __init__(
         self,
         what: str,

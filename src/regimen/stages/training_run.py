@@ -21,9 +21,8 @@ from regimen.stages.training import Prepared, loop_options
 from regimen.tokens.store import TokenRows
 from regimen.training.checkpoints import (
     identity_of,
-    load_checkpoint,
+    load_newest,
     load_weights,
-    newest,
     peak_memory_gib,
     save_checkpoint,
     save_model,
@@ -181,16 +180,13 @@ class _Writer:
 
 def _go_on(run: Run, model: Any, optimizer: torch.optim.Optimizer, identity: str) -> State:
     """The state of the newest whole checkpoint, put back; a fresh one where there is none."""
-    path, damaged = newest(run.directory)
+    state, path, damaged = load_newest(run.directory, model, optimizer, identity)
     for folder, wrong in damaged:
         console.line(f"{run.stage}: {folder.name} is damaged ({wrong}) and not used")
         shutil.rmtree(folder)
-    if path is None:
-        run.unlog(0)
-        return State()
-    state = load_checkpoint(path, model, optimizer, identity)
     run.unlog(state.step)
-    console.line(f"{run.stage}: goes on from {path}")
+    if path is not None:
+        console.line(f"{run.stage}: goes on from {path}")
     return state
 
 

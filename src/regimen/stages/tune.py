@@ -32,6 +32,7 @@ from regimen.tokens.bpe import train_tokenizer
 from regimen.tokens.rendering import Rendered
 from regimen.tokens.store import (
     TokenRows,
+    cut_document,
     document_rows,
     load_token_rows,
     save_token_rows,
@@ -170,14 +171,13 @@ def _replayed(
     tokens = 0
     for text in texts:
         if tokens >= wanted:
-            return pieces
+            break
         (whole,) = prepared.renderer.documents([text])
-        for start in range(0, len(whole.ids), limit):
-            ids = whole.ids[start : start + limit]
-            if len(ids) > 1:
-                # the first token of a piece has nothing before it
-                pieces.append(Rendered(ids, (0.0, *([replay.weight] * (len(ids) - 1)))))
-                tokens += len(ids)
+        for piece in cut_document(whole.ids, limit):
+            # the first token of a piece has nothing before it
+            weights = (0.0, *([replay.weight] * (len(piece) - 1)))
+            pieces.append(Rendered(tuple(piece.tolist()), weights))
+            tokens += len(piece)
     if tokens < wanted:
         raise DataError(
             "There is too little text to replay.",

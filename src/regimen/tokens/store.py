@@ -113,17 +113,20 @@ def token_rows(rows: Iterable[Rendered | RenderedPair]) -> TokenRows:
     )
 
 
+def cut_document(ids: Sequence[int] | np.ndarray, max_length: int) -> list[np.ndarray]:
+    """Pieces of at most ``max_length`` tokens; one of a single token teaches nothing and goes."""
+    whole = np.asarray(ids, dtype=np.int32)
+    cuts = [whole[i : i + max_length] for i in range(0, len(whole), max_length)]
+    return [piece for piece in cuts if len(piece) > 1]
+
+
 def document_rows(documents: Iterable[Sequence[int] | np.ndarray], max_length: int) -> TokenRows:
     """Rows of plain text: every token supervised but the first of a row.
 
     A document longer than ``max_length`` tokens becomes several rows; nothing is dropped but
     pieces of a single token, which nothing can learn from.
     """
-    pieces: list[np.ndarray] = []
-    for ids in documents:
-        whole = np.asarray(ids, dtype=np.int32)
-        cuts = [whole[i : i + max_length] for i in range(0, len(whole), max_length)]
-        pieces += [piece for piece in cuts if len(piece) > 1]
+    pieces = [piece for ids in documents for piece in cut_document(ids, max_length)]
     lengths = np.asarray([len(piece) for piece in pieces], dtype=np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     weights = np.ones(int(offsets[-1]), dtype=np.float32)

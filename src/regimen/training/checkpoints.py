@@ -166,17 +166,6 @@ def damage(path: Path) -> str:
     return "" if _STATE in hashes else f"{_STATE} is missing"
 
 
-def newest(directory: Path) -> tuple[Path | None, list[tuple[Path, str]]]:
-    """The newest whole checkpoint of a run, and newer ones that are damaged, with what is wrong."""
-    damaged: list[tuple[Path, str]] = []
-    for path in reversed(checkpoints(directory)):
-        wrong = damage(path)
-        if not wrong:
-            return path, damaged
-        damaged.append((path, wrong))
-    return None, damaged
-
-
 def load_checkpoint(
     path: Path, model: Any, optimizer: torch.optim.Optimizer, identity: str | None = None
 ) -> State:
@@ -201,6 +190,31 @@ def load_checkpoint(
             got=f"{path}: {wrong}",
             fix="Remove the folder; the checkpoint before it is used then.",
         )
+    return _restore(path, model, optimizer, identity)
+
+
+def load_newest(
+    directory: Path, model: Any, optimizer: torch.optim.Optimizer, identity: str
+) -> tuple[State, Path | None, list[tuple[Path, str]]]:
+    """Put the newest whole checkpoint of a run back, as ``load_checkpoint`` does.
+
+    Returns:
+        Its state and folder, a fresh state and None where there is none; and the newer checkpoints
+        that are damaged, each with what is wrong.
+    """
+    damaged: list[tuple[Path, str]] = []
+    for path in reversed(checkpoints(directory)):
+        wrong = damage(path)
+        if not wrong:
+            return _restore(path, model, optimizer, identity), path, damaged
+        damaged.append((path, wrong))
+    return State(), None, damaged
+
+
+def _restore(
+    path: Path, model: Any, optimizer: torch.optim.Optimizer, identity: str | None
+) -> State:
+    """Read a checkpoint whose files are known to be whole."""
     told = json.loads((path / _STATE).read_text())
     if told.pop("identity", "") != identity and identity is not None:
         raise RunError(

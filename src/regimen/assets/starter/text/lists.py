@@ -64,8 +64,9 @@ def new_item(author: Author, kind: str) -> str:
     return author.pick(author.language.words[kind])
 
 
-def _whole(key: str, make: Callable[[Items], Items], least: int = 2) -> Ability:
+def _whole(key: str) -> Ability:
     """An ability whose result is a function of the whole list."""
+    make, least = WHOLE[key]
 
     def ability(author: Author, items: Items) -> str | None:
         return author.say(key, make(items)) if len(items) >= least else None
@@ -272,15 +273,40 @@ def unique(items: Items) -> Items:
     return list(dict.fromkeys(items))
 
 
-full = _whole("full", list)
-backwards = _whole("reversed", lambda items: items[::-1])
-first = _whole("first", lambda items: items[:1])
-last = _whole("last", lambda items: items[-1:])
-first_letters = _whole("firstletters", lambda items: [item[0] for item in items])
+WHOLE: dict[str, tuple[Callable[[Items], Items], int]] = {
+    "full": (list, 2),
+    "reversed": (lambda items: items[::-1], 2),
+    "first": (lambda items: items[:1], 2),
+    "last": (lambda items: items[-1:], 2),
+    "firstletters": (lambda items: [item[0] for item in items], 2),
+    "lastletters": (lambda items: [item[-1] for item in items], 2),
+    "alphabetical": (sort_words, 2),
+    "alphareverse": (lambda items: sort_words(items)[::-1], 2),
+    "glued": (lambda items: ["".join(items)], 2),
+    "beforelast": (lambda items: items[-2:-1], 3),
+    "firsttwo": (lambda items: items[:2], 3),
+    "lasttwo": (lambda items: items[-2:], 3),
+    "firstthree": (lambda items: items[:3], 4),
+    "butfirst": (lambda items: items[1:], 2),
+    "butlast": (lambda items: items[:-1], 2),
+    "ends": (lambda items: [items[0], items[-1]], 3),
+    "swapends": (lambda items: exchange(items, 0, -1), 2),
+    "rotated": (lambda items: [*items[1:], items[0]], 2),
+    "twice": (lambda items: [item for item in items for _ in range(2)], 2),
+    "everysecond": (lambda items: items[::2], 3),
+    "unique": (unique, 2),
+}
+"""Functions of a whole list, and the fewest items that each makes sense for."""
+
+full = _whole("full")
+backwards = _whole("reversed")
+first = _whole("first")
+last = _whole("last")
+first_letters = _whole("firstletters")
 
 WORD_ABILITIES: tuple[Ability, ...] = (
     first_letters,
-    _whole("lastletters", lambda items: [item[-1] for item in items]),
+    _whole("lastletters"),
     _about_one("wordrev", lambda x: [x[::-1]]),
     _about_one("firstletter", lambda x: [x[0]]),
     _about_one("lastletter", lambda x: [x[-1]]),
@@ -294,10 +320,10 @@ WORD_ABILITIES: tuple[Ability, ...] = (
     containing,
     longer_than,
     more_than,
-    _whole("alphabetical", sort_words),
-    _whole("alphabetical", sort_words),
-    _whole("alphareverse", lambda items: sort_words(items)[::-1]),
-    _whole("glued", lambda items: ["".join(items)]),
+    _whole("alphabetical"),
+    _whole("alphabetical"),
+    _whole("alphareverse"),
+    _whole("glued"),
 )
 
 PLACE_ABILITIES: tuple[Ability, ...] = (
@@ -310,31 +336,31 @@ PLACE_ABILITIES: tuple[Ability, ...] = (
     nth,
     nth,
     middle,
-    _whole("beforelast", lambda items: items[-2:-1], 3),
+    _whole("beforelast"),
     after,
     before,
     between,
-    _whole("firsttwo", lambda items: items[:2], 3),
-    _whole("lasttwo", lambda items: items[-2:], 3),
-    _whole("firstthree", lambda items: items[:3], 4),
-    _whole("butfirst", lambda items: items[1:]),
-    _whole("butlast", lambda items: items[:-1]),
-    _whole("ends", lambda items: [items[0], items[-1]], 3),
+    _whole("firsttwo"),
+    _whole("lasttwo"),
+    _whole("firstthree"),
+    _whole("butfirst"),
+    _whole("butlast"),
+    _whole("ends"),
     without,
     added,
     added_start,
     replaced,
     swapped,
-    _whole("swapends", lambda items: exchange(items, 0, -1)),
-    _whole("rotated", lambda items: [*items[1:], items[0]]),
-    _whole("twice", lambda items: [item for item in items for _ in range(2)]),
+    _whole("swapends"),
+    _whole("rotated"),
+    _whole("twice"),
     copies,
     count,
     count,
     position,
     member,
     member,
-    _whole("everysecond", lambda items: items[::2], 3),
+    _whole("everysecond"),
     order,
 )
 
@@ -346,8 +372,8 @@ REPEAT_ABILITIES: tuple[Ability, ...] = (
     count,
     how_many,
     how_many,
-    _whole("unique", unique),
-    _whole("unique", unique),
-    _whole("butfirst", lambda items: items[1:]),
-    _whole("butlast", lambda items: items[:-1]),
+    _whole("unique"),
+    _whole("unique"),
+    _whole("butfirst"),
+    _whole("butlast"),
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from .author import Author
-from .lists import Items, exchange, fresh_item, unique
+from .lists import WHOLE, Items, fresh_item, unique
 from .styles import LIST_STYLES, SINGLE_STYLES, Style
 
 Rule = Callable[[Author, Items], tuple[Items, str] | None]
@@ -52,23 +52,23 @@ def _added(start: bool, author: Author, items: Items) -> tuple[Items, str]:
 
 
 RULES: dict[str, Rule] = {
-    "n_first": _plain(lambda items: items[:1]),
+    "n_first": _plain(*WHOLE["first"]),
     "n_second": _plain(lambda items: items[1:2]),
     "n_third": _plain(lambda items: items[2:3], 3),
-    "n_last": _plain(lambda items: items[-1:]),
-    "n_beforelast": _plain(lambda items: items[-2:-1], 3),
+    "n_last": _plain(*WHOLE["last"]),
+    "n_beforelast": _plain(*WHOLE["beforelast"]),
     "n_middle": _middle,
-    "n_firsttwo": _plain(lambda items: items[:2], 3),
-    "n_lasttwo": _plain(lambda items: items[-2:], 3),
-    "n_butfirst": _plain(lambda items: items[1:]),
-    "n_butlast": _plain(lambda items: items[:-1]),
-    "n_ends": _plain(lambda items: [items[0], items[-1]], 3),
-    "n_reversed": _plain(lambda items: items[::-1]),
-    "n_swapends": _plain(lambda items: exchange(items, 0, -1)),
-    "n_rotated": _plain(lambda items: [*items[1:], items[0]]),
+    "n_firsttwo": _plain(*WHOLE["firsttwo"]),
+    "n_lasttwo": _plain(*WHOLE["lasttwo"]),
+    "n_butfirst": _plain(*WHOLE["butfirst"]),
+    "n_butlast": _plain(*WHOLE["butlast"]),
+    "n_ends": _plain(*WHOLE["ends"]),
+    "n_reversed": _plain(*WHOLE["reversed"]),
+    "n_swapends": _plain(*WHOLE["swapends"]),
+    "n_rotated": _plain(*WHOLE["rotated"]),
     "n_tofront": _plain(lambda items: [items[-1], *items[:-1]]),
-    "n_full": _plain(list),
-    "n_twice": _plain(lambda items: [item for item in items for _ in range(2)]),
+    "n_full": _plain(*WHOLE["full"]),
+    "n_twice": _plain(*WHOLE["twice"]),
     "n_count": _count,
     "n_after": partial(_neighbour, 1),
     "n_before": partial(_neighbour, -1),
@@ -79,7 +79,7 @@ RULES: dict[str, Rule] = {
 
 # Rules about lists in which a word comes twice.
 REPEAT_RULES: dict[str, Rule] = {
-    "n_unique": _plain(unique),
+    "n_unique": _plain(*WHOLE["unique"]),
     "n_repeated": _plain(lambda items: [x for x in unique(items) if items.count(x) > 1]),
     "n_single": _plain(lambda items: [x for x in items if items.count(x) == 1]),
 }
