@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from regimen.errors import MissingExtraError
+from regimen.models.hardware import bf16_is_fast
 
 
 def parameter_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
@@ -50,11 +52,78 @@ def _adamw_8bit(groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
     return optimizer
 
 
-class MuonAdamW(torch.optim.Optimizer):
-    """Muon (Jordan et al. 2024) for hidden matrices, AdamW for everything else.
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
-    Both are torch's own; this class only gives them one list of groups and one state. Muon's
-    learning rate is ``MUON_SCALE`` times the run's, because its updates are orthogonal matrices.
+
+def orthogonalised(matrix_BMN: Tensor, steps: int = 5) -> Tensor:
+    """The nearest semi-orthogonal matrix of each, roughly: singular values near 1 (B, M, N).
+
+    A quintic Newton-Schulz iteration (Jordan et al. 2024).
+    """
+    a, b, c = NEWTON_SCHULZ
+    tall = matrix_BMN.shape[1] > matrix_BMN.shape[2]
+    x = matrix_BMN.mT if tall else matrix_BMN
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose updates are orthogonal matrices (Jordan et al. 2024).
+
+    Does what torch's own does, which works in bf16 everywhere and on one matrix at a time; here
+    matrices of a shape go together, and in fp32 where that is faster.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[torch.nn.Parameter],
+        lr: float = 0.0,
+        momentum: float = 0.95,
+        weight_decay: float = 0.0,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.dtype = dtype or (torch.bfloat16 if bf16_is_fast() else torch.float32)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One step."""
+        for group in self.param_groups:
+            shapes: dict[torch.Size, list[torch.nn.Parameter]] = {}
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    shapes.setdefault(parameter.shape, []).append(parameter)
+            for shape, parameters in shapes.items():
+                self._step(group, shape, parameters)
+
+    def _step(
+        self, group: dict[str, Any], shape: torch.Size, parameters: list[torch.nn.Parameter]
+    ) -> None:
+        momentum, updates = group["momentum"], []
+        for parameter in parameters:
+            state = self.state[parameter]
+            if not state:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+            grad, buffer = parameter.grad, state["momentum_buffer"]
+            assert grad is not None
+            buffer.lerp_(grad, 1 - momentum)
+            updates.append(grad.lerp(buffer, momentum).to(self.dtype))
+        rate = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
+        for parameter, update in zip(
+            parameters, orthogonalised(torch.stack(updates)).unbind(), strict=True
+        ):
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.add_(update.to(parameter.dtype), alpha=-rate)
+
+
+class MuonAdamW(torch.optim.Optimizer):
+    """Muon for hidden matrices, AdamW for everything else.
+
+    This class only gives the two one list of groups and one state. Muon's learning rate is
+    ``MUON_SCALE`` times the run's, because its updates are orthogonal matrices.
     """
 
     MUON_SCALE = 10.0
@@ -69,7 +138,7 @@ class MuonAdamW(torch.optim.Optimizer):
         decay = max((g["weight_decay"] for g in groups), default=0.0)
         self.parts: list[torch.optim.Optimizer] = []
         if matrices:
-            self.parts.append(torch.optim.Muon(matrices, lr=0.0, weight_decay=decay))
+            self.parts.append(Muon(matrices, weight_decay=decay))
             self.parts[-1].param_groups[0]["lr_scale"] = self.MUON_SCALE
         if rest:
             self.parts.append(

@@ -49,7 +49,8 @@ def test_rules_that_need_nothing_beside_the_list(key: str) -> None:
 def test_rules_about_a_named_word(seed: int) -> None:
     told = {key: RULES[key](author(seed=seed), ITEMS) for key in set(RULES) - set(EXPECTED)}
     assert set(told) == {
-        "n_count", "n_after", "n_before", "n_without", "n_added", "n_addedstart"
+        "n_count", "n_after", "n_before", "n_between", "n_member", "n_leads", "n_ordered",
+        "n_without", "n_added", "n_addedstart",
     }  # fmt: skip
     done = {key: value for key, value in told.items() if value is not None}
     assert set(done) == set(told)
@@ -58,6 +59,13 @@ def test_rules_about_a_named_word(seed: int) -> None:
     assert ITEMS.index(after) == ITEMS.index(x) + 1
     (before,), x = done["n_before"]
     assert ITEMS.index(before) == ITEMS.index(x) - 1
+    (middle,), pair = done["n_between"]
+    left, right = pair.split(", ")
+    assert ITEMS.index(left) + 1 == ITEMS.index(middle) == ITEMS.index(right) - 1
+    assert done["n_member"][0] == ["yes" if done["n_member"][1] in ITEMS else "no"]
+    assert done["n_leads"][0] == ["yes" if done["n_leads"][1] == ITEMS[0] else "no"]
+    places = [ITEMS.index(item) for item in done["n_ordered"][1].split(", ")]
+    assert done["n_ordered"][0] == ["yes" if places == sorted(places) else "no"]
     rest, x = done["n_without"]
     assert rest == [item for item in ITEMS if item != x]
     assert x in ITEMS
@@ -90,7 +98,13 @@ def test_the_result_of_every_list_follows_the_rule_at_the_head(
     monkeypatch.setattr(habits, "_with_repeats", lambda author, key, items: items)
     monkeypatch.setattr(habits, "_LAYOUTS", (habits._under,))
     monkeypatch.setattr(habits._Form, "write", lambda self, result: ", ".join(result))
-    names = [phrase.text for phrase in load_language(language).phrases[key]]
+    spoken = load_language(language)
+    names = [
+        phrase.text.format(e=one, es=several)
+        for phrase in spoken.phrases[key]
+        for one in spoken.terms["element"]
+        for several in spoken.terms["elements"]
+    ]
     rounds = 0
     for seed in range(15):
         head, *parts = habit(author(language, seed), lambda n: ITEMS[:n])
@@ -106,23 +120,38 @@ def test_the_result_of_every_list_follows_the_rule_at_the_head(
     assert rounds > 15
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_the_form_that_is_named_is_the_form_that_is_used(seed: int) -> None:
+EXAMPLES = (["___"], ["a", "b", "c"])
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("seed", range(60))
+def test_the_form_that_is_named_is_the_form_that_is_used(seed: int, example: list[str]) -> None:
     made = author(seed=seed)
-    form = habits._Form(made)
+    form = habits._Form(made, example)
     one, two = form.write(["pear"]), form.write(["pear", "fig"])
     assert "pear" in one.lower()
     assert "fig" in two.lower()
     if not form.named:
         assert (one, two) == ("pear", "pear, fig")
+    elif form.pattern:
+        assert form.pattern == f"`{form.write(example)}`"
+        assert form.pattern in form.named
     elif "JSON" in form.named:
         assert json.loads(one)
         assert json.loads(two)
     elif form.label:
         assert one == f"{form.label}: pear"
+    elif form.last:
+        assert (one, two) == ("pear", "pear and fig")
     else:
         named = {style.key for style in (form.single, form.list)}
         assert any(form.named in made.terms[key] for key in named)
+
+
+def test_forms_are_named_in_words_and_by_patterns() -> None:
+    forms = [habits._Form(author(seed=seed), EXAMPLES[1]) for seed in range(200)]
+    assert 20 < sum(bool(form.pattern) for form in forms) < 100
+    assert any(form.last for form in forms)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -22,6 +22,10 @@ _SOFT = "aeiou"
 _SIGNS = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
+_TAKEN = frozenset({"dis", "lis"})
+"""Words that the syllables make and that one of the languages has, as a request to somebody."""
+
+
 def made_up_word(rng: Random) -> str:
     """A pronounceable word that means nothing, of 3 to 8 letters."""
     random = rng.random
@@ -30,7 +34,7 @@ def made_up_word(rng: Random) -> str:
         word += _HARD[int(random() * 18)] + _SOFT[int(random() * 5)]
     if random() < 0.7 or len(word) < 3:
         word += _HARD[int(random() * 18)]
-    return word
+    return made_up_word(rng) if word in _TAKEN else word
 
 
 def made_up_code(rng: Random) -> str:

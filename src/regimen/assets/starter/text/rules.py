@@ -41,6 +41,35 @@ def _neighbour(step: int, author: Author, items: Items) -> tuple[Items, str]:
     return [items[i + step]], items[i]
 
 
+def _between(author: Author, items: Items) -> tuple[Items, str] | None:
+    if len(items) < 3:
+        return None
+    i = author.below(len(items) - 2)
+    return [items[i + 1]], f"{items[i]}, {items[i + 2]}"
+
+
+def _verdict(author: Author, truth: bool, x: str) -> tuple[Items, str]:
+    return [author.terms["yes" if truth else "no"][0]], x
+
+
+def _member(author: Author, items: Items) -> tuple[Items, str]:
+    there = author.random() < 0.5
+    x = author.pick(items) if there else fresh_item(author, author.base["kind"], items)
+    return _verdict(author, there, x)
+
+
+def _leads(author: Author, items: Items) -> tuple[Items, str]:
+    leads = author.random() < 0.5
+    return _verdict(author, leads, items[0] if leads else author.pick(items[1:]))
+
+
+def _ordered(author: Author, items: Items) -> tuple[Items, str]:
+    kept = author.random() < 0.5
+    i, j = sorted(author.rng.sample(range(len(items)), 2))
+    pair = (items[i], items[j]) if kept else (items[j], items[i])
+    return _verdict(author, kept, ", ".join(pair))
+
+
 def _without(author: Author, items: Items) -> tuple[Items, str] | None:
     x = author.pick(items)
     return ([item for item in items if item != x], x) if len(items) > 2 else None
@@ -72,6 +101,10 @@ RULES: dict[str, Rule] = {
     "n_count": _count,
     "n_after": partial(_neighbour, 1),
     "n_before": partial(_neighbour, -1),
+    "n_between": _between,
+    "n_member": _member,
+    "n_leads": _leads,
+    "n_ordered": _ordered,
     "n_without": _without,
     "n_added": partial(_added, False),
     "n_addedstart": partial(_added, True),
@@ -85,6 +118,14 @@ REPEAT_RULES: dict[str, Rule] = {
 }
 
 
+OF_ONE = frozenset(
+    {"n_first", "n_second", "n_third", "n_last", "n_beforelast", "n_middle", "n_count"}
+    | {"n_after", "n_before", "n_between", "n_member", "n_leads", "n_ordered"}
+    | {"n_repeated", "n_single"}
+)
+"""Rules whose result is a single item."""
+
+
 def habit(author: Author, items_of: Callable[[int], Items]) -> Iterator[str | None]:
     """A rule, perhaps a form, and several lists with what the rule makes of them.
 
@@ -92,8 +133,9 @@ def habit(author: Author, items_of: Callable[[int], Items]) -> Iterator[str | No
     """
     rules = REPEAT_RULES if author.random() < 0.12 else RULES
     key = author.pick(tuple(rules))
-    form = _Form(author)
-    told = [author.say("habit", np=author.pick(author.phrases[key]).text)]
+    form = _Form(author, ["___"] if key in OF_ONE else ["a", "b", "c"])
+    nouns = {"e": author.pick(author.terms["element"]), "es": author.pick(author.terms["elements"])}
+    told = [author.say("habit", np=author.pick(author.phrases[key]).text.format_map(nouns))]
     if form.named:
         told.append(author.say("habitform", f=form.named))
         if author.random() < 0.4:
@@ -124,27 +166,39 @@ def _with_repeats(author: Author, key: str, items: Items) -> Items:
 
 
 class _Form:
-    """How a page writes all its results; named at its head unless it is the plain one."""
+    """How a page writes all its results; named at its head unless it is the plain one.
 
-    def __init__(self, author: Author) -> None:
+    It is named in words (``in square brackets``) or shown by a pattern made of ``example``
+    (``like `[a, b, c]` ``).
+    """
+
+    def __init__(self, author: Author, example: Items) -> None:
         self.single, self.list = author.pick(SINGLE_STYLES), author.pick(LIST_STYLES)
-        self.key, self.label = "", ""
+        self.key, self.label, self.last = "", "", ""
+        self.pattern = ""
         u = author.random()
-        if u < 0.2:
+        if u < 0.18:
             self.named = ""
             return
-        if u < 0.4:
+        if u < 0.34:
             self.key = author.pick(author.terms["keys"])
             self.named = author.pick(author.terms["fmt_json"])
-        elif u < 0.55:
+        elif u < 0.48:
             self.label = author.pick(author.terms["labels"])
             self.named = author.pick(author.terms["fmt_label"])
+        elif u < 0.55 and len(example) > 1:
+            self.last = f" {author.terms['and'][0]} "
+            self.named = author.pick(author.terms["fmt_and"])
         else:
             # one name for both: a page whose results are one item or several keeps its form
             same = [s for s in LIST_STYLES if s.key == self.single.key]
             self.list = author.pick(same) if same else self.list
             self.named = author.pick(author.terms[self.single.key if same else self.list.key])
             self.single = self.single if same else _alone(self.list)
+        pattern = self.write(example)
+        if "\n" not in pattern and author.random() < 0.35:
+            self.pattern = f"`{pattern}`"
+            self.named = author.pick(author.terms["pattern"]).format(f=self.pattern)
 
     def write(self, result: Items) -> str:
         """The result in this page's form."""
@@ -153,7 +207,9 @@ class _Form:
             return f'{{"{self.key}": {value}}}'
         if self.label:
             return f"{self.label}: {', '.join(result)}"
-        if not self.named:
+        if self.last and len(result) > 1:
+            return ", ".join(result[:-1]) + self.last + result[-1]
+        if self.last or not self.named:
             return ", ".join(result)
         return (self.single if len(result) == 1 else self.list).write(result)
 
