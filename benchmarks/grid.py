@@ -95,7 +95,15 @@ GRID: tuple[Configuration, ...] = (
     _configuration("batch 1, allocator as it is", 1, keep_blocks=False),
     _configuration("batch 8, allocator as it is", 8, keep_blocks=False),
     _configuration("batch 1, fp32", 1, bf16=False),
+    _configuration("batch 2, fp32", 2, bf16=False),
     _configuration("batch 4, fp32", 4, bf16=False),
+    _configuration("batch 1, fp32, allocator as it is", 1, bf16=False, keep_blocks=False),
+    _configuration("batch 1, fp32, checkpointing", 1, bf16=False, checkpointing=True),
+    _configuration("batch 1, fp32, compiled", 1, bf16=False, torch_compile=True),
+    _configuration(
+        "batch 32, padding-free, fp32", 32, bf16=False, padding_free=True, max_length=None
+    ),
+    _packed("packed, 1 pack, fp32", 1, bf16=False),
     _configuration("batch 1, checkpointing", 1, checkpointing=True),
     _configuration("batch 8, checkpointing", 8, checkpointing=True),
     _configuration("batch 4, grouped by length", 4, **_GROUPED),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from regimen.errors import ModelError
 from regimen.models import attention
+from regimen.models.fused import fuse
 from regimen.models.head import Head, full_logits
 from regimen.tokens.ragged import Plan, RaggedBatch, Segment, ragged_batch, to_padded
 
@@ -110,6 +111,8 @@ def prepare(model: Any) -> LanguageModel:
         return LanguageModel(model, False, reason)
     attention.register()
     expected = _alone(base)
+    if base.get_input_embeddings().weight.device.type == "cpu":
+        fuse(base)
     base.set_attn_implementation(attention.NAME)
     if base.config._attn_implementation != attention.NAME:
         return LanguageModel(model, False, "its attention is not exchangeable")

@@ -22,6 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regimen.models.buffers import active
+
 NEEDS = ("logp", "lse", "entropy", "mean_logit", "nll_sum")
 
 
@@ -66,7 +68,7 @@ class _Shape:
     needs: frozenset[str]
 
 
-def chunk_rows(vocabulary: int, elements: int = 1 << 23) -> int:
+def chunk_rows(vocabulary: int, elements: int = 1 << 22) -> int:
     """Rows of a chunk so that its logits hold about ``elements`` numbers."""
     return max(16, min(2048, elements // max(vocabulary, 1)))
 
@@ -79,9 +81,9 @@ def _tiles(product_CV: Tensor) -> Iterator[slice]:
         yield slice(start, min(start + size, rows))
 
 
-def _logits(product_RV: Tensor, bias: Tensor | None, shape: _Shape) -> Tensor:
-    """fp32 logits of ``hidden @ weight.T``, in new memory."""
-    logits_RV = product_RV.to(torch.float32, copy=True)
+def _logits(product_RV: Tensor, bias: Tensor | None, shape: _Shape, *, copy: bool = True) -> Tensor:
+    """fp32 logits of ``hidden @ weight.T``; without ``copy``, in the product's place if fp32."""
+    logits_RV = product_RV.to(torch.float32, copy=copy)
     if bias is not None:
         logits_RV += bias.float()
     if shape.scale != 1.0:
@@ -105,7 +107,8 @@ class _Gradients:
     ) -> None:
         self.hidden = torch.empty_like(hidden_ND) if wanted[0] else None
         # fp32: the sum over chunks must not round to bf16 each time
-        self.weight = torch.zeros_like(weight, dtype=torch.float32) if wanted[1] else None
+        self.weight = _take(weight, weight.shape, torch.float32) if wanted[1] else None
+        self.leaf, self.summed = weight, False
         self.bias = (
             torch.zeros_like(bias, dtype=torch.float32) if wanted[2] and bias is not None else None
         )
@@ -126,16 +129,58 @@ class _Gradients:
             grad_RV *= shape.scale
         if self.bias is not None:
             self.bias += grad_RV.sum(0)
-        product_RV.copy_(grad_RV)
+        if grad_RV.data_ptr() != product_RV.data_ptr():
+            product_RV.copy_(grad_RV)
 
     def chunk(self, rows: slice, grad_CV: Tensor, hidden_CD: Tensor, weight: Tensor) -> None:
         """Add one chunk's share; ``grad_CV`` is what the tiles left in the product's place."""
         if self.hidden is not None:
             self.hidden[rows] = grad_CV @ weight
-        if self.weight is not None and self.weight.dtype == grad_CV.dtype:
+        if self.weight is None:
+            return
+        if self.weight.dtype != grad_CV.dtype:
+            share = _take(self.leaf, self.weight.shape, grad_CV.dtype)
+            torch.mm(grad_CV.t(), hidden_CD, out=share)
+            if self.summed:
+                self.weight += share
+            else:
+                self.weight.copy_(share)
+            _put(self.leaf, share)
+        elif self.summed:
             self.weight.addmm_(grad_CV.t(), hidden_CD)
-        elif self.weight is not None:
-            self.weight += grad_CV.t() @ hidden_CD
+        else:
+            torch.mm(grad_CV.t(), hidden_CD, out=self.weight)
+        self.summed = True
+
+    def scaled(self, factor: Tensor | float = 1.0) -> tuple[Tensor | None, ...]:
+        """The gradients times ``factor``; None for a weight whose ``.grad`` has them already."""
+        if self.weight is not None and not self.summed:
+            self.weight.zero_()
+        hidden, bias = (g if g is None else g.mul_(factor) for g in (self.hidden, self.bias))
+        buffers = active(self.leaf)
+        if self.weight is None or buffers is None:
+            return hidden, self.weight if self.weight is None else self.weight.mul_(factor), bias
+        gradient, missing = buffers.gradient(self.leaf)
+        if missing:
+            gradient.copy_(self.weight.mul_(factor))
+        else:
+            gradient.add_(self.weight, alpha=float(factor))
+        buffers.put(self.weight)
+        return hidden, None, bias
+
+
+def _take(leaf: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """A block with any content, from the kept ones where training keeps them."""
+    buffers = active(leaf)
+    if buffers is None:
+        return torch.empty(shape, dtype=dtype, device=leaf.device)
+    return buffers.take(shape, dtype)
+
+
+def _put(leaf: Tensor, block: Tensor) -> None:
+    buffers = active(leaf)
+    if buffers is not None:
+        buffers.put(block)
 
 
 class _WeightedNll(torch.autograd.Function):
@@ -154,20 +199,21 @@ class _WeightedNll(torch.autograd.Function):
         weight = weight_VD.to(shape.dtype)
         grads = _Gradients(hidden_ND, weight_VD, bias_V, ctx.needs_input_grad[:3])
         logp_N = torch.empty(len(target_N), dtype=torch.float32, device=hidden_ND.device)
-        for chunk, low_CD, product_CV in _products(hidden_ND, weight, shape):
+        for chunk, low_CD, product_CV in _products(hidden_ND, weight, weight_VD, shape):
             for tile in _tiles(product_CV):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
                 target = target_N[rows, None]
-                logits = _logits(product_CV[tile], bias_V, shape)
+                logits = _logits(product_CV[tile], bias_V, shape, copy=False)
+                lse = logits.logsumexp(1, True)
+                logp_N[rows] = (logits.gather(1, target) - lse)[:, 0]
                 if not grads.any:
-                    logp_N[rows] = (logits.gather(1, target) - logits.logsumexp(1, True))[:, 0]
                     continue
-                grad = torch.log_softmax(logits, 1)
-                logp_N[rows] = grad.gather(1, target)[:, 0]
-                grad.exp_()
+                # the gradient takes the place of the logits, unless a cap asks for them again
+                capped = shape.softcap is not None
+                grad = (logits - lse if capped else logits.sub_(lse)).exp_()
                 grad.scatter_add_(1, target, torch.full_like(target, -1.0, dtype=grad.dtype))
                 grad *= token_weight_N[rows, None]
-                grads.tile(product_CV[tile], grad, logits, shape)
+                grads.tile(product_CV[tile], grad, logits if capped else None, shape)
             if grads.any:
                 grads.chunk(chunk, product_CV, low_CD, weight)
         ctx.grads = grads
@@ -178,11 +224,7 @@ class _WeightedNll(torch.autograd.Function):
     def backward(ctx: Any, grad_sum: Tensor, _grad_logp: Tensor) -> tuple[Tensor | None, ...]:
         grads = ctx.grads
         ctx.grads = None
-        scaled = [
-            g.mul_(grad_sum) if g is not None else None
-            for g in (grads.hidden, grads.weight, grads.bias)
-        ]
-        return (*scaled, None, None, None)
+        return (*grads.scaled(grad_sum), None, None, None)
 
 
 class _Reduce(torch.autograd.Function):
@@ -199,7 +241,7 @@ class _Reduce(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         weight = weight_VD.to(shape.dtype)
         out = torch.zeros(4, len(target_N), dtype=torch.float32, device=hidden_ND.device)
-        for chunk, _, product_CV in _products(hidden_ND, weight, shape):
+        for chunk, _, product_CV in _products(hidden_ND, weight, weight_VD, shape):
             for tile in _tiles(product_CV):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
                 logits = _logits(product_CV[tile], bias_V, shape)
@@ -221,7 +263,7 @@ class _Reduce(torch.autograd.Function):
         weight = weight_VD.to(shape.dtype)
         grads = _Gradients(hidden_ND, weight_VD, bias_V, ctx.needs_input_grad[:3])
         g_logp, g_lse, g_entropy, g_mean = (g[:, None].float() for g in grad_outputs)
-        for chunk, low_CD, product_CV in _products(hidden_ND, weight, shape):
+        for chunk, low_CD, product_CV in _products(hidden_ND, weight, weight_VD, shape):
             for tile in _tiles(product_CV):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
                 logits = _logits(product_CV[tile], bias_V, shape)
@@ -239,19 +281,22 @@ class _Reduce(torch.autograd.Function):
                     grad += g_mean[rows] / logits.shape[1]
                 grads.tile(product_CV[tile], grad, logits, shape)
             grads.chunk(chunk, product_CV, low_CD, weight)
-        return grads.hidden, grads.weight, grads.bias, None, None
+        return (*grads.scaled(), None, None)
 
 
 def _products(
-    hidden_ND: Tensor, weight: Tensor, shape: _Shape
+    hidden_ND: Tensor, weight: Tensor, leaf: Tensor, shape: _Shape
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Rows, hidden states and ``hidden @ weight.T`` of each chunk; all share one memory."""
-    rows, size = len(hidden_ND), min(shape.chunk, len(hidden_ND))
-    memory = torch.empty(size, len(weight), dtype=shape.dtype, device=weight.device)
+    rows = len(hidden_ND)
+    # kept blocks are of one size, whatever the batch
+    size = shape.chunk if active(leaf) is not None else min(shape.chunk, rows)
+    memory = _take(leaf, torch.Size((size, len(weight))), shape.dtype)
     for start in range(0, rows, max(size, 1)):
         chunk = slice(start, min(start + size, rows))
         low_CD = hidden_ND[chunk].to(shape.dtype)
         yield chunk, low_CD, torch.mm(low_CD, weight.t(), out=memory[: len(low_CD)])
+    _put(leaf, memory)
 
 
 def reduce(

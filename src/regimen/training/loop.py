@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from regimen.errors import TrainingError
-from regimen.models.forward import LanguageModel
+from regimen.models.buffers import kept_buffers
+from regimen.models.forward import LanguageModel, base_of
 from regimen.models.head import reduce
 from regimen.objectives.base import LossOut, Objective
 from regimen.tokens.packing import packing_plan
@@ -168,7 +169,6 @@ def train(
     """
     state = state or State()
     data = Data(rows, options)
-    steps = total_steps(data, options)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     if not len(rows) or not parameters:
         raise TrainingError(
@@ -178,6 +178,22 @@ def train(
             fix="Check the data's ledger and the adapter's target modules.",
         )
     model.model.train()
+    with kept_buffers(base_of(model.model).get_input_embeddings()):
+        return _steps(model, data, objective, optimizer, parameters, options, hooks, state)
+
+
+def _steps(
+    model: LanguageModel,
+    data: Data,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    parameters: Sequence[Tensor],
+    options: LoopOptions,
+    hooks: Hooks,
+    state: State,
+) -> State:
+    """The steps themselves."""
+    steps = total_steps(data, options)
     began = time.perf_counter() - state.seconds
     while progress_of(state, options, steps) < 1.0:
         rate = options.learning_rate * options.schedule.factor(progress_of(state, options, steps))

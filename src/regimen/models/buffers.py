@@ -1,0 +1,118 @@
+"""Memory of the vocabulary's matrices that training keeps from step to step.
+
+A gradient of the vocabulary projection or of the embedding is a block of tens of megabytes. Where
+such blocks are made and freed in every micro-batch they do not find their old place again, and the
+heap grows by several of them. Inside `kept_buffers` they are kept, and gradients of these matrices
+are added to ``.grad`` where it stands, without a block for each summand.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Buffers:
+    """Blocks by shape and type: taken, filled, put back. One thread's."""
+
+    def __init__(self) -> None:
+        self._free: dict[tuple[torch.Size, torch.dtype], list[Tensor]] = {}
+        self._gradients: dict[int, Tensor] = {}
+
+    def take(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        """A block with any content, which nobody else has until it is put back."""
+        free = self._free.get((shape, dtype))
+        return free.pop() if free else torch.empty(shape, dtype=dtype)
+
+    def put(self, block: Tensor) -> None:
+        """A block that is no longer needed."""
+        self._free.setdefault((block.shape, block.dtype), []).append(block)
+
+    def gradient(self, leaf: Tensor) -> tuple[Tensor, bool]:
+        """``leaf.grad``, and whether it was missing; then its content is anything."""
+        if leaf.grad is not None:
+            return leaf.grad, False
+        kept = self._gradients.get(id(leaf))
+        if kept is None or kept.shape != leaf.shape or kept.dtype != leaf.dtype:
+            kept = self._gradients[id(leaf)] = torch.empty_like(leaf)
+        leaf.grad = kept
+        return kept, True
+
+
+class _Active(threading.local):
+    buffers: Buffers | None = None
+
+
+_ACTIVE = _Active()
+
+
+def active(leaf: Tensor) -> Buffers | None:
+    """The thread's buffers, if the gradient of ``leaf`` may be added where it stands."""
+    ours = leaf.is_leaf and leaf.requires_grad and leaf.device.type == "cpu"
+    return _ACTIVE.buffers if ours else None
+
+
+@contextmanager
+def kept_buffers(embedding: Any = None) -> Iterator[None]:
+    """Keep large blocks until the end, for a training on a CPU.
+
+    Args:
+        embedding: the model's input embedding. If it is torch's own, its gradient is added to
+            ``weight.grad`` row by row; otherwise it stays what it is.
+    """
+    before, _ACTIVE.buffers = _ACTIVE.buffers, Buffers()
+    handle = None
+    if type(embedding) is torch.nn.Embedding and _is_plain(embedding):
+        handle = embedding.register_forward_hook(_look_up)
+    try:
+        yield
+    finally:
+        _ACTIVE.buffers = before
+        if handle is not None:
+            handle.remove()
+
+
+def _is_plain(embedding: torch.nn.Embedding) -> bool:
+    options = (embedding.max_norm, embedding.scale_grad_by_freq, embedding.sparse)
+    return not any(options) and active(embedding.weight) is not None
+
+
+def _look_up(module: torch.nn.Embedding, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    """The same rows; the gradient of the module's own output would be a new matrix."""
+    if not torch.is_grad_enabled() or active(module.weight) is None:
+        return output
+    padding = -1 if module.padding_idx is None else module.padding_idx
+    found: Tensor = _Embedding.apply(module.weight, args[0], padding)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Embedding(torch.autograd.Function):
+    """Rows of a matrix, whose gradients are added to its ``.grad``."""
+
+    @staticmethod
+    def forward(ctx: Any, weight_VD: Tensor, ids: Tensor, padding: int) -> Tensor:
+        ctx.weight, ctx.padding = weight_VD, padding
+        ctx.save_for_backward(ids)
+        return torch.nn.functional.embedding(ids, weight_VD)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, None, None]:
+        (ids,) = ctx.saved_tensors
+        rows = grad_output.flatten(0, -2)
+        flat = ids.flatten()
+        if ctx.padding >= 0:
+            rows = rows * (flat != ctx.padding)[:, None]
+        buffers = active(ctx.weight)
+        if buffers is None:
+            weight = torch.zeros_like(ctx.weight)
+            return weight.index_add_(0, flat, rows.to(weight.dtype)), None, None
+        gradient, missing = buffers.gradient(ctx.weight)
+        if missing:
+            gradient.zero_()
+        gradient.index_add_(0, flat, rows.to(gradient.dtype))
+        return None, None, None

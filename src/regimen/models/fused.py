@@ -1,0 +1,159 @@
+"""Norms and gated activations as one autograd function each, for CPUs.
+
+Written out in single operations, as in transformers, a norm reads and writes its input a dozen
+times in the two passes and keeps two copies of it; a gated activation keeps three. The modules here
+keep the input alone. They take the place of modules that a probe shows to compute the same, with
+the same parameters under the same names.
+
+Shape letters: T tokens (and leading dimensions), D width, F inner width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+TOLERANCE = 1e-5
+
+
+class _RmsNorm(torch.autograd.Function):
+    """y = x / rms(x) * weight (Zhang and Sennrich 2019), with the gradient written out."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+        width = x.shape[-1]
+        rstd = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        rstd = rstd.square_().div_(width).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, weight_D, rstd)
+        y: Tensor = (x * rstd).mul_(weight_D)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        x, weight_D, rstd = ctx.saved_tensors
+        unit = x * rstd
+        product = grad * unit
+        grad_weight = product.flatten(0, -2).sum(0) if ctx.needs_input_grad[1] else None
+        along = (product @ weight_D).div_(-x.shape[-1]).unsqueeze(-1)
+        return (grad * weight_D).addcmul_(unit, along).mul_(rstd), grad_weight, None
+
+
+class _Swiglu(torch.autograd.Function):
+    """silu(gate) * up (Shazeer 2020); the activation is computed again in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, gate_TF: Tensor, up_TF: Tensor) -> Tensor:
+        ctx.save_for_backward(gate_TF, up_TF)
+        return F.silu(gate_TF).mul_(up_TF)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        gate_TF, up_TF = ctx.saved_tensors
+        grad_gate = torch.ops.aten.silu_backward(grad * up_TF, gate_TF)
+        return grad_gate, F.silu(gate_TF).mul_(grad)
+
+
+class RmsNorm(nn.Module):
+    """A norm over the last dimension; ``shift`` is 1 where the weight is kept as weight - 1."""
+
+    def __init__(self, weight: nn.Parameter, eps: float, shift: float) -> None:
+        super().__init__()
+        self.weight, self.eps, self.shift = weight, eps, shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The normalised input, in its type; computed in fp32."""
+        weight = self.weight.float()
+        weight = weight + self.shift if self.shift else weight
+        y: Tensor = _RmsNorm.apply(x.float(), weight, self.eps)  # type: ignore[no-untyped-call]
+        return y.to(x.dtype)
+
+
+class GatedMlp(nn.Module):
+    """down(silu(gate(x)) * up(x)); the projections may carry adapters."""
+
+    def __init__(self, gate_proj: nn.Module, up_proj: nn.Module, down_proj: nn.Module) -> None:
+        super().__init__()
+        self.gate_proj, self.up_proj, self.down_proj = gate_proj, up_proj, down_proj
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(T, D) in and out."""
+        inner = _Swiglu.apply(self.gate_proj(x), self.up_proj(x))  # type: ignore[no-untyped-call]
+        out: Tensor = self.down_proj(inner)
+        return out
+
+
+def fuse(model: nn.Module) -> int:
+    """Put fused modules in the place of those that they equal; returns how many."""
+    replaced = 0
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            fused = _norm(child) or _mlp(child)
+            if fused is not None:
+                setattr(parent, name, fused.train(child.training))
+                replaced += 1
+    return replaced
+
+
+def _norm(module: nn.Module) -> nn.Module | None:
+    """The fused norm, if the module's parameters and its results are those of one."""
+    weight = dict(module.named_parameters()).get("weight")
+    eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    if not type(module).__name__.endswith("RMSNorm") or weight is None or weight.ndim != 1:
+        return None
+    if not isinstance(eps, float) or list(module.children()) or len(module.state_dict()) != 1:
+        return None
+    for shift in (0.0, 1.0):
+        fused = RmsNorm(nn.Parameter(weight, requires_grad=weight.requires_grad), eps, shift)
+        fused.weight = weight
+        if _same_norm(module, fused):
+            return fused
+    return None
+
+
+@torch.no_grad()
+def _same_norm(module: nn.Module, fused: RmsNorm) -> bool:
+    """Equal results on random input with random weights: the module's own may be all ones."""
+    draw = torch.Generator().manual_seed(0)
+    width = len(fused.weight)
+    x = torch.randn(3, width, generator=draw).to(fused.weight)
+    values = {"weight": torch.rand(width, generator=draw).to(fused.weight) + 0.5}
+    call = torch.func.functional_call
+    return _close(call(module, values, x), call(fused, values, x))
+
+
+@torch.no_grad()
+def _mlp(module: nn.Module) -> nn.Module | None:
+    """The fused gated network, if the module is one."""
+    names = ("gate_proj", "up_proj", "down_proj")
+    parts = dict(module.named_children())
+    activation = parts.pop("act_fn", None)
+    if set(parts) != set(names) or not _is_silu(activation) or list(module.parameters(False)):
+        return None
+    fused = GatedMlp(*(parts[name] for name in names))
+    first = next(module.parameters())
+    width = getattr(parts["gate_proj"], "in_features", None)
+    if width is None or list(module.buffers(False)):
+        return None
+    x = torch.randn(1, 2, width, generator=torch.Generator().manual_seed(0)).to(first.device)
+    x = x.to(first.dtype) if first.is_floating_point() else x
+    training = module.training
+    module.eval()
+    same = _close(module(x), fused.eval()(x))
+    module.train(training)
+    return fused if same else None
+
+
+def _is_silu(activation: nn.Module | None) -> bool:
+    x = torch.linspace(-3.0, 3.0, 7)
+    return activation is not None and torch.equal(activation(x), F.silu(x))
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    scale = float(a.abs().max()) or 1.0
+    tolerance = TOLERANCE if a.dtype == torch.float32 else 2e-2
+    return float((a - b).abs().max()) <= tolerance * scale

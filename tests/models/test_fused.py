@@ -1,0 +1,81 @@
+"""Fused norms and gated activations: the values and gradients of the modules they stand for."""
+
+import copy
+
+import pytest
+import torch
+
+from helpers.small_models import MODELS, make
+from regimen.models.fused import GatedMlp, RmsNorm, fuse
+
+EXPECTED = {  # norms and gated networks in two layers and at the end
+    "llama": (5, 2),
+    "llama tied": (5, 2),
+    "qwen3": (9, 2),
+    "mistral": (5, 2),
+    "gemma2": (9, 0),
+    "gpt2": (0, 0),
+    "gpt_oss": (5, 0),
+    "granite": (5, 2),
+}
+
+
+def losses(model):
+    ids = torch.randint(61, (2, 9), generator=torch.Generator().manual_seed(0))
+    loss = model(input_ids=ids, labels=ids).loss
+    loss.backward()
+    return loss.detach(), {name: p.grad for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_losses_and_gradients_stay(name):
+    model = make(name, MODELS[name])
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if "norm" in key and parameter.ndim == 1:
+                parameter.add_(torch.rand_like(parameter))
+    fused = copy.deepcopy(model)
+    replaced = fuse(fused)
+    kinds = [type(module) for module in fused.modules()]
+    assert (kinds.count(RmsNorm), kinds.count(GatedMlp)) == EXPECTED[name]
+    assert replaced == sum(EXPECTED[name])
+    loss, gradients = losses(model)
+    ours, got = losses(fused)
+    torch.testing.assert_close(ours, loss, rtol=1e-5, atol=0)
+    assert list(got) == list(gradients)
+    for key, gradient in gradients.items():
+        if gradient is None:
+            assert got[key] is None
+            continue
+        scale = float(gradient.abs().max()) + 1e-12
+        assert float((got[key] - gradient).abs().max()) <= 2e-4 * scale, key
+
+
+def test_names_and_sharing_of_parameters_stay():
+    model = make("llama tied", MODELS["llama tied"])
+    before = {name: id(p) for name, p in model.named_parameters()}
+    keys = list(model.state_dict())
+    fuse(model)
+    assert {name: id(p) for name, p in model.named_parameters()} == before
+    assert list(model.state_dict()) == keys
+    assert fuse(model) == 0
+
+
+def test_a_module_that_computes_something_else_stays():
+    model = make("llama", MODELS["llama"])
+    norm = model.model.norm
+    norm.forward = lambda x: x * norm.weight
+    mlp = model.model.layers[0].mlp
+    mlp.forward = lambda x: mlp.down_proj(mlp.gate_proj(x))
+    fuse(model)
+    assert model.model.norm is norm
+    assert model.model.layers[0].mlp is mlp
+
+
+def test_a_norm_works_in_fp32_and_gives_back_the_type_of_its_input():
+    weight = torch.nn.Parameter(torch.rand(8, dtype=torch.bfloat16))
+    x = torch.randn(3, 8, dtype=torch.bfloat16)
+    out = RmsNorm(weight, 1e-6, 0.0)(x)
+    expected = torch.nn.functional.rms_norm(x.float(), (8,), weight.float(), 1e-6)
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(out, expected.bfloat16())
