@@ -6,7 +6,11 @@ import pytest
 import torch
 
 from helpers.small_models import MODELS, make
+from regimen.memory.activations import checkpoint_activations
+from regimen.models.forward import prepare
 from regimen.models.fused import GatedMlp, RmsNorm, fuse
+from regimen.models.head import reduce
+from regimen.tokens.ragged import Segment, ragged_batch
 
 EXPECTED = {  # norms and gated networks in two layers and at the end
     "llama": (5, 2),
@@ -79,3 +83,45 @@ def test_a_norm_works_in_fp32_and_gives_back_the_type_of_its_input():
     expected = torch.nn.functional.rms_norm(x.float(), (8,), weight.float(), 1e-6)
     assert out.dtype == torch.bfloat16
     torch.testing.assert_close(out, expected.bfloat16())
+
+
+def few_supervised():
+    draw = torch.Generator().manual_seed(5)
+    ids = [torch.randint(61, (n,), generator=draw).tolist() for n in (9, 6, 12)]
+    return ragged_batch([Segment(x, [0.0] * (len(x) - 2) + [1.0] * 2, -1) for x in ids])
+
+
+def read_gradients(prepared, batch, read):
+    out = reduce(
+        prepared.hidden(batch, read), prepared.head(), batch.source_row_N, batch.target_N,
+        {"nll_sum"}, weight_N=batch.weight_N,
+    )  # fmt: skip
+    out.nll_sum.backward()
+    return out.nll_sum.detach(), {name: p.grad for name, p in prepared.model.named_parameters()}
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize("name", MODELS)
+def test_rows_that_nobody_reads_change_nothing(name, checkpointed):
+    batch = few_supervised()
+    results = []
+    for read in (None, batch.source_row_N):
+        model = make(name, MODELS[name]).train()
+        if checkpointed:
+            checkpoint_activations(model)
+        results.append(read_gradients(prepare(model), batch, read))
+    (loss, gradients), (ours, got) = results
+    torch.testing.assert_close(ours, loss)
+    for key, gradient in gradients.items():
+        torch.testing.assert_close(got[key], gradient, rtol=1e-4, atol=1e-5, msg=key)
+
+
+def test_the_last_layer_computes_only_what_is_read(monkeypatch):
+    prepared, batch = prepare(make("llama", MODELS["llama"])), few_supervised()
+    seen = []
+    whole = GatedMlp._all
+    monkeypatch.setattr(
+        GatedMlp, "_all", lambda self, x: (seen.append(x.shape[-2]), whole(self, x))[1]
+    )
+    prepared.hidden(batch, batch.source_row_N)
+    assert seen == [27, 6]

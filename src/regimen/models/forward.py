@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regimen.errors import ModelError
 from regimen.models import attention
-from regimen.models.fused import fuse
+from regimen.models.fused import fuse, reading
 from regimen.models.head import Head, full_logits
 from regimen.tokens.ragged import Plan, RaggedBatch, Segment, ragged_batch, to_padded
 
@@ -27,8 +27,11 @@ class LanguageModel:
     ragged: bool
     reason: str = ""
 
-    def hidden(self, batch: RaggedBatch) -> Tensor:
-        """Last hidden states (after the final norm) of every token: (T, D)."""
+    def hidden(self, batch: RaggedBatch, read_N: Tensor | None = None) -> Tensor:
+        """Last hidden states (after the final norm) of every token: (T, D).
+
+        With ``read_N``, rows in any order, only those need be right; the others may be anything.
+        """
         backbone = backbone_of(self.model)
         if not self.ragged:
             padded = to_padded(batch)
@@ -37,7 +40,10 @@ class LanguageModel:
             ).last_hidden_state
             rows: Tensor = out.flatten(0, 1).index_select(0, padded.flat_row_T)
             return rows
-        with attention.active_plan(batch.plan):
+        # what is computed again in the backward pass no longer knows who reads what
+        again = any(getattr(m, "gradient_checkpointing", False) for m in backbone.modules())
+        read = None if read_N is None or again else torch.unique(read_N)
+        with attention.active_plan(batch.plan), reading(read):
             out = backbone(
                 input_ids=batch.ids_T[None], position_ids=batch.position_T[None], use_cache=False
             )
@@ -166,8 +172,10 @@ def _probe(model: Any, expected: list[Tensor]) -> str:
     batch = ragged_batch(_probe_segments(base)).to(expected[0].device)
     training = base.training
     base.eval()
+    some = torch.arange(0, batch.num_tokens, 2, device=expected[0].device)
     try:
         hidden = LanguageModel(model, True).hidden(batch)
+        hidden[some] = LanguageModel(model, True).hidden(batch, some)[some]
     except (ModelError, TypeError, AttributeError, ValueError, RuntimeError, IndexError) as error:
         return f"the flat batch fails: {str(error).splitlines()[0]}"
     finally:

@@ -204,15 +204,18 @@ class _WeightedNll(torch.autograd.Function):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
                 target = target_N[rows, None]
                 logits = _logits(product_CV[tile], bias_V, shape, copy=False)
-                lse = logits.logsumexp(1, True)
-                logp_N[rows] = (logits.gather(1, target) - lse)[:, 0]
-                if not grads.any:
-                    continue
+                picked = logits.gather(1, target)
+                largest = logits.amax(1, True)
                 # the gradient takes the place of the logits, unless a cap asks for them again
                 capped = shape.softcap is not None
-                grad = (logits - lse if capped else logits.sub_(lse)).exp_()
-                grad.scatter_add_(1, target, torch.full_like(target, -1.0, dtype=grad.dtype))
-                grad *= token_weight_N[rows, None]
+                grad = (logits - largest if capped else logits.sub_(largest)).exp_()
+                total = grad.sum(1, True)
+                logp_N[rows] = (picked - largest - total.log())[:, 0]
+                if not grads.any:
+                    continue
+                token_weight = token_weight_N[rows, None]
+                grad *= token_weight / total
+                grad.scatter_add_(1, target, -token_weight)
                 grads.tile(product_CV[tile], grad, logits if capped else None, shape)
             if grads.any:
                 grads.chunk(chunk, product_CV, low_CD, weight)

@@ -265,7 +265,7 @@ def batch_loss(
 ) -> LossOut:
     """Forward one batch and apply an objective; shared by training and evaluation."""
     with torch.autocast(batch.ids_T.device.type, dtype=torch.bfloat16, enabled=bf16):
-        hidden_TD = model.hidden(batch)
+        hidden_TD = model.hidden(batch, batch.source_row_N)
         reduced = reduce(
             hidden_TD,
             model.head(),

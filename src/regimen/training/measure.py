@@ -31,7 +31,7 @@ def measured_batches(
             torch.autocast(batch.ids_T.device.type, dtype=torch.bfloat16, enabled=bf16),
         ):
             logp_N = reduce(
-                model.hidden(batch),
+                model.hidden(batch, batch.source_row_N),
                 model.head(),
                 batch.source_row_N,
                 batch.target_N,
