@@ -72,9 +72,20 @@ class MaskPlan:
     window: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a module handed to its attention: queries (T, H, D), keys and values (T, K, D)."""
+
+    query_THD: Tensor
+    key_TKD: Tensor
+    value_TKD: Tensor
+    call: Call
+
+
 class _Active(threading.local):
     plan: Plan | None = None
     sink: KeyValueSink | None = None
+    heard: dict[int, Heard] | None = None
 
 
 _ACTIVE = _Active()
@@ -89,6 +100,16 @@ def active_plan(plan: Plan | None, sink: KeyValueSink | None = None) -> Iterator
         yield
     finally:
         _ACTIVE.plan, _ACTIVE.sink = before
+
+
+@contextmanager
+def listening() -> Iterator[dict[int, Heard]]:
+    """Collects what each module, by its ``id``, hands to ragged attention inside the block."""
+    before, _ACTIVE.heard = _ACTIVE.heard, {}
+    try:
+        yield _ACTIVE.heard
+    finally:
+        _ACTIVE.heard = before
 
 
 def _mask(*args: Any, **kwargs: Any) -> MaskPlan | Tensor | None:
@@ -131,6 +152,9 @@ def _attention(
     # instructions; elsewhere, rotary embeddings in fp32 under autocast go back to the value's type.
     dtype = torch.float32 if query.device.type == "cpu" else value.dtype
     query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+    if _ACTIVE.heard is not None:
+        asked, keys, values = (x[0].transpose(0, 1).detach() for x in (query, key, value))
+        _ACTIVE.heard[id(module)] = Heard(asked, keys, values, call)
     with torch.autocast(query.device.type, enabled=False):
         if attention_mask.sink is not None:
             layer = int(getattr(module, "layer_idx", 0))

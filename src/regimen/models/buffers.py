@@ -1,9 +1,9 @@
-"""Memory of the vocabulary's matrices that training keeps from step to step.
+"""Memory of gradients that training keeps from step to step.
 
 A gradient of the vocabulary projection or of the embedding is a block of tens of megabytes. Where
 such blocks are made and freed in every micro-batch they do not find their old place again, and the
-heap grows by several of them. Inside `kept_buffers` they are kept, and gradients of these matrices
-are added to ``.grad`` where it stands, without a block for each summand.
+heap grows by several of them. Inside `kept_buffers` they are kept, and gradients of these and other
+matrices are added to ``.grad`` where it stands, without a block for each summand.
 """
 
 from __future__ import annotations
@@ -53,8 +53,25 @@ _ACTIVE = _Active()
 
 def active(leaf: Tensor) -> Buffers | None:
     """The thread's buffers, if the gradient of ``leaf`` may be added where it stands."""
-    ours = leaf.is_leaf and leaf.requires_grad and leaf.device.type == "cpu"
-    return _ACTIVE.buffers if ours else None
+    if _ACTIVE.buffers is None or not (leaf.is_leaf and leaf.requires_grad):
+        return None
+    hooked = leaf._backward_hooks or getattr(leaf, "_post_accumulate_grad_hooks", None)
+    return None if hooked or leaf.device.type != "cpu" else _ACTIVE.buffers
+
+
+def weight_gradient(weight_OI: Tensor, grad_TO: Tensor, input_TI: Tensor) -> Tensor | None:
+    """The gradient of a projection's weight; None where ``weight.grad`` has it already."""
+    if not weight_OI.requires_grad:
+        return None
+    buffers = active(weight_OI)
+    if buffers is None or weight_OI.dtype != grad_TO.dtype:
+        return (grad_TO.t() @ input_TI).to(weight_OI.dtype)
+    gradient, missing = buffers.gradient(weight_OI)
+    if missing:
+        torch.mm(grad_TO.t(), input_TI, out=gradient)
+    else:
+        gradient.addmm_(grad_TO.t(), input_TI)
+    return None
 
 
 @contextmanager

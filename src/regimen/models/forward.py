@@ -10,6 +10,7 @@ from torch import Tensor
 
 from regimen.errors import ModelError
 from regimen.models import attention
+from regimen.models.blocks import SelfAttention, self_attention
 from regimen.models.fused import fuse, reading
 from regimen.models.head import Head, full_logits
 from regimen.tokens.ragged import Plan, RaggedBatch, Segment, ragged_batch, to_padded
@@ -117,16 +118,63 @@ def prepare(model: Any) -> LanguageModel:
         return LanguageModel(model, False, reason)
     attention.register()
     expected = _alone(base)
-    if base.get_input_embeddings().weight.device.type == "cpu":
+    on_cpu = base.get_input_embeddings().weight.device.type == "cpu"
+    if on_cpu:
         fuse(base)
     base.set_attn_implementation(attention.NAME)
     if base.config._attn_implementation != attention.NAME:
         return LanguageModel(model, False, "its attention is not exchangeable")
-    reason = _probe(model, expected)
+    reason = _probe(model, expected, forest=True) or _probe(model, expected, forest=False)
     if reason:
         base.set_attn_implementation(original)
         return LanguageModel(model, False, reason)
+    if on_cpu:
+        before = _fuse_attention(model)
+        if before and _probe(model, expected, forest=False):
+            for name, module in before.items():
+                base.set_submodule(name, module)
     return LanguageModel(model, True)
+
+
+@torch.no_grad()
+def _fuse_attention(model: Any) -> dict[str, torch.nn.Module]:
+    """Replace self-attention where a module's queries, keys and values show what it computes.
+
+    Returns what was there, by name.
+    """
+    base = base_of(model)
+    names = set(SelfAttention.NAMES)
+    candidates = {
+        name: module
+        for name, module in base.named_modules()
+        if {n for n, _ in module.named_children()} == names and not list(module.parameters(False))
+    }
+    inputs: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+
+    def note(name: str) -> Any:
+        def hook(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            angles, x = kwargs.get("position_embeddings"), kwargs.get("hidden_states")
+            if not args and isinstance(angles, tuple) and isinstance(x, Tensor):
+                inputs[name] = (x[0], angles[0][0], angles[1][0])
+
+        return hook
+
+    handles = [
+        module.register_forward_pre_hook(note(name), with_kwargs=True)
+        for name, module in candidates.items()
+    ]
+    with attention.listening() as heard:
+        LanguageModel(model, True).hidden(ragged_batch(_probe_segments(base, forest=False)))
+    for handle in handles:
+        handle.remove()
+    before = {}
+    for name, module in candidates.items():
+        if name in inputs and id(module) in heard:
+            made = self_attention(module, *inputs[name], heard[id(module)])
+            if made is not None:
+                base.set_submodule(name, made)
+                before[name] = module
+    return before
 
 
 def _refused(base: Any) -> str:
@@ -139,37 +187,39 @@ def _refused(base: Any) -> str:
     return f"it has layers of kind {', '.join(sorted(other))}" if other else ""
 
 
-def _probe_segments(base: Any) -> list[Segment]:
+def _probe_segments(base: Any, *, forest: bool) -> list[Segment]:
+    """Two sequences and one that continues the first: as its child, or written out."""
     vocabulary = int(base.get_input_embeddings().weight.shape[0])
     draw = torch.Generator().manual_seed(0)
     ids = [torch.randint(vocabulary, (n,), generator=draw).tolist() for n in (7, 5, 6)]
+    third = ids[2] if forest else ids[0] + ids[2]
     return [
         Segment(ids[0], [0.0] * 7),
         Segment(ids[1], [0.0] * 5),
-        Segment(ids[2], [0.0] * 6, parent=0),
+        Segment(third, [0.0] * len(third), parent=0 if forest else -1),
     ]
 
 
 @torch.no_grad()
 def _alone(base: Any) -> list[Tensor]:
     """Logits of each probe segment run alone, under the model's own attention."""
-    first, second, third = (list(s.ids) for s in _probe_segments(base))
+    sequences = [list(s.ids) for s in _probe_segments(base, forest=False)]
     training = base.training
     base.eval()
     device = base.get_input_embeddings().weight.device
     out = [
         base(input_ids=torch.tensor([ids], device=device), use_cache=False).logits[0].float()
-        for ids in (first, second, first + third)
+        for ids in sequences
     ]
     base.train(training)
     return out
 
 
 @torch.no_grad()
-def _probe(model: Any, expected: list[Tensor]) -> str:
+def _probe(model: Any, expected: list[Tensor], *, forest: bool) -> str:
     """Why the flat batch disagrees with the model alone, or nothing."""
     base = base_of(model)
-    batch = ragged_batch(_probe_segments(base)).to(expected[0].device)
+    batch = ragged_batch(_probe_segments(base, forest=forest)).to(expected[0].device)
     training = base.training
     base.eval()
     some = torch.arange(0, batch.num_tokens, 2, device=expected[0].device)
@@ -181,7 +231,7 @@ def _probe(model: Any, expected: list[Tensor]) -> str:
     finally:
         base.train(training)
     logits = full_logits(hidden, head_of(model), torch.float32)
-    together = torch.cat([expected[0], expected[1], expected[2][7:]])
+    together = torch.cat([expected[0], expected[1], expected[2][7 if forest else 0 :]])
     scale = float(together.abs().max()) or 1.0
     worst = float((logits - together).abs().max()) / scale
     tolerance = 1e-3 if hidden.dtype == torch.float32 else 5e-2

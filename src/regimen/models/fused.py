@@ -22,6 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regimen.models.blocks import are_plain, gated_network
+
 TOLERANCE = 1e-5
 FEW = 0.8
 """Below this share of the rows it pays to pick them."""
@@ -116,6 +118,8 @@ class GatedMlp(nn.Module):
         return out.new_zeros(*flat.shape[:-1], out.shape[-1]).index_copy(0, rows, out).view_as(x)
 
     def _all(self, x: Tensor) -> Tensor:
+        if are_plain((self.gate_proj, self.up_proj, self.down_proj)):
+            return gated_network(x, self.gate_proj, self.up_proj, self.down_proj)
         inner = _Swiglu.apply(self.gate_proj(x), self.up_proj(x))  # type: ignore[no-untyped-call]
         out: Tensor = self.down_proj(inner)
         return out
