@@ -21,11 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grid import DEFAULTS, GRID, QUICK_BEST, REGIMEN, Configuration, by_name
+from grid import DEFAULTS, REGIMEN, Configuration, by_name, grid, quick_best
 from processes import HERE, Failure, Run, loss_difference, run, spread
 from regimen import console
 from regimen.errors import MissingExtraError, RegimenError, RunError
 from regimen.files import atomic_write, jsonable
+from regimen.models.hardware import bf16_is_fast
 from render import write_page
 from work import MAX_LENGTH, ROWS_PER_STEP, draw_rows, write
 
@@ -47,7 +48,7 @@ class Size:
     limit: float
 
 
-FULL = Size(12, 4, 16, 2, 3, 3, 900.0)
+FULL = Size(12, 4, 16, 2, 3, 2, 900.0)
 QUICK = Size(4, 4, 4, 1, 1, 1, 100.0)
 
 Runs = dict[str, list[Run]]
@@ -92,7 +93,7 @@ def screen(bench: Bench) -> tuple[Runs, dict[str, str]]:
     """Every entry of the grid once; the runs, and why an entry failed."""
     runs: Runs = {}
     failures: dict[str, str] = {}
-    for entry in GRID:
+    for entry in grid(bf16_is_fast()):
         done = bench.peer(entry, bench.size.screening_steps, 1)
         if isinstance(done, Failure):
             failures[entry.name] = done.reason
@@ -227,7 +228,7 @@ def bench(peer_python: Path, work: Path, size: Size, *, quick: bool) -> dict[str
     write(work, rows)
     benchmark = Bench(peer_python, work, size)
     screened, failures = ({}, {}) if quick else screen(benchmark)
-    finalists = [by_name(QUICK_BEST)] if quick else fastest(screened, size.finalists)
+    finalists = [quick_best(bf16_is_fast())] if quick else fastest(screened, size.finalists)
     ours, finals = take_turns(benchmark, finalists)
     every = {**screened, **finals}
     check_equal_work(ours[0], every)

@@ -83,11 +83,11 @@ def test_ratios_are_peer_over_regimen(bench: SimpleNamespace) -> None:
     run = bench.processes.Run
     ours = [run(raw(1.0, 100), 1)]
     finals = {
-        "batch 1": [run(raw(2.0, 500), 1)],
-        "batch 8": [run(raw(4.0, 900), 1)],
+        "batch 1, fp32": [run(raw(2.0, 500), 1)],
+        "batch 8, fp32": [run(raw(4.0, 900), 1)],
         "defaults": [run(raw(8.0, 400), 1)],
     }
-    every = finals | {"batch 2": [run(raw(9.0, 300), 1)]}
+    every = finals | {"batch 2, fp32": [run(raw(9.0, 300), 1)]}
     assert bench.train.ratios(ours, finals, every) == pytest.approx(
         {
             "sft_full_vs_trl_best": 2.0,
@@ -103,16 +103,23 @@ def test_unequal_work_is_an_error(bench: SimpleNamespace, theirs: dict[str, Any]
     from regimen.errors import RunError
 
     run = bench.processes.Run
-    bench.train.check_equal_work(run(raw(1.0, 1), 1), {"batch 1": [run(raw(2.0, 9, 9.01), 1)]})
+    bench.train.check_equal_work(
+        run(raw(1.0, 1), 1), {"batch 1, fp32": [run(raw(2.0, 9, 9.01), 1)]}
+    )
     with pytest.raises(RunError, match="same work"):
-        bench.train.check_equal_work(run(raw(1.0, 1), 1), {"batch 1": [run(theirs, 1)]})
+        bench.train.check_equal_work(run(raw(1.0, 1), 1), {"batch 1, fp32": [run(theirs, 1)]})
 
 
 def test_every_entry_has_the_rows_of_a_step(bench: SimpleNamespace) -> None:
-    names = [entry.name for entry in (bench.grid.DEFAULTS, *bench.grid.GRID)]
-    assert len(names) == len(set(names))
-    assert bench.grid.by_name(bench.grid.QUICK_BEST) in bench.grid.GRID
-    for entry in bench.grid.GRID:
+    for bf16 in (True, False):
+        grid = bench.grid.grid(bf16)
+        names = [entry.name for entry in (bench.grid.DEFAULTS, *grid)]
+        assert len(names) == len(set(names))
+        assert bench.grid.quick_best(bf16) in grid
+        others = [e.name for e in grid if e.settings["bf16"] != bf16]
+        assert len(others) == 3
+        assert all(bench.grid.by_name(name).name == name for name in names)
+    for entry in bench.grid.grid(True):
         micro = entry.settings["per_device_train_batch_size"]
         rows = micro * entry.settings["gradient_accumulation_steps"]
         assert rows == (4 if entry.settings.get("packing") else bench.work.ROWS_PER_STEP)
@@ -139,9 +146,11 @@ def test_processes_take_turns_and_failures_are_rows(
     result = bench.train.bench(Path("python"), tmp_path, size, quick=quick)
     turns = sides[-2 * size.repeats * ((1 if quick else size.finalists) + 1) :]
     assert turns == ["regimen_sft", "trl_sft"] * (len(turns) // 2)
-    assert len(sides) == len(turns) + (0 if quick else len(bench.grid.GRID))
+    assert len(sides) == len(turns) + (0 if quick else len(bench.grid.grid(True)))
     failed = [r["configuration"] for r in result["rows"] if "failed" in r]
-    assert failed == ([] if quick else ["batch 1, compiled", "batch 8, compiled"])
+    assert [name.rsplit(", ", 1)[0] for name in failed] == (
+        [] if quick else ["batch 1, compiled", "batch 8, compiled"]
+    )
     assert result["ratios"]["sft_full_vs_trl_defaults"] == pytest.approx(2.0)
     assert bench.render.page([result]).count("regimen") > 3
 
@@ -149,7 +158,7 @@ def test_processes_take_turns_and_failures_are_rows(
 def test_the_page_fits_and_names_every_row(bench: SimpleNamespace) -> None:
     run = bench.processes.Run(raw(1.0, 1 << 28), 1)
     entries = [bench.train.row("regimen", [run], run, None)]
-    entries += [bench.train.row("trl", [run], run, entry) for entry in bench.grid.GRID]
+    entries += [bench.train.row("trl", [run], run, entry) for entry in bench.grid.grid(True)]
     entries.append({"side": "trl", "configuration": "batch 1, compiled", "failed": "x | " * 50})
     machine = {"cpu": "c", "cores": 2, "memory_gib": 8.0, "threads": 2, "load_before": 0.1}
     data = {"rows_per_step": 32, "mean_length": 129.0, "supervised_share": 0.5, "max_length": 1024}
@@ -167,5 +176,5 @@ def test_the_page_fits_and_names_every_row(bench: SimpleNamespace) -> None:
         ]
     )
     assert max(len(line) for line in text.splitlines()) <= 100
-    assert all(f"trl: {entry.name} " in text for entry in bench.grid.GRID)
+    assert all(f"trl: {entry.name} " in text for entry in bench.grid.grid(True))
     assert "| sft_full_vs_trl_best |  2.50 |" in text
