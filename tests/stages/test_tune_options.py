@@ -57,6 +57,14 @@ def test_the_final_model_is_the_best_or_the_last(text_project, monkeypatch, keep
     assert text_project.weights("v") == text_project.weights("s")
 
 
+def test_noise_on_embeddings_changes_training_and_follows_the_seed(text_project):
+    for name, alpha in (("none", 0.0), ("some", 5.0), ("again", 5.0)):
+        file = text_project.settings(name, max_steps=4, neftune_noise_alpha=alpha, **MORE)
+        assert text_project.run(file) == 0
+    weights = {name: text_project.weights(name) for name in ("none", "some", "again")}
+    assert weights["some"] == weights["again"] != weights["none"]
+
+
 def test_patience_ends_training(text_project, monkeypatch):
     scripted(monkeypatch, [3.0, 1.0, 2.0, 1.5, 0.5, 0.6])
     kept = {"share": 0.2, "every": 2, "patience": 2}

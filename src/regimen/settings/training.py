@@ -154,6 +154,9 @@ class TrainingSettings(Section):
     """The optimizer; ``adamw_8bit`` keeps its state in 8 bits, ``muon`` steps hidden matrices by
     Muon with 10 times the learning rate and everything else by AdamW."""
 
+    neftune_noise_alpha: Annotated[float, Field(ge=0, le=1_000)] = 0.0
+    """Size of uniform noise on input embeddings while training (NEFTune); 5 to 15 are usual."""
+
     save_steps: Count | None = None
     """Optimizer steps between checkpoints; none but the final model when not given."""
 

@@ -181,6 +181,7 @@ def loop_options(training: TrainingSettings, seed: int) -> LoopOptions:
         max_tokens=training.max_tokens,
         max_time=training.max_time,
         max_grad_norm=training.max_grad_norm,
+        neftune_noise_alpha=training.neftune_noise_alpha,
         bf16=wants_bf16(training),
         seed=seed,
         log_every=training.logging_steps,

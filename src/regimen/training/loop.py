@@ -19,6 +19,7 @@ from regimen.errors import TrainingError
 from regimen.models.buffers import kept_buffers
 from regimen.models.forward import LanguageModel, base_of
 from regimen.models.head import reduce
+from regimen.models.noise import embedding_noise
 from regimen.objectives.base import LossOut, Objective
 from regimen.tokens.packing import packing_plan
 from regimen.tokens.ragged import RaggedBatch, ragged_batch
@@ -46,6 +47,7 @@ class LoopOptions:
     max_tokens: int | None = None
     max_time: float | None = None
     max_grad_norm: float = 1.0
+    neftune_noise_alpha: float = 0.0
     bf16: bool = False
     seed: int = 0
     log_every: int = 10
@@ -178,6 +180,8 @@ def train(
             fix="Check the data's ledger and the adapter's target modules.",
         )
     model.model.train()
+    if not state.cursor:  # a checkpoint brings the states of the generators with it
+        torch.manual_seed(options.seed)
     with kept_buffers(base_of(model.model).get_input_embeddings()):
         return _steps(model, data, objective, optimizer, parameters, options, hooks, state)
 
@@ -239,6 +243,7 @@ def _accumulate(
 ) -> dict[str, float]:
     """Backward over the micro-batches of a step; returns what to log."""
     device = next(model.model.parameters()).device
+    embedding = base_of(model.model).get_input_embeddings()
     weights: dict[str, float] = {}
     for batch in batches:
         for name, weight in objective.weights(batch).items():
@@ -246,7 +251,8 @@ def _accumulate(
     sums: dict[str, float] = {"loss": 0.0}
     rows = 0.0
     for batch in batches:
-        out = batch_loss(model, objective, batch.to(device), bf16=options.bf16)
+        with embedding_noise(embedding, batch, options.neftune_noise_alpha):
+            out = batch_loss(model, objective, batch.to(device), bf16=options.bf16)
         loss = sum_components(out, weights)
         if not torch.isfinite(loss):
             raise _not_finite("loss", float(loss.detach()), [batch])
