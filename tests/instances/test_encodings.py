@@ -44,6 +44,16 @@ def test_the_bare_encoding_adds_one_line_break_and_nothing_else() -> None:
     assert user_message(TASK, "the sea ", FormattingSpec()) == "Name the colour.\nthe sea "
 
 
+def test_the_definition_may_follow_the_input() -> None:
+    spec = FormattingSpec(order="input_first")
+    assert user_message(TASK, "sea", spec) == "sea\nName the colour."
+    assert user_message(TASK, "", spec) == "Name the colour."
+    assert user_message(TASK, "sea", FormattingSpec(order="input_first", definition=False)) == "sea"
+    assert user_message(TASK, "sea", spec, TASK.positive) == (
+        "Input: sky\nOutput: blue\nInput: sea\nName the colour.\nOutput:"
+    )
+
+
 def test_published_encoding_without_definition_and_explanation() -> None:
     spec = FormattingSpec(encoding="natural_instructions", definition=False)
     assert user_message(TASK, "sea?", spec, TASK.positive) == (

@@ -16,6 +16,8 @@ Encoding = Literal["definition", "template", "natural_instructions", "mixed"]
 class FormattingSpec:
     """Formatting design, each variable alone.
 
+    ``order`` says whether the definition stands before the input or after it, where everything that
+    a causal model reads of it has seen the input already.
     ``positive`` and ``negative`` are numbers of demonstrations; ``few_shot_share`` of the instances
     carry one to three positive ones when ``positive`` is 0. ``template_share`` is what ``mixed``
     asks by a template. ``max_characters`` bounds a prompt: demonstrations give way to the query,
@@ -24,6 +26,7 @@ class FormattingSpec:
 
     encoding: Encoding = "definition"
     definition: bool = True
+    order: Literal["definition_first", "input_first"] = "definition_first"
     positive: int = 0
     negative: int = 0
     explanations: bool = False
@@ -53,16 +56,19 @@ def user_message(
         return natural_instructions(
             task, text, positive, negative, spec.explanations, definition=spec.definition
         )
-    lines = [task.definition.strip()] if spec.definition and task.definition.strip() else []
+    told = [task.definition.strip()] if spec.definition and task.definition.strip() else []
+    before, after = ([], told) if spec.order == "input_first" else (told, [])
     if not positive and not negative:
-        return "\n".join([*lines, text] if text.strip() else lines or [text])
+        query = [text] if text.strip() or not told else []
+        return "\n".join([*before, *query, *after])
+    lines = list(before)
     for heading, shown in (("", positive), (spec.negative_label, negative)):
         for example in shown:
             lines.append(f"{heading}{spec.input_label}{example.input}")
             lines.append(f"{spec.output_label}{example.output}")
             if spec.explanations and example.explanation:
                 lines.append(f"{spec.explanation_label}{example.explanation}")
-    return "\n".join([*lines, f"{spec.input_label}{text}", spec.output_label.rstrip()])
+    return "\n".join([*lines, f"{spec.input_label}{text}", *after, spec.output_label.rstrip()])
 
 
 def natural_instructions(

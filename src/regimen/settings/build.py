@@ -102,7 +102,11 @@ class FormattingSettings(Section):
     templates for ``template_share`` of the instances and definitions for the others."""
 
     definition: bool = True
-    """Put the task's definition before the input."""
+    """Say the task's definition."""
+
+    order: Literal["definition_first", "input_first"] = "definition_first"
+    """Where the definition stands: before the input, or after it. A small causal model finds it
+    easier after it, because the words of the definition can then look at the input."""
 
     positive: Annotated[int, Field(ge=0, le=64)] = 0
     """Positive demonstrations in a prompt."""
@@ -126,12 +130,21 @@ class FormattingSettings(Section):
     """Longest prompt in characters; demonstrations are left out until it fits."""
 
     def conflicts(self) -> Iterator[Conflict]:
-        """Explanations belong to demonstrations."""
+        """Explanations belong to demonstrations; a published encoding has an order of its own."""
         if self.explanations and not (self.positive or self.negative or self.few_shot_share):
             yield Conflict(
                 what="needs demonstrations, and there are none",
                 at=("explanations",),
                 fix="Set 'positive', 'negative' or 'few_shot_share' too.",
+            )
+        if self.order != "definition_first" and self.encoding in (
+            "natural_instructions",
+            "template",
+        ):
+            yield Conflict(
+                what=f"is not for the encoding {self.encoding}, which says where everything stands",
+                at=("order",),
+                fix="Remove it, or set encoding: definition or mixed.",
             )
 
 

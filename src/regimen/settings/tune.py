@@ -67,6 +67,11 @@ class TuneSettings(TrainingSettings):
     z_loss: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Weight of the squared log of the softmax's normaliser."""
 
+    rows_per_prefix: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Rows that begin alike, such as instances of one task, go through the model as one row with a
+    shared beginning, at most this many together: the same gradients for fewer tokens, and steps
+    that hold fewer different tasks."""
+
     mask: Literal["assistant", "last_turn", "all"] = "assistant"
     """Which turns are learned: every answer, the last answer, or everything."""
 

@@ -30,6 +30,7 @@ from regimen.stages.training import (
 from regimen.stages.training_run import KEPT, Validation, run_training
 from regimen.tokens.bpe import train_tokenizer
 from regimen.tokens.rendering import Rendered
+from regimen.tokens.sharing import RenderedShared, share_prefixes
 from regimen.tokens.store import (
     TokenRows,
     cut_document,
@@ -151,12 +152,13 @@ def _conversations(
     picked = rendered[:: max(1, len(rendered) // 3)][:3]
     samples = head_masks(prepared, [r.ids for r in picked], [r.weights for r in picked])
     run.write_json("samples.json", samples)
+    rows_out: list[Rendered | RenderedShared] = share_prefixes(rendered, section.rows_per_prefix)
     if section.replay is not None:
         replayed = _replayed(section.replay, prepared, rendered, limit)
-        rendered += replayed
+        rows_out += replayed
         counts["replayed"] = {"rows": len(replayed), "tokens": sum(len(r.ids) for r in replayed)}
     run.write_json("rendering.json", {**counts, "notes": prepared.renderer.notes})
-    collected = token_rows(rendered)
+    collected = token_rows(rows_out)
     share = float((collected.weights != 0).mean())
     return collected, {"rendering": counts, "supervised_share": round(share, 4)}
 

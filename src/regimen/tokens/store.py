@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from regimen.tokens.ragged import Segment
 from regimen.tokens.rendering import Rendered, RenderedPair
+from regimen.tokens.sharing import RenderedShared
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,8 @@ class TokenRows:
         )
 
 
-def token_rows(rows: Iterable[Rendered | RenderedPair]) -> TokenRows:
-    """Collect rendered rows; a pair becomes a prompt segment and two that continue it."""
+def token_rows(rows: Iterable[Rendered | RenderedPair | RenderedShared]) -> TokenRows:
+    """Collect rendered rows; what shares a beginning becomes segments that continue it."""
     ids: list[Sequence[int]] = []
     weights: list[Sequence[float]] = []
     parents: list[int] = []
@@ -96,6 +97,10 @@ def token_rows(rows: Iterable[Rendered | RenderedPair]) -> TokenRows:
             ids.append(row.ids)
             weights.append(row.weights)
             parents.append(-1)
+        elif isinstance(row, RenderedShared):
+            ids += [row.prefix, *(rest.ids for rest in row.rests)]
+            weights += [[0.0] * len(row.prefix), *(rest.weights for rest in row.rests)]
+            parents += [-1, *[0] * len(row.rests)]
         else:
             ids += [row.prompt, row.chosen, row.rejected]
             weights += [[0.0] * len(row.prompt), [1.0] * len(row.chosen), [1.0] * len(row.rejected)]

@@ -14,6 +14,7 @@ from rapidfuzz.process import cdist
 from regimen.assets.starter.lexicon import LANGUAGES
 from regimen.assets.starter.tasks import catalogue, families, family_sample, masked_definition
 from regimen.assets.starter.tasks.examples import Cell
+from regimen.assets.starter.tasks.grammar import PARAPHRASES
 from regimen.assets.starter.tasks.operations import OPERATIONS
 from regimen.assets.starter.tasks.wording import Spec, assign, wordings
 
@@ -146,3 +147,20 @@ def test_a_family_too_large_for_its_pools_is_refused() -> None:
     spec = Spec("list", "first", "plain", Cell("first", "animals", "plain", "en").fill)
     with pytest.raises(ValueError, match="add wordings for one of"):
         assign([spec] * 17, "en", "too many")
+
+
+def test_paraphrases_are_made_of_the_clauses_of_their_task() -> None:
+    for task in catalogue()[::37]:
+        paraphrases = [t.input for t in task.templates if t.name.startswith("paraphrase")]
+        assert len(set(paraphrases)) == PARAPHRASES
+        texts = wordings(task.language)
+        clauses = texts["operations"][task.tags["operation"]]["clauses"]
+        forms = texts["formats"][task.tags["format"]]["clauses"]
+        for text in paraphrases:
+            assert text.endswith("\n{{ input }}")
+            assert text.count("{{") == 1
+            assert any(form in text for form in forms)
+            whole = [
+                clause for clause in clauses if "{thing" not in clause and "{choi" not in clause
+            ]
+            assert any(clause in text for clause in whole) or len(whole) < len(clauses)

@@ -77,6 +77,7 @@ def _cells(language: str) -> Iterable[Cell]:
 
 def _task(cell: Cell, clauses: Clauses) -> Task:
     positive, negative = examples(cell)
+    said = tuple(cell.fill(text) for text in clauses.said())
     return Task(
         name=cell.name,
         family=cell.op.family,
@@ -85,8 +86,8 @@ def _task(cell: Cell, clauses: Clauses) -> Task:
         instruction_language=cell.language,
         licence=LICENCE,
         source=SOURCE,
-        definition=" ".join(cell.fill(text) for text in clauses.said()),
-        templates=_templates(cell),
+        definition=" ".join(said),
+        templates=_templates(cell, said),
         positive=positive,
         negative=negative,
         tags={"operation": cell.operation, "object": cell.object, "format": cell.form},
@@ -95,18 +96,41 @@ def _task(cell: Cell, clauses: Clauses) -> Task:
     )
 
 
-def _templates(cell: Cell) -> tuple[Template, ...]:
-    """Two short phrasings: one before the input, one after it."""
+PARAPHRASES = 6
+"""Templates that ask in whole sentences, put together anew for each."""
+
+
+def _templates(cell: Cell, said: tuple[str, ...]) -> tuple[Template, ...]:
+    """Two short phrasings, one before the input and one after it, and some in sentences."""
     texts = wordings(cell.language)
     asks = [cell.fill(text) for text in texts["operations"][cell.operation]["short"]]
     forms = texts["formats"][cell.form]["short"]
     colon = term("colon", cell.language)
-    inputs = (
-        f"{asks[0]} ({forms[0]}){colon}\n{{{{ input }}}}",
-        f"{{{{ input }}}}\n{asks[1]}, {forms[1]}{colon}",
-    )
-    names = ("before", "after")
+    inputs = {
+        "before": f"{asks[0]} ({forms[0]}){colon}\n{{{{ input }}}}",
+        "after": f"{{{{ input }}}}\n{asks[1]}, {forms[1]}{colon}",
+    }
+    inputs |= {
+        f"paraphrase-{number + 1}": f"{text}\n{{{{ input }}}}"
+        for number, text in enumerate(_paraphrases(cell, said))
+    }
     return tuple(
-        Template(name=name, input=text, language=cell.language)
-        for name, text in zip(names, inputs, strict=True)
+        Template(name=name, input=text, language=cell.language) for name, text in inputs.items()
     )
+
+
+def _paraphrases(cell: Cell, said: tuple[str, ...]) -> list[str]:
+    """Ways to say what the definition says in other clauses, drawn from the same pools."""
+    texts, rng = wordings(cell.language), Random(f"paraphrases/{cell.name}")
+    pools = (
+        texts["openers"][cell.op.shape],
+        texts["operations"][cell.operation]["clauses"],
+        texts["formats"][cell.form]["clauses"],
+    )
+    found: dict[str, None] = {}
+    while len(found) < PARAPHRASES:
+        clauses = [cell.fill(rng.choice(pool)) for pool in pools]
+        rng.shuffle(clauses)
+        if set(clauses) != set(said):
+            found[" ".join(clauses)] = None
+    return list(found)

@@ -87,7 +87,9 @@ def recital(author: Author) -> Iterator[str | None]:
         kind = author.pick(author.language.categories)
     items = sample_items(author, kind, 3 + author.below(5))
     author.target = LONGEST
-    yield _open(author, kind, items)
+    opening = _open(author, kind, items)
+    # now and then the list stands alone on its line, as it does where something is asked of it
+    yield ", ".join(items) + "\n" if author.random() < 0.4 else opening
     while True:
         yield author.pick(PLACE_ABILITIES)(author, items)
 

@@ -135,7 +135,8 @@ def habit(author: Author, items_of: Callable[[int], Items]) -> Iterator[str | No
     key = author.pick(tuple(rules))
     form = _Form(author, ["___"] if key in OF_ONE else ["a", "b", "c"])
     nouns = {"e": author.pick(author.terms["element"]), "es": author.pick(author.terms["elements"])}
-    told = [author.say("habit", np=author.pick(author.phrases[key]).text.format_map(nouns))]
+    author.base["np"] = author.pick(author.phrases[key]).text.format_map(nouns)
+    told = [author.say("habit")]
     if form.named:
         told.append(author.say("habitform", f=form.named))
         if author.random() < 0.4:
@@ -230,4 +231,11 @@ def _first_named(author: Author, items: str, result: str) -> str:
     return f"{author.base['L'].capitalize()}{author.colon} {items}\n{result}\n\n"
 
 
-_LAYOUTS = (_under, _under, _named, _first_named)
+def _said_again(author: Author, items: str, result: str) -> str:
+    """The rule once more, right before what it makes: easier, and a step towards the others."""
+    rule = author.base["np"]
+    gap = "\n" if "\n" in result or author.random() < 0.4 else " "
+    return f"{items}\n{rule[0].upper()}{rule[1:]}{author.colon}{gap}{result}\n\n"
+
+
+_LAYOUTS = (_under, _under, _named, _first_named, _said_again, _said_again, _said_again)
