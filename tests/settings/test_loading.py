@@ -285,6 +285,10 @@ CONFLICTS = [
     ({"build": {"sources": [{"starter": "tasks", "format": "alpaca"}]}}, "has no effect"),
     ({"build": {"sources": [{"starter": "tasks", "columns": {"a": "b"}}]}}, "have no effect"),
     ({"build.formatting": {"explanations": True}}, "needs demonstrations"),
+    (
+        {"build.formatting": {"encoding": "natural_instructions", "order": "input_first"}},
+        "is not for the encoding",
+    ),
     ({"build.curation": {"min_characters": 9, "max_characters": 8}}, "is above max_characters"),
     ({"build.preferences": {}}, "asks for no pairs"),
     ({"build.synthetic": {"generator": {}}}, "has none of 'scripted', 'endpoint', 'model'"),
