@@ -14,7 +14,7 @@ from typing import Any
 
 from work import BETAS, LEARNING_RATE, MAX_LENGTH, ROWS_PER_STEP
 
-REGIMEN = {"batches_per_step": 5}
+REGIMEN = {"batches_per_step": 6}
 
 ROWS_OF_DEFAULTS = 8
 """Rows of an optimizer step where SFTConfig is left alone."""

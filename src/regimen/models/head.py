@@ -68,7 +68,7 @@ class _Shape:
     needs: frozenset[str]
 
 
-def chunk_rows(vocabulary: int, elements: int = 1 << 22) -> int:
+def chunk_rows(vocabulary: int, elements: int = 1 << 21) -> int:
     """Rows of a chunk so that its logits hold about ``elements`` numbers."""
     return max(16, min(2048, elements // max(vocabulary, 1)))
 
