@@ -4,37 +4,22 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoConfig, AutoModelForCausalLM
 
+from helpers import small_models
+from helpers.small_models import SMALL
 from regimen.generation.engine import Engine, Prompt
 from regimen.models.forward import prepare
 
-BASE = {
-    "vocab_size": 61,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-}
 MODELS = {
-    "llama": BASE,
-    "mistral": {**BASE, "sliding_window": 6},
-    "gemma2": {**BASE, "head_dim": 8, "sliding_window": 6, "query_pre_attn_scalar": 8},
+    "llama": SMALL,
+    "mistral": {**SMALL, "sliding_window": 6},
+    "gemma2": {**SMALL, "head_dim": 8, "sliding_window": 6, "query_pre_attn_scalar": 8},
     "gpt2": {"vocab_size": 61, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64},
 }
 
 
 def make(name):
-    torch.manual_seed(2)
-    model = AutoModelForCausalLM.from_config(
-        AutoConfig.for_model(name, **MODELS[name]), attn_implementation="eager"
-    )
-    for parameter in model.parameters():
-        if parameter.ndim > 1:
-            torch.nn.init.normal_(parameter, std=0.3)
-    return model.eval()
+    return small_models.make(name, MODELS[name], seed=2)
 
 
 def prompts(**changes):

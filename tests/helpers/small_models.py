@@ -39,8 +39,8 @@ MODELS = {
 }
 
 
-def make(name, fields):
-    torch.manual_seed(1)
+def make(name, fields, seed=1):
+    torch.manual_seed(seed)
     kind = name.split()[0]
     model = AutoModelForCausalLM.from_config(
         AutoConfig.for_model(kind, **fields), attn_implementation="eager"
