@@ -133,10 +133,7 @@ class SelfAttention(nn.Module):
         """transformers' signature: (1, T, D) in and out."""
         angles, mask = kwargs.get("position_embeddings"), kwargs.get("attention_mask")
         if args or not self._is_flat(hidden_states, angles, mask, kwargs):
-            (module,) = self.before
-            for name in self.NAMES:
-                module.add_module(name, getattr(self, name))  # adapters may have come since
-            out: tuple[Tensor, Any] = module.train(self.training)(hidden_states, *args, **kwargs)
+            out: tuple[Tensor, Any] = self._earlier()(hidden_states, *args, **kwargs)
             return out
         assert isinstance(mask, MaskPlan)
         assert mask.plan is not None
@@ -149,6 +146,17 @@ class SelfAttention(nn.Module):
             hidden_states[0], *self.weights(), cos, sin, form
         )
         return self.o_proj(mixed)[None], None
+
+    def _earlier(self) -> nn.Module:
+        """The module that was there before, brought up to date only where something changed."""
+        (module,) = self.before
+        for name in self.NAMES:
+            mine = getattr(self, name)
+            if getattr(module, name) is not mine:  # adapters may have come since
+                module.add_module(name, mine)
+        if module.training != self.training:
+            module.train(self.training)
+        return module
 
     def weights(self) -> tuple[Tensor, Tensor, Tensor]:
         """Of queries, keys and values."""

@@ -40,7 +40,6 @@ def _lengths(plan: Plan, shape: torch.Size) -> Tensor:
     """The length of each token's sequence, for a flat batch (1, T) or padded rows (B, L)."""
     paths = [sum(plan.lengths[s] for s in plan.path(i)) for i in range(len(plan.lengths))]
     if shape == (1, sum(plan.lengths)):
-        return torch.repeat_interleave(torch.tensor(paths), torch.tensor(plan.lengths))[
-            None
-        ].float()
+        flat = torch.repeat_interleave(torch.tensor(paths), torch.tensor(plan.lengths))
+        return flat[None].float()
     return torch.tensor([paths[leaf] for leaf in plan.leaves()])[:, None].expand(shape).float()
