@@ -10,7 +10,7 @@ from regimen.assets.starter.text import LANGUAGES, documents
 from regimen.assets.starter.text import rules as habits
 from regimen.assets.starter.text.author import Author
 from regimen.assets.starter.text.resources import load_language
-from regimen.assets.starter.text.rules import MARKS, REPEAT_RULES, RULES, habit
+from regimen.assets.starter.text.rules import MARKS, REPEAT_RULES, RULES, habit, turns
 
 ITEMS = ["pear", "fig", "lemon", "kiwi", "orange"]
 EXPECTED = {
@@ -163,3 +163,31 @@ def test_pages_hold_few_lists_so_that_the_rule_matters(language: str) -> None:
 def test_what_is_named_beside_a_list_stands_apart() -> None:
     assert len({mark.format(x="x") for mark in MARKS}) == len(MARKS)
     assert all("?" not in mark for mark in MARKS)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_list_of_a_page_of_turns_has_a_rule_of_its_own_before_it(
+    language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(habits, "_TURNS", (habits._rule_over,))
+    monkeypatch.setattr(habits._Form, "write", lambda self, result: ", ".join(result))
+    spoken = load_language(language)
+    keys = [key for key in EXPECTED if key != "n_count"]
+    monkeypatch.setattr(habits, "RULES", {key: RULES[key] for key in keys})
+    nouns = [(e, es) for e in spoken.terms["element"] for es in spoken.terms["elements"]]
+    told: dict[str, set[str]] = {}
+    for key in keys:
+        for phrase in spoken.phrases[key]:
+            for e, es in nouns:
+                told.setdefault(phrase.text.format(e=e, es=es).lower(), set()).add(key)
+    seen: set[str] = set()
+    for seed in range(8):
+        blocks = [b for b in islice(turns(author(language, seed), lambda n: ITEMS[:n]), 12) if b]
+        for block in blocks:
+            rule, items, result = block.strip().split("\n")
+            fits = {k for text, ks in told.items() if rule.lower().startswith(text) for k in ks}
+            made = [RULES[key](author(), items.split(", ")) for key in fits]
+            assert result in [", ".join(done[0]) for done in made if done]
+            seen.add(rule)
+        assert len({block.split("\n")[0] for block in blocks}) > 3
+    assert len(seen) > 40

@@ -26,6 +26,7 @@ from .lists import (
 )
 from .resources import LANGUAGES, load_language
 from .rules import habit
+from .rules import turns as rule_turns
 from .scenes import sentence, story, table
 
 __all__ = ["LANGUAGES", "documents", "sample_items"]
@@ -102,6 +103,14 @@ def habits(author: Author) -> Iterator[str | None]:
     yield from habit(author, lambda n: sample_items(author, kind, n))
 
 
+def turns(author: Author) -> Iterator[str | None]:
+    """Another rule for each list."""
+    kind = _list_kind(author)
+    author.base["kind"] = kind
+    author.target = 300 + author.below(LONGEST - 300)
+    yield from rule_turns(author, lambda n: sample_items(author, kind, n))
+
+
 def word_list(author: Author) -> Iterator[str | None]:
     """A list of words, codes or letters."""
     kind = _list_kind(author)
@@ -145,6 +154,7 @@ def calendar(author: Author) -> Iterator[str | None]:
 _TOPICS: dict[Topic, float] = {
     recital: 20,
     habits: 20,
+    turns: 20,
     word_list: 42,
     number_list: 10,
     repeats: 5,

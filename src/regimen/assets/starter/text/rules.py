@@ -17,7 +17,7 @@ from .styles import LIST_STYLES, SINGLE_STYLES, Style
 Rule = Callable[[Author, Items], tuple[Items, str] | None]
 """Items to the result and what is named beside the list; None where the list does not allow it."""
 
-MARKS = ("; {x}", "\n* {x}", " | {x}", " ({x})", " / {x}", "\n> {x}", "\n+ {x}", ", and {x}")
+MARKS = ("; {x}", "\n* {x}", " | {x}", " ({x})", " / {x}", "\n> {x}", "\n+ {x}", " // {x}")
 
 
 def _plain(make: Callable[[Items], Items], least: int = 2) -> Rule:
@@ -133,9 +133,8 @@ def habit(author: Author, items_of: Callable[[int], Items]) -> Iterator[str | No
     """
     rules = REPEAT_RULES if author.random() < 0.12 else RULES
     key = author.pick(tuple(rules))
-    form = _Form(author, ["___"] if key in OF_ONE else ["a", "b", "c"])
-    nouns = {"e": author.pick(author.terms["element"]), "es": author.pick(author.terms["elements"])}
-    author.base["np"] = author.pick(author.phrases[key]).text.format_map(nouns)
+    form = _Form(author, _example(key))
+    author.base["np"] = _told(author, key)
     told = [author.say("habit")]
     if form.named:
         told.append(author.say("habitform", f=form.named))
@@ -156,6 +155,45 @@ def habit(author: Author, items_of: Callable[[int], Items]) -> Iterator[str | No
         result, x = done
         shown = ", ".join(items) + (mark.format(x=x) if x else "")
         yield layout(author, shown, form.write(result))
+
+
+def turns(author: Author, items_of: Callable[[int], Items]) -> Iterator[str | None]:
+    """A rule, a list and the result, again and again, each time another rule.
+
+    What came before never says what the next rule makes, so every result has to be found from the
+    rule in front of its list. Now and then one list serves the whole page.
+    """
+    layout, mark = author.pick(_TURNS), author.pick(MARKS)
+    plain, one_list = author.random() < 0.4, author.random() < 0.4
+    items = items_of(3 + author.below(4))
+    while True:
+        if not one_list:
+            items = items_of(2 + author.below(5))
+        key = author.pick(tuple(RULES))
+        done = RULES[key](author, items)
+        if done is None:
+            yield None
+            continue
+        result, x = done
+        form = _Form(author, _example(key))
+        shown = ", ".join(items) + (mark.format(x=x) if x else "")
+        author.base["np"] = _told(author, key)
+        if plain or not form.named:
+            yield layout(author, shown, ", ".join(result))
+            continue
+        author.base["np"] += f", {form.named}"
+        yield layout(author, shown, form.write(result))
+
+
+def _told(author: Author, key: str) -> str:
+    """The rule in words."""
+    nouns = {"e": author.pick(author.terms["element"]), "es": author.pick(author.terms["elements"])}
+    return author.pick(author.phrases[key]).text.format_map(nouns)
+
+
+def _example(key: str) -> Items:
+    """What a form is shown with where its pattern is given."""
+    return ["___"] if key in OF_ONE else ["a", "b", "c"]
 
 
 def _with_repeats(author: Author, key: str, items: Items) -> Items:
@@ -233,9 +271,31 @@ def _first_named(author: Author, items: str, result: str) -> str:
 
 def _said_again(author: Author, items: str, result: str) -> str:
     """The rule once more, right before what it makes: easier, and a step towards the others."""
-    rule = author.base["np"]
     gap = "\n" if "\n" in result or author.random() < 0.4 else " "
-    return f"{items}\n{rule[0].upper()}{rule[1:]}{author.colon}{gap}{result}\n\n"
+    return f"{items}\n{_rule(author)}{author.colon}{gap}{result}\n\n"
+
+
+def _rule(author: Author) -> str:
+    rule = author.base["np"]
+    return rule[0].upper() + rule[1:]
+
+
+def _rule_over(author: Author, items: str, result: str) -> str:
+    return f"{_rule(author)}\n{items}\n{result}\n\n"
+
+
+def _rule_beside(author: Author, items: str, result: str) -> str:
+    return f"{_rule(author)}{author.colon} {items}\n{result}\n\n"
+
+
+def _rule_named(author: Author, items: str, result: str) -> str:
+    named, reply = author.base["L"].capitalize() + author.colon, author.who + author.colon
+    return f"{_rule(author)}.\n{named} {items}\n{reply} {result}\n\n"
+
+
+def _either_way(author: Author, items: str, result: str) -> str:
+    return author.pick((_rule_over, _rule_beside, _said_again))(author, items, result)
 
 
 _LAYOUTS = (_under, _under, _named, _first_named, _said_again, _said_again, _said_again)
+_TURNS = (_rule_over, _rule_beside, _rule_named, _either_way, _either_way)
