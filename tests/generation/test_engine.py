@@ -6,20 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import small_models
-from helpers.small_models import SMALL
-from regimen.generation.engine import Engine, Prompt
+from helpers.small_models import MODELS, PADDED
+from regimen.generation.engine import Engine
+from regimen.generation.rows import Prompt
 from regimen.models.forward import prepare
 
-MODELS = {
-    "llama": SMALL,
-    "mistral": {**SMALL, "sliding_window": 6},
-    "gemma2": {**SMALL, "head_dim": 8, "sliding_window": 6, "query_pre_attn_scalar": 8},
-    "gpt2": {"vocab_size": 61, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64},
-}
+EVERY = {**MODELS, **PADDED}
 
 
 def make(name):
-    return small_models.make(name, MODELS[name], seed=2)
+    return small_models.make(name, EVERY[name], seed=2)
 
 
 def prompts(**changes):
@@ -30,7 +26,7 @@ def prompts(**changes):
     ]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", EVERY)
 def test_greedy_ids_equal_transformers_generate(name):
     model = make(name)
     stop = 3
@@ -63,6 +59,49 @@ def test_a_sample_does_not_depend_on_its_neighbours(order, rows):
     shuffled = dict(Engine(LLAMA, [], rows=rows).generate([asked[i] for i in order]))
     assert {k: v.ids for k, v in together.items()} == {k: v.ids for k, v in shuffled.items()}
     assert set(together) == {p.id for p in asked}
+
+
+def test_a_prompt_is_read_once_for_all_its_samples(monkeypatch):
+    read = []
+    honest = Engine._hidden
+    monkeypatch.setattr(
+        Engine, "_hidden", lambda self, *args: read.append(len(args[1])) or honest(self, *args)
+    )
+    ids = prompts()[0].ids
+    asked = [Prompt(str(i), ids, 5, temperature=1.0, seed=i) for i in range(6)]
+    alone = {p.id: dict(Engine(LLAMA, []).generate([p]))[p.id].ids for p in asked}
+    assert len(set(alone.values())) > 3
+    for rows in (6, 2):  # all at once, and as places come free
+        read.clear()
+        found = dict(Engine(LLAMA, [], rows=rows).generate(asked))
+        assert {key: it.ids for key, it in found.items()} == alone
+        assert sum(n for n in read if n >= len(ids)) <= len(ids) * (1 if rows == 6 else 3)
+
+
+@pytest.mark.parametrize("name", ["llama", "mamba"])
+def test_samples_and_stop_strings_are_the_same_way_round_in_both_loops(name):
+    model = prepare(make(name))
+    asked = [
+        Prompt(str(i), p.ids, 4 + i, temperature=1.0, top_p=0.9, seed=i, stop=("7",))
+        for i, p in enumerate([*prompts(), *prompts()])
+    ]
+    decode = lambda ids: " ".join(map(str, ids))  # noqa: E731
+    ways = [Engine(model, [3], rows=rows, decode=decode) for rows in (1, 12)]
+    one, many = (dict(engine.generate(asked)) for engine in ways)
+    assert {k: v.ids for k, v in one.items()} == {k: v.ids for k, v in many.items()}
+    assert {v.finish for v in many.values()} == {"stop", "length"}
+    for found in many.values():
+        assert len(found.logps) - len(found.ids) in (0, 1)
+        assert found.logp < 0
+
+
+def test_a_checkpoint_that_brings_its_own_sampling_is_asked_as_told():
+    model = make("mamba")
+    plain = {k: v.ids for k, v in Engine(prepare(model), []).generate(prompts())}
+    model.generation_config.repetition_penalty = 9.0
+    model.generation_config.eos_token_id = int(plain["0"][1])
+    assert {k: v.ids for k, v in Engine(prepare(model), []).generate(prompts())} == plain
+    assert model.generation_config.repetition_penalty == 9.0
 
 
 def test_log_probabilities_are_those_of_the_model():

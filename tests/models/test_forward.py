@@ -3,16 +3,11 @@
 import pytest
 import torch
 
-from helpers.small_models import MODELS, SMALL, make
+from helpers.small_models import MODELS, PADDED, SMALL, make
 from regimen.memory.activations import checkpoint_activations
 from regimen.models.forward import LanguageModel, base_of, prepare
 from regimen.models.head import reduce
 from regimen.tokens.ragged import Segment, ragged_batch
-
-PADDED = {
-    "bloom": {"vocab_size": 61, "hidden_size": 32, "n_layer": 2, "n_head": 4},
-    "mamba": {"vocab_size": 61, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4},
-}
 
 
 def segments():

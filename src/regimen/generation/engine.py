@@ -9,47 +9,19 @@ Shape letters: R rows of the cache, M its positions, T tokens of a flat batch, K
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from regimen.generation.padded import generate_padded
+from regimen.generation.rows import Continuation, Decode, Prompt, Row, choose
 from regimen.models import attention
 from regimen.models.attention import Call
 from regimen.models.forward import LanguageModel, backbone_of
 from regimen.models.head import Head, full_logits
 from regimen.tokens.ragged import Plan
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """One thing to continue, as ids."""
-
-    id: str
-    ids: tuple[int, ...]
-    max_new_tokens: int = 64
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    stop: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Continuation:
-    """Generated ids (without the stop id), why they end, and their summed log-probability."""
-
-    ids: tuple[int, ...]
-    finish: str
-    logp: float
-
-
-@dataclass(slots=True)
-class _Row:
-    prompt: Prompt
-    ids: list[int] = field(default_factory=list)
-    logp: float = 0.0
 
 
 class Cache:
@@ -59,6 +31,8 @@ class Cache:
         self.rows, self.positions = rows, positions
         self.keys: dict[int, Tensor] = {}
         self.values: dict[int, Tensor] = {}
+        self.last: dict[int, Tensor] = {}
+        """Hidden state of each row's last prompt token: (D,)."""
         self.plan: Plan | None = None
         self.row_T = torch.zeros(0, dtype=torch.int64)
         self.position_T = torch.zeros(0, dtype=torch.int64)
@@ -66,6 +40,12 @@ class Cache:
     def point(self, plan: Plan | None, row_T: Tensor, position_T: Tensor) -> None:
         """Where the next flat batch goes; ``plan`` is set while prompts are read."""
         self.plan, self.row_T, self.position_T = plan, row_T, position_T
+
+    def copy(self, source: int, place: int, positions: int) -> None:
+        """Give a row the first positions of another one."""
+        for stored in (*self.keys.values(), *self.values.values()):
+            stored[place, :, :positions] = stored[source, :, :positions]
+        self.last[place] = self.last[source]
 
     def attend(
         self, layer: int, query_THD: Tensor, key_TKD: Tensor, value_TKD: Tensor, call: Call
@@ -112,7 +92,7 @@ class Engine:
     """Generates with one model.
 
     Args:
-        model: a prepared model that takes ragged batches.
+        model: a prepared model; one that takes no ragged batches runs in transformers' own loop.
         stop_ids: ids that end a continuation.
         rows: continuations that run at once.
         bf16: autocast to bf16.
@@ -128,7 +108,7 @@ class Engine:
         rows: int = 64,
         bf16: bool = False,
         prompt_tokens: int = 4096,
-        decode: Callable[[Sequence[int]], str] | None = None,
+        decode: Decode | None = None,
     ) -> None:
         self.model, self.stop_ids = model, frozenset(stop_ids)
         self.rows, self.bf16, self.prompt_tokens = rows, bf16, prompt_tokens
@@ -141,45 +121,73 @@ class Engine:
             return
         training = self.model.model.training
         self.model.model.eval()
+        try:
+            yield from self._ragged(prompts) if self.model.ragged else self._padded(prompts)
+        finally:
+            self.model.model.train(training)
+
+    def _padded(self, prompts: Sequence[Prompt]) -> Iterator[tuple[str, Continuation]]:
+        network = self.model.model
+        yield from generate_padded(
+            network, prompts, self.stop_ids, rows=self.rows, bf16=self.bf16, decode=self.decode
+        )
+
+    def _ragged(self, prompts: Sequence[Prompt]) -> Iterator[tuple[str, Continuation]]:
         head = self.model.head()
-        waiting = sorted(prompts, key=lambda p: -len(p.ids) - p.max_new_tokens)
+        # samples of one prompt stand together, so that it is read once
+        waiting = sorted(prompts, key=lambda p: (-len(p.ids) - p.max_new_tokens, p.ids))
         cache = Cache(min(self.rows, len(waiting)), len(waiting[0].ids) + waiting[0].max_new_tokens)
-        running: list[_Row | None] = [None] * cache.rows
+        running: list[Row | None] = [None] * cache.rows
         waiting.reverse()
         while waiting or any(running):
             yield from self._fill(cache, running, waiting, head)
             yield from self._step(cache, running, head)
-        self.model.model.train(training)
 
     def _fill(
-        self, cache: Cache, running: list[_Row | None], waiting: list[Prompt], head: Head
+        self, cache: Cache, running: list[Row | None], waiting: list[Prompt], head: Head
     ) -> Iterator[tuple[str, Continuation]]:
         """Read waiting prompts into free rows, once enough rows are free to make it worth it."""
         free = [i for i, row in enumerate(running) if row is None]
         if not waiting or (len(free) < max(1, cache.rows // 4) and any(running)):
             return
         while free and waiting:
-            taken: list[tuple[int, Prompt]] = []
+            taken: dict[int, Prompt] = {}
             tokens = 0
             while free and waiting and (not taken or tokens < self.prompt_tokens):
-                taken.append((free.pop(0), waiting.pop()))
-                tokens += len(taken[-1][1].ids)
-            lengths = tuple(len(p.ids) for _, p in taken)
-            plan = Plan(lengths, (-1,) * len(lengths))
-            ids = torch.tensor([i for _, p in taken for i in p.ids])
+                prompt = waiting.pop()
+                tokens += 0 if prompt.ids in {p.ids for p in taken.values()} else len(prompt.ids)
+                taken[free.pop(0)] = prompt
+            hidden = self._read(cache, running, taken)
+            for place, prompt in taken.items():
+                running[place] = Row(prompt)
+            yield from self._choose(hidden, list(taken), running, head)
+
+    def _read(
+        self, cache: Cache, running: Sequence[Row | None], taken: dict[int, Prompt]
+    ) -> Tensor:
+        """Last hidden states of the prompts, by place: (R, D). Each is computed once.
+
+        A prompt that another row has read, now or earlier, is copied from there.
+        """
+        source = {row.prompt.ids: place for place, row in enumerate(running) if row is not None}
+        fresh = {p.ids: place for place, p in reversed(taken.items()) if p.ids not in source}
+        if fresh:
+            lengths = tuple(len(ids) for ids in fresh)
+            places, sizes = torch.tensor(list(fresh.values())), torch.tensor(lengths)
             position = torch.cat([torch.arange(n) for n in lengths])
-            row = torch.repeat_interleave(
-                torch.tensor([r for r, _ in taken]), torch.tensor(lengths)
-            )
-            cache.point(plan, row, position)
-            last = torch.tensor(lengths).cumsum(0) - 1
-            hidden = self._hidden(cache, ids, position)[last]
-            for place, prompt in taken:
-                running[place] = _Row(prompt)
-            yield from self._choose(hidden, [r for r, _ in taken], running, head)
+            plan = Plan(lengths, (-1,) * len(lengths))
+            cache.point(plan, torch.repeat_interleave(places, sizes), position)
+            hidden = self._hidden(cache, torch.tensor([i for ids in fresh for i in ids]), position)
+            for place, last in zip(fresh.values(), hidden[sizes.cumsum(0) - 1], strict=True):
+                cache.last[place] = last
+        source |= fresh
+        for place, prompt in taken.items():
+            if source[prompt.ids] != place:
+                cache.copy(source[prompt.ids], place, len(prompt.ids))
+        return torch.stack([cache.last[place] for place in taken])
 
     def _step(
-        self, cache: Cache, running: list[_Row | None], head: Head
+        self, cache: Cache, running: list[Row | None], head: Head
     ) -> Iterator[tuple[str, Continuation]]:
         places = [i for i, row in enumerate(running) if row is not None]
         if not places:
@@ -202,48 +210,17 @@ class Engine:
         return hidden
 
     def _choose(
-        self, hidden_RD: Tensor, places: list[int], running: list[_Row | None], head: Head
+        self, hidden_RD: Tensor, places: list[int], running: list[Row | None], head: Head
     ) -> Iterator[tuple[str, Continuation]]:
         """Pick the next id of each row; rows that end are yielded and freed."""
-        logprob = logprobs(hidden_RD, head)
-        greedy = logprob.argmax(-1).tolist()
-        for index, place in enumerate(places):
-            row = running[place]
-            assert row is not None
-            token = greedy[index]
-            if row.prompt.temperature > 0:
-                token = sample(logprob[index], row.prompt, len(row.ids))
-            row.logp += float(logprob[index, token])
-            stopped = token in self.stop_ids
-            if not stopped:
-                row.ids.append(token)
-                stopped = self._stop_string(row)
-            if stopped or len(row.ids) >= row.prompt.max_new_tokens:
+        rows = [row for row in (running[place] for place in places) if row is not None]
+        chosen = choose(logprobs(hidden_RD, head), rows)
+        for place, row, (token, logp) in zip(places, rows, chosen, strict=True):
+            if row.take(token, logp, self.stop_ids, self.decode):
                 running[place] = None
-                finish = "stop" if stopped else "length"
-                yield row.prompt.id, Continuation(tuple(row.ids), finish, row.logp)
-
-    def _stop_string(self, row: _Row) -> bool:
-        """Whether the text so far holds a stop string; the last ids are enough to tell."""
-        if not row.prompt.stop or self.decode is None:
-            return False
-        longest = max(len(stop) for stop in row.prompt.stop)
-        tail = self.decode(row.ids[-(longest + 4) :])
-        return any(stop in tail for stop in row.prompt.stop)
+                yield row.prompt.id, row.done()
 
 
 def logprobs(hidden_RD: Tensor, head: Head) -> Tensor:
     """fp32 log-probabilities of the next id: (R, V)."""
     return full_logits(hidden_RD, head, head.weight_VD.dtype).log_softmax(-1)
-
-
-def sample(logprob_V: Tensor, prompt: Prompt, position: int) -> int:
-    """Nucleus sampling (Holtzman et al. 2020) with noise from (seed, position) alone."""
-    probability = (logprob_V / prompt.temperature).softmax(-1)
-    if prompt.top_p < 1.0:
-        ordered, order = probability.sort(descending=True, stable=True)
-        beyond = ordered.cumsum(0) - ordered >= prompt.top_p
-        probability = probability.clone()
-        probability[order[beyond]] = 0.0
-    noise = torch.Generator().manual_seed((prompt.seed * 1_000_003 + position) % (1 << 63))
-    return int(torch.multinomial(probability, 1, generator=noise))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from regimen.generation.engine import Engine, Prompt
+from regimen.generation.engine import Engine
+from regimen.generation.rows import Prompt
 from regimen.models.forward import LanguageModel
 from regimen.protocols import Completion, Request
 from regimen.tokens.rendering import Renderer, stop_ids
