@@ -89,7 +89,8 @@ def generate_padded(
 def _no_settings_of_its_own(model: Any) -> Iterator[None]:
     """Sampling, penalties and stop ids that a checkpoint brings along are not what was asked."""
     before = model.generation_config
-    model.generation_config = GenerationConfig(do_sample=False, pad_token_id=0)
+    bare = GenerationConfig(do_sample=False, pad_token_id=0)  # type: ignore[no-untyped-call]
+    model.generation_config = bare
     try:
         yield
     finally:
