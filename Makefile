@@ -41,6 +41,7 @@ types: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev bench-env
 	$(BIN)/python benchmarks/train.py --json
+	$(BIN)/python benchmarks/generate.py --json
 
 bench-env: $(BENCH_VENV)/.installed
 

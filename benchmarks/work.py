@@ -1,4 +1,4 @@
-"""The work `sft_full`: what both sides train on, written to disk once and read by both.
+"""The works `sft_full` and `generate`: what both sides read, written to disk once.
 
 A 15 M-parameter Llama with random weights and a vocabulary of 32,000, and rows of ids with the
 lengths of instruction data. Everything follows from the constants below and fixed seeds.
@@ -39,6 +39,9 @@ COMPLETION_LOG = (3.646, 1.116)
 CORRELATION = -0.286
 SHORTEST = (16, 2)
 SEED = 20_240
+NEW_TOKENS = 64
+PROMPTS = 64
+"""The work `generate`: how many prompts, and how many tokens after each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,15 @@ def read(directory: Path) -> Rows:
     """The rows that ``write`` wrote."""
     with np.load(directory / "rows.npz") as arrays:
         return Rows(arrays["ids"], arrays["lengths"], arrays["prompts"])
+
+
+def prompts(rows: Rows) -> list[tuple[int, ...]]:
+    """What the work `generate` continues: the prompts of the rows."""
+    starts = rows.starts
+    return [
+        tuple(rows.ids[a : a + n].tolist())
+        for a, n in zip(starts, rows.prompts.tolist(), strict=False)
+    ]
 
 
 def _write_model(directory: Path) -> None:
