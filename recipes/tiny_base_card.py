@@ -17,7 +17,8 @@ from tiny_base_corpus import documents
 
 from regimen.assets.starter.text import LANGUAGES
 from regimen.assets.starter.text import documents as generated
-from regimen.generation.engine import Engine, Prompt
+from regimen.generation.engine import Engine
+from regimen.generation.rows import Prompt
 from regimen.models.hardware import bf16_is_fast, set_up
 from regimen.stages.models import Loaded, document_losses, load
 
