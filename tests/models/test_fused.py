@@ -18,8 +18,18 @@ EXPECTED = {  # norms and gated networks in two layers and at the end
     "qwen3": (9, 2),
     "mistral": (5, 2),
     "gemma2": (9, 0),
+    "qwen2": (5, 2),
+    "gemma3_text": (13, 0),
+    "phi3": (5, 0),  # one matrix for gate and up
+    "gpt_neox": (0, 0),
+    "olmo2": (9, 2),
     "gpt2": (0, 0),
+    "opt": (0, 0),
+    "mixtral": (5, 0),
+    "qwen2_moe": (5, 2),  # the shared experts
     "gpt_oss": (5, 0),
+    "deepseek_v3": (9, 2),
+    "cohere2": (0, 2),
     "granite": (5, 2),
 }
 
