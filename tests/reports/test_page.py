@@ -236,3 +236,44 @@ def test_unfinished_training_is_said(run_of: Callable[..., Path]) -> None:
     run = run_of("tune")
     (run / "tune" / "manifest.json").unlink()
     assert "tune is unfinished" in write_report(run).read_text(encoding="utf-8")
+
+
+LISTED = """run: runs/demo
+tune:
+  - model: {path: the-base}
+  - {data: d}
+align: {data: d}
+"""
+
+
+@pytest.mark.parametrize("settings", [LISTED, None])
+def test_several_tunings_are_stages_of_their_own(
+    run_of: Callable[..., Path], settings: str | None
+) -> None:
+    run = run_of("build", "tune", "align")
+    shutil.copytree(run / "tune", run / "tune-1")
+    (run / "tune-1/metrics.jsonl").write_text(json.dumps({"step": 7, "loss": 0.25}))
+    counts = {"in": 9, "kept": 8, "removed": {"longer_than_max_length": 1}, "failed": {}}
+    counts |= {"unit": "text", "overflow": {"lost_share": 0.0625}}
+    (run / "tune-1/rendering.json").write_text(json.dumps(counts))
+    (run / "tune").rename(run / "tune-0")
+    (run / "tune-0/samples.json").unlink()
+    if settings is None:  # not finished: there are no settings of the whole run yet
+        (run / "settings.yaml").unlink()
+    else:
+        (run / "settings.yaml").write_text(settings)
+        shutil.copytree(run / "tune-0", run / "tune-2")  # of an earlier, longer list
+    found = read_run(run)
+    assert found.stages == ("build", "tune-0", "tune-1", "align")
+    assert found.tunings == ("tune-0", "tune-1")
+    assert len(found.samples) == 3
+    assert found.model == ("the-base" if settings else "")
+    assert "tuning curves" not in [name for name, _ in missing(found)]
+    assert "Tune 1: 7 steps, loss 0.25 to 0.25." in verdict(found).evidence
+    page = write_report(run).read_text(encoding="utf-8")
+    outline(page)
+    assert "Tune 0: 3,112 of 3,120 conversations rendered" in page
+    assert (
+        "Tune 1: 8 of 9 texts rendered; not: 1 longer than max length. "
+        "6% of the tokens to learn are lost to max_length." in page
+    )

@@ -22,6 +22,7 @@ from regimen.settings.loading import (
 )
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.problems import SettingsProblems
+from regimen.settings.tune import TuneSettings
 from regimen.settings.words import field_at, section_of
 
 FULL: dict[str, Any] = {
@@ -273,6 +274,16 @@ CONFLICTS = [
         "make 1.2 of the run",
     ),
     ({"tune": {"model": {"path": "m"}}}, "tune: has no data to learn from"),
+    ({"tune": [TUNE, {"max_steps": 3}]}, "tune[1]: has no data to learn from"),
+    ({"tune": []}, "tune is empty"),
+    ({"tune": {**TUNE, "model": {"previous": True}}}, "tune.model.previous: names the result"),
+    ({"tune": [{**TUNE, "model": {"previous": True}}]}, "tune[0].model.previous: names the result"),
+    ({"align": {"model": {"previous": True}, "data": "d"}}, "align.model.previous: names the"),
+    (
+        {"tune": {**TUNE, "model": {"config": {"model_type": "llama"}, "tokenizer": "t"}}}
+        | {"evaluate": {}},
+        "evaluate: has no base to compare with",
+    ),
     ({"align": {}}, "align: has no model to start from"),
     ({"align": {"model": {"path": "m"}}}, "align: has no preferences"),
     ({"align": {"model": {"config": {"model_type": "x"}, "tokenizer": "t"}}}, "a fresh model"),
@@ -429,6 +440,84 @@ def test_the_example_of_the_readme_is_valid(tmp_path: Path, repo_root: Path) -> 
     assert examples
     for text in examples:
         assert load_settings(write(tmp_path, text)).stages
+
+
+TUNINGS = """
+run: runs/two
+seed: 7
+tune:
+  - model: {path: base, dtype: bfloat16}
+    objective: language_modelling
+    text: {path: t.txt}
+  - model: {save_dtype: bfloat16}
+    data: d
+    seed: 9
+  - {data: d, learning_rate: 2e-5}
+"""
+
+
+def test_a_list_of_tunings_goes_on_from_one_to_the_next(tmp_path: Path) -> None:
+    path = write(tmp_path, TUNINGS)
+    settings = load_settings(path, ["tune[2].learning_rate=1e-3"])
+    assert settings.stages == ("tune",)
+    assert list(settings.tunings) == ["tune-0", "tune-1", "tune-2"]
+    first, second, third = settings.tunings.values()
+    assert [one.model.previous for one in (first, second, third)] == [False, True, True]
+    assert (first.model.path, second.model.path) == ("base", None)
+    assert second.model.save_dtype == "bfloat16"
+    assert third.learning_rate == 1e-3
+    assert [settings.seed_of(stage) for stage in settings.tunings] == [7, 9, 7]
+    assert settings.section("tune-1") is second
+    assert [section["seed"] for section in resolved(settings)["tune"]] == [7, 9, 7]
+    again = load_settings(write(tmp_path, dump_yaml(settings)))
+    assert dump_yaml(again) == dump_yaml(settings)
+
+
+def test_one_tuning_is_no_list() -> None:
+    settings = settings_from({"tune": {"model": {"path": "m"}, "data": "d"}})
+    assert list(settings.tunings) == ["tune"]
+    assert settings_from({"build": {"sources": [{"starter": "tasks"}]}}).tunings == {}
+
+
+def test_every_problem_of_a_list_has_its_place(tmp_path: Path) -> None:
+    text = """
+tune:
+  - {data: d}
+  - {data: d, learning_rat: 1, model: {path: m, config: {model_type: llama}, tokenizer: t}}
+  - {data: d, schedule: cosin}
+"""
+    path = write(tmp_path, text)
+    with pytest.raises(SettingsProblems) as caught:
+        load_settings(path, ["tune[3].model={previous: true, path: p}"])
+    whats = [problem.what for problem in caught.value.problems]
+    assert whats == [
+        "tune[0].model is missing",
+        "unknown key tune[1].learning_rat",
+        "tune[1].model.config: has 'path' and 'config', which exclude each other",
+        "tune[2].schedule is not one of the known values",
+        "tune[3].model.previous: says to go on from the training before, and another model is "
+        "named as well",
+    ]
+    assert [problem.where.split(":")[1] for problem in caught.value.problems[:4]] == list("3445")
+    assert not LIBRARY.search(str(caught.value))
+    message = message_of(path, "tune.learning_rate=1")
+    assert "Use tune[0] to tune[3]" in message
+
+
+def test_the_parts_of_the_tiny_base_can_be_one_file(repo_root: Path) -> None:
+    files = sorted((repo_root / "recipes").glob("tiny-base*.yaml"), key=lambda file: file.stem)
+    parts = [load_settings(file) for file in files]
+    assert len(parts) > 1
+    sections = [differing(part)["tune"] | {"seed": part.seed} for part in parts]
+    for before, section in zip(parts[:-1], sections[1:], strict=True):
+        assert section["model"].pop("path") == f"{before.run}/tune/final"
+    one = settings_from({"run": "runs/tiny-base", "tune": sections})
+    for (stage, found), part in zip(one.tunings.items(), parts, strict=True):
+        assert isinstance(part.tune, TuneSettings)
+        apart = {"model": None, "seed": None}
+        assert found.model_copy(update=apart) == part.tune.model_copy(update=apart)
+        assert one.seed_of(stage) == part.seed
+        assert found.model.previous == (stage != "tune-0")
 
 
 def test_every_recipe_is_valid(repo_root: Path) -> None:

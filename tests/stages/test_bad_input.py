@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -63,6 +64,13 @@ def fails(capsys, *arguments):
     assert "Traceback" not in text
     assert "fix" in text or "expected" in text
     return text
+
+
+def runs(*arguments):
+    """Run the command; its exit status."""
+    with pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    return stopped.value.code
 
 
 def ledger(here):
@@ -141,20 +149,41 @@ def test_a_template_that_misbehaves_costs_its_own_rows_only(here, template, erro
     assert all(error in name for name in step["failed"]), step["failed"]
 
 
-def test_a_conversation_longer_than_the_context_is_counted(here, base, capsys):
-    long = {"messages": [{"role": "user", "content": "red " * 200}, CHAT["messages"][1]]}
-    (here / "chats.jsonl").write_text(json.dumps(CHAT) + "\n" + json.dumps(long))
+LONG = {"messages": [{"role": "user", "content": "red " * 200}, CHAT["messages"][1]]}
+
+
+def tune_chats(here, base, chats, **more):
+    (here / "chats.jsonl").write_text("\n".join(map(json.dumps, chats)))
     settings_file(
         here,
         build={"sources": [{"path": "chats.jsonl"}]},
-        tune={"model": {"path": str(base)}, "max_length": 64, "max_steps": 1},
+        tune={"model": {"path": str(base)}, "max_length": 64, "max_steps": 1, **more},
     )
-    with pytest.raises(SystemExit) as stopped:
-        main(["run", "regimen.yaml"])
-    assert stopped.value.code == 0
+
+
+def test_a_conversation_longer_than_the_context_is_removed_counted_and_kept_on_disk(here, base):
+    tune_chats(here, base, [CHAT, LONG], max_lost_share=0.5)
+    assert runs("run", "regimen.yaml") == 0
     counts = json.loads((here / "run/tune/rendering.json").read_text())
-    assert counts["removed"] == {"longer than max_length": 1}
-    assert counts["kept"] == 1
+    assert (counts["in"], counts["kept"], counts["failed"]) == (2, 1, {})
+    assert counts["removed"] == {"longer_than_max_length": 1}
+    assert counts["overflow"]["lost_share"] == 0.5
+    ledger = here / "run/tune/ledger"
+    assert json.loads((ledger / "summary.json").read_text())["rendering"]["kept"] == 1
+    (removed,) = pq.read_table(ledger / "01-rendering.removed.parquet").to_pylist()
+    assert removed["source"] == "chats.jsonl"
+    assert json.loads(removed["record"])["messages"][0]["content"] == LONG["messages"][0]["content"]
+
+
+def test_a_run_that_would_lose_too_much_is_refused_before_step_0(here, base, capsys):
+    tune_chats(here, base, [CHAT, LONG])
+    text = fails(capsys, "run", "regimen.yaml")
+    assert "overflow-loss" in text
+    assert "3 of 6 supervised tokens (50.0%), in 1 of 2 conversations" in text
+    assert "at most 10.0% (tune.max_lost_share)" in text
+    assert "tune.overflow to split" in text
+    assert not (here / "run/tune/metrics.jsonl").exists()
+    assert (here / "run/tune/ledger/01-rendering.removed.parquet").is_file()
 
 
 def test_a_context_shorter_than_max_length_is_an_error(here, base, capsys):

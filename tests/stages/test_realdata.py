@@ -39,6 +39,7 @@ def test_build_and_tune_run_on_real_sources(name, tmp_path, monkeypatch):
             "model": {"path": str(BASE)},
             "max_steps": 2,
             "max_length": 1024,
+            "overflow": "split",
             "tokens_per_batch": 2048,
             "learning_rate": 1e-3,
             "logging_steps": 1,
@@ -56,6 +57,7 @@ def test_build_and_tune_run_on_real_sources(name, tmp_path, monkeypatch):
     lost = sum(rendering["removed"].values()) + sum(rendering["failed"].values())
     assert rendering["in"] == rendering["kept"] + lost
     assert rendering["kept"] > 30
+    assert rendering["overflow"]["lost_tokens"] == 0
     lines = [json.loads(line) for line in Path("run/tune/metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     assert all(line["loss"] > 0 for line in lines)

@@ -105,6 +105,19 @@ def test_a_template_that_changes_the_answer_is_an_error():
         Renderer(TOKENIZER, template=loud).conversation(CHAT[:2])
 
 
+STRICT = (
+    "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}{{ m.content }}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("template", [STRICT, "{% for m in messages %}", "{{ messages.a.b.c }}"])
+def test_a_template_that_refuses_a_conversation_is_an_error_of_that_conversation(template):
+    renderer = Renderer(TOKENIZER, template=template)
+    with pytest.raises(TokenError, match=r"does not take this[\s\S]*user, user, assistant"):
+        renderer.conversation([user("a"), user("b"), answer("c")])
+
+
 def test_two_bos_tokens_are_an_error():
     doubled = "{{ '<|endoftext|><|endoftext|>' }}" + CHATML
     with pytest.raises(TokenError, match="two BOS"):

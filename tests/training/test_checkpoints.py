@@ -1,5 +1,8 @@
 """pytest tests/training/test_checkpoints.py"""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
@@ -17,7 +20,9 @@ from regimen.training.checkpoints import (
     peak_memory_gib,
     save_checkpoint,
     save_model,
+    whole,
 )
+from regimen.training.identity import check_identity, identity_of
 from regimen.training.loop import Hooks, LoopOptions, train
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
 from regimen.training.schedules import Schedule
@@ -87,6 +92,57 @@ def test_a_folder_without_state_is_no_checkpoint(tmp_path):
     model, optimizer = make(False, "adamw")
     with pytest.raises(RunError, match="no checkpoint"):
         load_checkpoint(tmp_path, model, optimizer)
+
+
+def test_a_checkpoint_says_in_what_it_is_of_another_training():
+    model, _ = make(False, "adamw")
+    ours = identity_of(model, ROWS, OPTIONS)
+    assert ours == identity_of(make(False, "adamw")[0], ROWS, OPTIONS)
+    assert ours == identity_of(model, ROWS, replace(OPTIONS, save_every=7, log_every=3))
+    frozen, _ = make(True, "adamw")
+    others = {
+        "weights to start from": identity_of(make(False, "adamw", seed=1)[0], ROWS, OPTIONS),
+        "weights to start from ": identity_of(frozen, ROWS, OPTIONS),
+        "training rows": identity_of(model, ROWS.take([1, 0]), OPTIONS),
+        "options of the training": identity_of(model, ROWS, replace(OPTIONS, max_steps=9)),
+        "training rows and other options": identity_of(
+            model, ROWS.take([0]), replace(OPTIONS, seed=1)
+        ),
+    }
+    check_identity(Path("c"), ours, ours)
+    for words, known in others.items():
+        with pytest.raises(RunError, match=f"a checkpoint of other {words.strip()}"):
+            check_identity(Path("c"), known, ours)
+    for unknown in ("", {}, None):
+        with pytest.raises(RunError, match="weights to start from and other training rows and"):
+            check_identity(Path("c"), unknown, ours)
+
+
+def test_an_adapter_is_of_another_training_where_its_frozen_base_is():
+    first, second = (
+        identity_of(add_lora(network(seed), LoraSpec(r=2), seed=0), ROWS, OPTIONS)
+        for seed in (0, 1)
+    )
+    assert first["model"] != second["model"]
+
+
+def test_what_cannot_be_written_leaves_what_was_there(tmp_path):
+    (tmp_path / "final").mkdir()
+    (tmp_path / "final/old").touch()
+
+    def full():
+        with whole(tmp_path / "final") as partial:
+            partial.mkdir()
+            (partial / "half").write_text("x")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(RunError, match="No space left"):
+        full()
+    assert [path.name for path in tmp_path.rglob("*")] == ["final", "old"]
+    with whole(tmp_path / "final") as partial:
+        partial.mkdir()
+        (partial / "new").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["final", "new"]
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -171,7 +171,12 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_rows():
     with torch.no_grad():
         model.model.model.embed_tokens.weight.fill_(float("nan"))
     optimizer = OPTIMIZERS["adamw"](parameter_groups(model.model, 0.0))
-    with pytest.raises(TrainingError, match=r"no longer finite[\s\S]*rows \["):
+    named = token_rows([Rendered((1, i, 5), (0.0, 1.0, 1.0), f"instance {i}") for i in range(30)])
+    with pytest.raises(TrainingError, match=r"no longer finite[\s\S]*instance 1; instance 9\n"):
+        train(model, named.take([1, 9]), Supervised(), optimizer, options(tokens_per_batch=99))
+    with pytest.raises(TrainingError, match=r"instance 19 and 10 more"):
+        train(model, named, Supervised(), optimizer, options(tokens_per_batch=99))
+    with pytest.raises(TrainingError, match=r"nan on row \d"):
         train(model, rows(), Supervised(), optimizer, options())
 
 

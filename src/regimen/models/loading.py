@@ -136,5 +136,31 @@ def fit_vocabulary(model: Any, tokenizer: Any, *, added: int) -> str:
         )
     if size <= rows:
         return ""
-    model.resize_token_embeddings(size, mean_resizing=True)
+    # new rows are drawn around the mean: the same ones each time, whatever was drawn before
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model.resize_token_embeddings(size, mean_resizing=True)
     return f"{size - rows} embedding rows added for new tokens"
+
+
+def check_finite(model: Any) -> None:
+    """Every weight must be a number, or nothing that is trained with it will be one.
+
+    Raises:
+        ModelError: a tensor holds NaN or an infinite value.
+    """
+    for name, parameter in model.named_parameters():
+        if not parameter.is_floating_point() or not parameter.numel():
+            continue
+        # NaN goes through to both; and nothing of the tensor's size is made
+        low, high = torch.aminmax(parameter.detach())
+        if not (torch.isfinite(low) and torch.isfinite(high)):
+            bad = int((~torch.isfinite(parameter.detach())).sum())
+            raise ModelError(
+                "A weight of the model is not a finite number.",
+                slug="weights-not-finite",
+                got=f"{name}: {bad:,} of {parameter.numel():,} values are NaN or infinite",
+                expected="finite values only",
+                fix="Get the model again, or start from an earlier one; a training whose loss was "
+                "no longer finite leaves such weights.",
+            )

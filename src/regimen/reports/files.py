@@ -13,7 +13,6 @@ from regimen.errors import RunError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-STAGES = ("build", "tune", "align", "evaluate")
 Json = Mapping[str, Any]
 
 

@@ -64,7 +64,7 @@ def verdict(run: RunData) -> Verdict:
             headline=answers_line(suite, subject),
             evidence=evidence_line(suite.pair(subject, "base"), suite),
         )
-    if "tune" in run.training or "align" in run.training:
+    if run.training:
         return Verdict(
             headline="Trained, not evaluated.",
             evidence=f"{_trained(run)} A falling loss is no evidence that the answers are better.",
@@ -271,7 +271,7 @@ def missing(run: RunData) -> list[tuple[str, str]]:
     parts = [
         (not run.ledger, "the ledger of removed rows", "build"),
         (run.card is None, "the data card", "build"),
-        ("tune" not in run.training, "tuning curves", "tune"),
+        (not run.tunings, "tuning curves", "tune"),
         (not run.samples, "rendered samples with their masks", "tune"),
         ("align" not in run.training, "alignment", "align"),
         (found is None, "any evaluation", "evaluate"),

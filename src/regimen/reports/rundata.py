@@ -6,7 +6,7 @@ messages) are only reduced, never kept whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,6 @@ from regimen.errors import RunError
 from regimen.reports.card import DataCard, read_card
 from regimen.reports.evidence import Evaluation, read_evaluation
 from regimen.reports.files import (
-    STAGES,
     Json,
     first_existing,
     mapping,
@@ -34,6 +33,7 @@ class Training:
     rows: tuple[Json, ...]
     summary: Json
     rendering: Step | None
+    counts: Json
     unreadable: int
     finished: bool
 
@@ -72,22 +72,33 @@ class RunData:
     @property
     def model(self) -> str:
         """The model that was prepared, as the settings name it; "" where they do not."""
-        for stage in ("tune", "align"):
-            path = mapping(mapping(self.parsed.get(stage)).get("model")).get("path")
+        tunings = self.parsed.get("tune")
+        first = tunings[0] if isinstance(tunings, list) and tunings else tunings
+        for section in (first, self.parsed.get("align")):
+            path = mapping(mapping(section).get("model")).get("path")
             if isinstance(path, str) and path:
                 return path
         return ""
+
+    @property
+    def tunings(self) -> tuple[str, ...]:
+        """The stages of tuning that left something: ``tune``; ``tune-0``, ``tune-1`` of a list."""
+        return tuple(stage for stage in self.training if stage.startswith("tune"))
+
+    @property
+    def all_stages(self) -> tuple[str, ...]:
+        """The names of all stages, in the order in which they run."""
+        return ("build", *(self.tunings or ("tune",)), "align", "evaluate")
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages that left something to report on."""
         found = {
             "build": bool(self.ledger or self.card),
-            "tune": "tune" in self.training,
-            "align": "align" in self.training,
+            **dict.fromkeys(self.training, True),
             "evaluate": self.evaluation is not None,
         }
-        return tuple(stage for stage in STAGES if found[stage])
+        return tuple(stage for stage in self.all_stages if found.get(stage))
 
 
 def read_run(directory: Path, *, title: str = "") -> RunData:
@@ -106,18 +117,22 @@ def read_run(directory: Path, *, title: str = "") -> RunData:
         )
     measured = read_object(evaluation_file(directory))
     safety = read_object(first_existing(directory, "evaluate/safety.json"))
+    tunings = _tunings(directory)
+    names = ("build", *tunings, "align", "evaluate")
+    training = {s: _training(directory / s) for s in (*tunings, "align")}
+    samples = [f"{stage}/samples.json" for stage in reversed(tunings)]
     run = RunData(
         directory=directory,
         name=title or directory.resolve().name,
-        settings=_settings(directory),
-        manifests=_manifests(directory),
+        settings=_settings(directory, names),
+        manifests=_manifests(directory, names),
         ledger=read_ledger(first_existing(directory, "ledger", "build/ledger")),
         card=read_card(directory),
-        training={s: t for s in ("tune", "align") if (t := _training(directory / s)) is not None},
+        training={stage: found for stage, found in training.items() if found is not None},
         evaluation=read_evaluation(measured, safety),
         prompted_base=mapping(measured.get("prompted_base")),
         answers=first_existing(directory, "evaluate/answers.parquet"),
-        samples=_samples(first_existing(directory, "tune/samples.json")),
+        samples=_samples(first_existing(directory, *samples)),
     )
     if not run.stages:
         raise RunError(
@@ -136,13 +151,28 @@ def evaluation_file(directory: Path) -> Path | None:
     return first_existing(directory, "evaluation.json", "evaluate/evaluation.json")
 
 
-def _settings(directory: Path) -> str:
-    path = first_existing(directory, "settings.yaml", *(f"{s}/settings.yaml" for s in STAGES))
+def _tunings(directory: Path) -> tuple[str, ...]:
+    """``tune``, or ``tune-0`` and so on where there are such folders, as the settings list them."""
+    numbered = [p.name for p in directory.glob("tune-*") if p.name[5:].isdigit()]
+    settings = first_existing(directory, "settings.yaml")
+    if settings is not None:
+        from regimen.settings.yaml12 import parse
+
+        text = settings.read_text(encoding="utf-8", errors="replace")
+        listed = mapping(parse(text, str(settings)).data).get("tune")
+        if listed is not None:
+            many = isinstance(listed, list)
+            return tuple(f"tune-{n}" for n in range(len(listed))) if many else ("tune",)
+    return tuple(sorted(numbered, key=lambda name: int(name[5:]))) or ("tune",)
+
+
+def _settings(directory: Path, stages: Sequence[str]) -> str:
+    path = first_existing(directory, "settings.yaml", *(f"{s}/settings.yaml" for s in stages))
     return path.read_text(encoding="utf-8", errors="replace") if path else ""
 
 
-def _manifests(directory: Path) -> dict[str, Json]:
-    places = {"run": directory, **{stage: directory / stage for stage in STAGES}}
+def _manifests(directory: Path, stages: Sequence[str]) -> dict[str, Json]:
+    places = {"run": directory, **{stage: directory / stage for stage in stages}}
     found = {
         name: read_object(first_existing(place, "manifest.json")) for name, place in places.items()
     }
@@ -155,18 +185,15 @@ def _training(directory: Path) -> Training | None:
     if metrics is None and summary is None:
         return None
     rows, unreadable = read_lines(metrics)
+    counts = read_object(first_existing(directory, "rendering.json"))
     return Training(
         rows=tuple(rows),
         summary=read_object(summary),
-        rendering=_rendering(directory),
+        rendering=read_step("rendering", counts, directory, 0) if counts else None,
+        counts=counts,
         unreadable=unreadable,
         finished=(directory / "manifest.json").exists(),
     )
-
-
-def _rendering(directory: Path) -> Step | None:
-    counts = read_object(first_existing(directory, "rendering.json"))
-    return read_step("rendering", counts, directory, 0) if counts else None
 
 
 def _samples(path: Path | None) -> tuple[MaskSample, ...]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from regimen.settings.base import Conflict, Text
-from regimen.settings.training import ModelSettings, TrainingSettings
+from regimen.settings.training import ModelSettings, TrainingSettings, goes_on
 
 
 class AlignSettings(TrainingSettings):
@@ -32,8 +32,17 @@ class AlignSettings(TrainingSettings):
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
     """Assumed share of preferences that are the wrong way round."""
 
+    overflow: Literal["drop", "truncate"] = "drop"
+    """What happens to a pair longer than ``max_length``: it is left out, or the oldest turns of its
+    prompt are. Answers stay whole, because the preference is about them whole."""
+
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 5e-6
     """Peak learning rate."""
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _goes_on(cls, model: Any) -> Any:
+        return None if model is None else goes_on(model)
 
     def conflicts(self) -> Iterator[Conflict]:
         """Alignment starts from a trained model."""

@@ -50,7 +50,7 @@ class Conflict:
     """
 
     what: str
-    at: tuple[str, ...] = ()
+    at: tuple[str | int, ...] = ()
     expected: str = ""
     fix: str = ""
 

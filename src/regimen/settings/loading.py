@@ -54,8 +54,11 @@ def resolved(settings: PipelineSettings) -> dict[str, Any]:
     """Every setting with its value, JSON-compatible; each stage has the seed that it will use."""
     data = settings.model_dump(mode="json")
     for stage in settings.stages:
-        if "seed" in data[stage]:
-            data[stage]["seed"] = settings.seed_of(stage)
+        sections = data[stage] if isinstance(data[stage], list) else [data[stage]]
+        names = tuple(settings.tunings) if stage == "tune" else (stage,)
+        for name, section in zip(names, sections, strict=True):
+            if "seed" in section:
+                section["seed"] = settings.seed_of(name)
     return data
 
 

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Strict, Tag, field_validator
 
 from regimen.settings.align import AlignSettings
 from regimen.settings.base import Conflict, Section, Seed, Text
 from regimen.settings.build import BuildSettings
 from regimen.settings.evaluate import EvaluateSettings
 from regimen.settings.report import ReportSettings
+from regimen.settings.training import goes_on
 from regimen.settings.tune import TuneSettings
 
 Stage = Literal["build", "tune", "align", "evaluate", "report"]
 STAGES: tuple[Stage, ...] = ("build", "tune", "align", "evaluate", "report")
 """The stages in the order in which they run."""
+
+Tunings = Annotated[tuple[TuneSettings, ...], Strict(False), Field(min_length=1)]
+
+
+def _how_many(value: Any) -> str:
+    """Which of the two forms of ``tune`` a value has; so that only its problems are told."""
+    return "several" if isinstance(value, list | tuple) else "one"
 
 
 class PipelineSettings(Section):
@@ -32,8 +42,15 @@ class PipelineSettings(Section):
     build: BuildSettings | None = None
     """Raw material to curated instances, preferences and held-out items."""
 
-    tune: TuneSettings | None = None
-    """Fine-tuning, or language modelling."""
+    tune: (
+        Annotated[
+            Annotated[TuneSettings, Tag("one")] | Annotated[Tunings, Tag("several")],
+            Discriminator(_how_many),
+        ]
+        | None
+    ) = None
+    """Fine-tuning, or language modelling; a list of such sections is one tuning after another, each
+    from what the one before ended with. The last result goes on to ``align`` and ``evaluate``."""
 
     align: AlignSettings | None = None
     """Learning from preferences."""
@@ -49,11 +66,35 @@ class PipelineSettings(Section):
         """The stages that this file lists, in the order in which they run."""
         return tuple(stage for stage in STAGES if getattr(self, stage) is not None)
 
-    def seed_of(self, stage: Stage) -> int:
+    @property
+    def tunings(self) -> dict[str, TuneSettings]:
+        """The tunings by the name of their stage: ``tune``; ``tune-0``, ``tune-1`` of a list."""
+        if isinstance(self.tune, tuple):
+            return {f"tune-{number}": one for number, one in enumerate(self.tune)}
+        return {} if self.tune is None else {"tune": self.tune}
+
+    def section(self, stage: str) -> Section | None:
+        """The section of a stage, of one tuning for ``tune`` or ``tune-1``."""
+        found = self.tunings.get(stage) if stage.startswith("tune") else getattr(self, stage)
+        assert found is None or isinstance(found, Section)
+        return found
+
+    def seed_of(self, stage: str) -> int:
         """The stage's own seed, or the pipeline's."""
-        section = getattr(self, stage)
-        own = None if section is None or stage == "report" else section.seed
+        own = getattr(self.section(stage), "seed", None)
         return self.seed if own is None else int(own)
+
+    @field_validator("tune", mode="before")
+    @classmethod
+    def _go_on(cls, tune: Any) -> Any:
+        """After the first of a list, a tuning that names no model goes on from the one before."""
+        if not isinstance(tune, list | tuple):
+            return tune
+        later = [
+            {**one, "model": goes_on(one.get("model"))} if isinstance(one, dict) else one
+            for one in tune[1:]
+        ]
+        return [*tune[:1], *later]
 
     def conflicts(self) -> Iterator[Conflict]:
         """Each stage finds what it works on."""
@@ -62,17 +103,18 @@ class PipelineSettings(Section):
                 what="no stage is listed, so there is nothing to do",
                 expected="at least one of " + ", ".join(STAGES),
             )
-        if self.tune and not (self.build or self.tune.data or self.tune.text):
-            yield Conflict(
-                what="has no data to learn from",
-                at=("tune",),
-                fix="Add a 'build' stage, or name a file or directory with tune.data.",
-            )
+        yield from self._tuning_conflicts()
         if self.align and not (self.tune or self.align.model):
             yield Conflict(
                 what="has no model to start from",
                 at=("align",),
                 fix="Add a 'tune' stage, or name a model with align.model.path.",
+            )
+        if self.align and self.align.model and self.align.model.previous and not self.tune:
+            yield Conflict(
+                what="names the result of a tuning, and there is none",
+                at=("align", "model", "previous"),
+                fix="Name a model with align.model.path.",
             )
         if self.align and not (self.build or self.align.data):
             yield Conflict(
@@ -85,4 +127,29 @@ class PipelineSettings(Section):
                 what="has no model to measure",
                 at=("evaluate",),
                 fix="Add a 'tune' or an 'align' stage.",
+            )
+
+    def _tuning_conflicts(self) -> Iterator[Conflict]:
+        """Each tuning has data, the first a model, and the evidence a base."""
+        for number, one in enumerate(self.tunings.values()):
+            at = ("tune", number) if isinstance(self.tune, tuple) else ("tune",)
+            name = "".join(f"[{part}]" if isinstance(part, int) else part for part in at)
+            if not (self.build or one.data or one.text):
+                yield Conflict(
+                    what="has no data to learn from",
+                    at=at,
+                    fix=f"Add a 'build' stage, or name a file or directory with {name}.data.",
+                )
+            if one.model.previous and number == 0:
+                yield Conflict(
+                    what="names the result of the tuning before, and this is the first",
+                    at=(*at, "model", "previous"),
+                    fix=f"Name a model with {name}.model.path.",
+                )
+        only = next(iter(self.tunings.values())) if len(self.tunings) == 1 else None
+        if self.evaluate and only is not None and only.model.config is not None:
+            yield Conflict(
+                what="has no base to compare with: the only tuning makes a fresh model",
+                at=("evaluate",),
+                fix="Name a base with tune.model.path, or make 'tune' a list with a second tuning.",
             )

@@ -9,6 +9,16 @@ from pydantic import Field, model_validator
 
 from regimen.settings.base import Conflict, Count, Section, Seed, Share, Text, Texts, exactly_one
 
+
+def goes_on(model: Any) -> Any:
+    """A model section as it is written, with ``previous`` where it names no model."""
+    if model is None:
+        return {"previous": True}
+    if isinstance(model, dict) and model.get("path") is None and model.get("config") is None:
+        return {"previous": True, **model}
+    return model
+
+
 LIMITS = ("num_train_epochs", "max_steps", "max_tokens", "max_time")
 """The fields that end training; at least one is set."""
 
@@ -21,6 +31,10 @@ class ModelSettings(Section):
 
     config: dict[str, Any] | None = None
     """Configuration of a fresh model, as in ``config.json``: ``{model_type: llama, ...}``."""
+
+    previous: bool = False
+    """Start from what the training before this one ended with: the tuning before it in a list of
+    tunings, the last tuning for ``align``. So it is where the settings name no model there."""
 
     tokenizer: Text | None = None
     """Directory of the tokenizer; the model's own when not given."""
@@ -43,7 +57,14 @@ class ModelSettings(Section):
 
     def conflicts(self) -> Iterator[Conflict]:
         """One origin; a fresh model brings no tokenizer."""
-        yield from exactly_one(self, ("path", "config"))
+        if not self.previous:
+            yield from exactly_one(self, ("path", "config"))
+        elif self.path is not None or self.config is not None:
+            yield Conflict(
+                what="says to go on from the training before, and another model is named as well",
+                at=("previous",),
+                fix="Remove it, or 'path' and 'config' beside it.",
+            )
         if self.config is not None and "model_type" not in self.config:
             yield Conflict(
                 what="does not name an architecture",
@@ -142,7 +163,11 @@ class TrainingSettings(Section):
     """Micro-batches in an optimizer step."""
 
     max_length: Annotated[int, Field(ge=8, le=10_000_000)] = 1024
-    """Longest conversation in tokens."""
+    """Longest row in tokens; see ``overflow`` for what is longer."""
+
+    max_lost_share: Share = 0.1
+    """Largest share of the supervised tokens that ``overflow`` may lose; where it would be more,
+    training does not begin."""
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Type of the arithmetic; ``auto`` takes bf16 where the machine is faster with it."""

@@ -44,7 +44,8 @@ class TuneSettings(TrainingSettings):
     """Fine-tuning of a model on the instances of ``build``, or its training on plain text."""
 
     model: ModelSettings
-    """The model to start from."""
+    """The model to start from; in a list of tunings, from the second on, what the one before ended
+    with when not given."""
 
     data: Text | None = None
     """A directory of ``build`` or a file of instances; the pipeline's when not given."""
@@ -75,8 +76,10 @@ class TuneSettings(TrainingSettings):
     mask: Literal["assistant", "last_turn", "all"] = "assistant"
     """Which turns are learned: every answer, the last answer, or everything."""
 
-    overlength: Literal["drop", "truncate", "error"] = "drop"
-    """What happens to a conversation longer than ``max_length``; what is dropped is counted."""
+    overflow: Literal["drop", "truncate", "split"] | None = None
+    """What happens to a conversation or text longer than ``max_length``: it is left out, its end is
+    cut off, or it becomes several rows. ``drop`` for conversations and ``split`` for plain text
+    when not given; replayed text is always split. Each is counted."""
 
     def conflicts(self) -> Iterator[Conflict]:
         """Text for language modelling and for nothing else; a fresh model is trained whole."""

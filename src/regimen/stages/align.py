@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,20 @@ from regimen.settings.align import AlignSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.training import ModelSettings
 from regimen.stages.common import StageResult, path_key, run_stage
+from regimen.stages.rows import account, origin
 from regimen.stages.training import (
+    MERGED,
     Prepared,
     finish_model,
     prepare_model,
+    start_from,
     training_summary,
     wants_bf16,
 )
 from regimen.stages.training_run import KEPT, run_training
 from regimen.stages.tune import instances_path
 from regimen.tables import read_table, table_to_preferences
+from regimen.tokens.overflow import fit_pair
 from regimen.tokens.rendering import RenderedPair
 from regimen.tokens.store import TokenRows, load_token_rows, save_token_rows, token_rows
 
@@ -42,7 +47,8 @@ def align(
         settings: of the pipeline.
         root: the pipeline's run directory; this stage writes ``root/align``.
         data: the directory of ``build``; ``settings.align.data`` if None.
-        start: the model to start from; ``settings.align.model`` if None.
+        start: what the last tuning ended with, None where there was none; ``settings.align.model``
+            says otherwise.
 
     Raises:
         DataError: no usable preference is left.
@@ -50,7 +56,7 @@ def align(
     """
     section = settings.align
     assert section is not None
-    model = section.model or start
+    model = start if section.model is None else start_from(section.model, start)
     assert model is not None
     source = instances_path(section.data or data, "preferences.parquet")
     if source is None or not source.is_file():
@@ -80,7 +86,7 @@ def _work(
 ) -> Mapping[str, Any]:
     hardware = set_up()
     seed = settings.seed_of("align")
-    prepared = prepare_model(model, section, seed=seed)
+    prepared = prepare_model(model, section, seed=seed, merged=run.path(MERGED))
     rendered, counts = _pairs(section, prepared, run, source)
     save_token_rows(run.path("tokens.arrow"), rendered)
     rows = load_token_rows(run.path("tokens.arrow"))
@@ -102,33 +108,28 @@ def _pairs(
 ) -> tuple[TokenRows, dict[str, Any]]:
     """Render pairs; what cannot be rendered or is too long is counted."""
     pairs: list[RenderedPair] = []
-    counts = {"in": 0, "kept": 0, "removed": {}, "failed": {}}  # type: dict[str, Any]
-    for preference in table_to_preferences(read_table(source)):
-        counts["in"] += 1
-        try:
-            pair = prepared.renderer.preference(
-                preference.prompt, preference.chosen, preference.rejected
+    renderer, limit = prepared.renderer, section.max_length
+    with account(run, section, section.overflow, "pair") as found:
+        for preference in table_to_preferences(read_table(source)):
+            found.step.enter()
+            name = origin(preference.lineage, preference.instance_id)
+            try:
+                pair, whole = fit_pair(renderer, preference, limit, section.overflow)
+            except TokenError as error:
+                found.step.fail(name, error.slug, error.got, error.fix)
+                continue
+            if whole.chosen == whole.rejected:
+                found.step.remove(preference, "equal_answers")
+                continue
+            learnt = len(whole.chosen) + len(whole.rejected)
+            found.settle(
+                preference,
+                int(pair is not None),
+                supervised=learnt,
+                lost=0 if pair is not None else learnt,
+                longest=whole.longest,
             )
-        except TokenError as error:
-            counts["failed"][error.slug] = counts["failed"].get(error.slug, 0) + 1
-            continue
-        longest = len(pair.prompt) + max(len(pair.chosen), len(pair.rejected))
-        reason = ""
-        if longest > section.max_length:
-            reason = "longer than max_length"
-        elif pair.chosen == pair.rejected:
-            reason = "equal answers"
-        if reason:
-            counts["removed"][reason] = counts["removed"].get(reason, 0) + 1
-            continue
-        counts["kept"] += 1
-        pairs.append(pair)
+            pairs += [replace(pair, name=name)] if pair is not None else []
+    counts = found.counts()
     run.write_json("rendering.json", {**counts, "notes": prepared.renderer.notes})
-    if not pairs:
-        raise DataError(
-            "No preference is left to learn from.",
-            slug="no-preferences",
-            got=f"{counts['in']} read, removed {counts['removed']}, failed {counts['failed']}",
-            fix="Raise align.max_length, or look at the pairs with `regimen show`.",
-        )
     return token_rows(pairs), counts

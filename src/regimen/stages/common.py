@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import errno
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from regimen import console, runs
+from regimen.errors import RunError
 from regimen.records import stable_hash
 from regimen.settings.pipeline import PipelineSettings
 
@@ -31,6 +35,8 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regimen.memory",
         "regimen.stages.training",
         "regimen.stages.training_run",
+        "regimen.stages.rows",
+        "regimen.stages.texts",
         "regimen.stages.tune",
     ),
     "align": (
@@ -40,6 +46,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regimen.alignment",
         "regimen.stages.training",
         "regimen.stages.training_run",
+        "regimen.stages.rows",
         "regimen.stages.align",
     ),
     "evaluate": (
@@ -54,6 +61,10 @@ MODULES: dict[str, tuple[str, ...]] = {
 }
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a disk, a quota or the size of a file is at its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class StageResult:
     """What a stage did: its directory, whether it was already there, and its summary."""
@@ -66,11 +77,10 @@ class StageResult:
 
 def stage_key(stage: str, settings: PipelineSettings, inputs: Mapping[str, str]) -> dict[str, str]:
     """The parts whose change makes a stage stale: settings, seed, inputs and source code."""
-    section = getattr(settings, stage)
     return {
-        "settings": stable_hash(section.model_dump(mode="json")),
-        "seed": str(settings.seed_of(stage)),  # type: ignore[arg-type]
-        "code": runs.source_key(MODULES[stage]),
+        "settings": stable_hash(_dumped(stage, settings)),
+        "seed": str(settings.seed_of(stage)),
+        "code": runs.source_key(MODULES[stage.partition("-")[0]]),
         **{f"input {name}": value for name, value in inputs.items()},
     }
 
@@ -88,6 +98,9 @@ def run_stage(
 
     ``work`` returns the stage's summary, which is written as ``summary.json``. ``keep`` names what
     an interrupted run leaves for the next one, as in ``Run.start``.
+
+    Raises:
+        RunError: the disk is full.
     """
     key = stage_key(stage, settings, inputs)
     if runs.is_fresh(directory, key):
@@ -100,13 +113,43 @@ def run_stage(
         directory,
         stage=stage,
         key=key,
-        settings=getattr(settings, stage).model_dump(mode="json"),
+        settings=_dumped(stage, settings),
         keep=keep,
     )
-    summary = dict(work(run))
-    run.write_json("summary.json", summary)
-    run.finish()
+    with _space(stage, directory):
+        summary = dict(work(run))
+        run.write_json("summary.json", summary)
+        run.finish()
     return StageResult(stage, directory, False, summary)
+
+
+@contextmanager
+def _space(stage: str, directory: Path) -> Iterator[None]:
+    """Turns the system's word for a full disk into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise RunError(
+            f"'{stage}' could not go on: there is no space to write to.",
+            slug="disk-full",
+            got=error.strerror or str(error),
+            fix="Free space on this disk, or set 'run' to another; then run the same command "
+            "again: stages that are done stay, and a training goes on from its last checkpoint.",
+            where=str(error.filename or directory),
+        ) from error
+
+
+def _dumped(stage: str, settings: PipelineSettings) -> dict[str, Any]:
+    section = settings.section(stage)
+    assert section is not None
+    return section.model_dump(mode="json")
+
+
+def section_name(stage: str) -> str:
+    """What the settings call a stage: ``tune[1]`` for ``tune-1``."""
+    return re.sub(r"-(\d+)$", r"[\1]", stage)
 
 
 def read_json(path: Path) -> Any:

@@ -40,7 +40,7 @@ def run_pipeline(settings: PipelineSettings, stages: Sequence[str] | None = None
                 got=", ".join(settings.stages),
                 fix=f"Add a '{stage}' section, or run one of the stages above.",
             )
-    done = [_stage(stage, settings, root) for stage in wanted if stage != "report"]
+    done = [result for stage in wanted for result in _stage(stage, settings, root)]
     report = _publish(settings, root, wanted, done)
     return {
         "run": str(root),
@@ -52,22 +52,36 @@ def run_pipeline(settings: PipelineSettings, stages: Sequence[str] | None = None
     }
 
 
-def _stage(stage: str, settings: PipelineSettings, root: Path) -> StageResult:
+def _stage(stage: str, settings: PipelineSettings, root: Path) -> list[StageResult]:
+    """What a stage of the settings did: one result, one for each of several tunings."""
+    if stage == "report":
+        return []
     if stage == "build":
         from regimen.stages.build import build
 
-        return build(settings, root)
+        return [build(settings, root)]
     if stage == "tune":
-        from regimen.stages.tune import tune
-
-        return tune(settings, root, _built(settings, root))
+        return _tunings(settings, root)
     if stage == "align":
         from regimen.stages.align import align
 
-        return align(settings, root, _built(settings, root), _tuned(settings, root))
+        return [align(settings, root, _built(settings, root), _tuned(settings, root))]
     from regimen.stages.evaluate import evaluate
 
-    return evaluate(settings, root, _models(settings, root))
+    return [evaluate(settings, root, _models(settings, root))]
+
+
+def _tunings(settings: PipelineSettings, root: Path) -> list[StageResult]:
+    """Every tuning in its turn, each from what the one before it ended with."""
+    from regimen.stages.tune import tune
+
+    built = _built(settings, root)
+    done: list[StageResult] = []
+    before = None
+    for stage, section in settings.tunings.items():
+        done.append(tune(settings, root, built, stage=stage, before=before))
+        before = ModelSettings(path=str(root / stage / "final"), dtype=section.model.dtype)
+    return done
 
 
 def _built(settings: PipelineSettings, root: Path) -> Path | None:
@@ -75,29 +89,27 @@ def _built(settings: PipelineSettings, root: Path) -> Path | None:
 
 
 def _tuned(settings: PipelineSettings, root: Path) -> ModelSettings | None:
+    """What the last tuning ended with."""
     if settings.tune is None:
         return None
-    final = _finished(root / "tune", "tune") / "final"
-    return ModelSettings(path=str(final), dtype=settings.tune.model.dtype)
+    stage, section = list(settings.tunings.items())[-1]
+    final = _finished(root / stage, "tune") / "final"
+    return ModelSettings(path=str(final), dtype=section.model.dtype)
 
 
 def _models(settings: PipelineSettings, root: Path) -> dict[str, str]:
     """The folders of base, tuned and aligned."""
-    models = {}
-    start = settings.tune.model if settings.tune else None
-    if start is None and settings.align is not None:
-        start = settings.align.model
-    if start is None or start.path is None:
-        raise SettingsError(
-            "There is no base to compare with.",
-            slug="no-base",
-            fix="Name the base with tune.model.path.",
-        )
-    models["base"] = start.path
-    stages = [s for s in ("tune", "align") if getattr(settings, s) is not None]
-    names = {"tune": "tuned", "align": "aligned" if settings.tune else "tuned"}
-    for stage in stages:
-        models[names[stage]] = str(_finished(root / stage, stage) / "final")
+    tuned = list(settings.tunings.values())
+    start = tuned[0].model if tuned else settings.align.model if settings.align else None
+    assert start is not None, "the settings were checked"
+    # a first tuning that makes a fresh model makes the base of the ones after it
+    models = {"base": start.path or str(_finished(root / "tune-0", "tune") / "final")}
+    if tuned:
+        last = list(settings.tunings)[-1]
+        models["tuned"] = str(_finished(root / last, "tune") / "final")
+    if settings.align is not None:
+        name = "aligned" if tuned else "tuned"
+        models[name] = str(_finished(root / "align", "align") / "final")
     return models
 
 

@@ -22,7 +22,13 @@ from regimen.memory.activations import checkpoint_activations
 from regimen.memory.quantise import QUANTISATIONS, keep_trainable_layout
 from regimen.models.forward import LanguageModel, prepare
 from regimen.models.hardware import Hardware, bf16_is_fast
-from regimen.models.loading import ModelSpec, fit_vocabulary, load_model, load_tokenizer
+from regimen.models.loading import (
+    ModelSpec,
+    check_finite,
+    fit_vocabulary,
+    load_model,
+    load_tokenizer,
+)
 from regimen.runs import Run
 from regimen.settings.training import ModelSettings, TrainingSettings
 from regimen.tokens.rendering import (
@@ -33,9 +39,12 @@ from regimen.tokens.rendering import (
     ensure_chat_tokens,
     stop_ids,
 )
-from regimen.training.checkpoints import save_model
+from regimen.training.checkpoints import write_model
 from regimen.training.loop import LoopOptions, State
 from regimen.training.schedules import Schedule
+
+MERGED = "base"
+"""Folder of a stage with the base of an adapter that goes on from another adapter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,14 @@ class Prepared:
         return self.language_model.model
 
 
+def start_from(model: ModelSettings, before: ModelSettings | None) -> ModelSettings:
+    """The model to start from: where it says ``previous``, what the training before ended with."""
+    if not model.previous:
+        return model
+    assert before is not None, "the settings were checked"
+    return model.model_copy(update={"path": before.path, "previous": False})
+
+
 def prepare_model(
     model: ModelSettings,
     training: TrainingSettings,
@@ -61,26 +78,31 @@ def prepare_model(
     tokenizer: Any = None,
     mask: MaskPolicy = "assistant",
     chat: bool = True,
+    merged: Path | None = None,
 ) -> Prepared:
-    """Load model and tokenizer, fit the vocabulary, quantise, add the adapter, probe ragged."""
+    """Load model and tokenizer, fit the vocabulary, quantise, add the adapter, probe ragged.
+
+    ``merged`` is where the base of an adapter is written that goes on from another adapter; None
+    for a model that is not saved.
+    """
     notes = []
     tokenizer = tokenizer or load_tokenizer(model.tokenizer or model.path or "")
     template = Path(model.chat_template).read_text() if model.chat_template else None
     renderer = Renderer(tokenizer, policy=mask, template=template)
     added = ensure_chat_tokens(tokenizer, renderer) if chat else 0
-    quantisation = None
-    if training.quantise is not None:
-        compute = torch.bfloat16 if wants_bf16(training) else torch.float32
-        quantisation = QUANTISATIONS[training.quantise](compute)
+    quantisation = quantisation_of(training)
     spec = ModelSpec(
         path=model.path or "", config=fresh_config(model, tokenizer), dtype=model.dtype
     )
     network, grown = start_model(spec, tokenizer, added, seed=seed, quantisation=quantisation)
     notes += [grown] if grown else []
+    check_finite(network)
     check_context(network, training.max_length)
     if quantisation is not None:
         notes.append(f"{keep_trainable_layout(network)} layers keep a layout that can be trained")
     if training.adapter is not None and not hasattr(network, "peft_config"):
+        if merged is not None and is_adapter(spec.path):
+            notes.append(keep_merged(network, tokenizer, merged))
         fresh = chatml_ids(tokenizer) if chat and renderer.uses_chatml else ()
         network = add_lora(network, lora_spec(training), seed=seed, new_tokens=fresh)
     if training.gradient_checkpointing:
@@ -92,6 +114,14 @@ def prepare_model(
     if not language_model.ragged:
         notes.append(f"padded batches: {language_model.reason}")
     return Prepared(language_model, tokenizer, renderer, tuple(notes))
+
+
+def quantisation_of(training: TrainingSettings) -> Any:
+    """The configuration of a quantised base for transformers; None where the base is not."""
+    if training.quantise is None:
+        return None
+    compute = torch.bfloat16 if wants_bf16(training) else torch.float32
+    return QUANTISATIONS[training.quantise](compute)
 
 
 def check_context(network: Any, max_length: int) -> None:
@@ -130,6 +160,16 @@ def start_model(
         network = network.merge_and_unload()
         network.requires_grad_(True)  # PEFT froze the base
     return network, grown
+
+
+def keep_merged(network: Any, tokenizer: Any, directory: Path) -> str:
+    """Write a base with an adapter merged in, so that the next adapter names what it is trained on.
+
+    The base that the first adapter names would be without the first adapter.
+    """
+    write_model(network, tokenizer, directory)
+    network.name_or_path = str(directory)
+    return f"the new adapter's base is {directory}: the base with the adapter before it merged in"
 
 
 def fresh_config(model: ModelSettings, tokenizer: Any) -> Mapping[str, Any]:
@@ -191,7 +231,7 @@ def loop_options(training: TrainingSettings, seed: int) -> LoopOptions:
 
 def finish_model(run: Run, prepared: Prepared, *, dtype: str | None = None) -> None:
     """Write ``final/``: model or adapter and tokenizer, as transformers and peft load them."""
-    save_model(prepared.model, prepared.tokenizer, run.path("final"), dtype=dtype)
+    write_model(prepared.model, prepared.tokenizer, run.path("final"), dtype=dtype)
 
 
 def training_summary(

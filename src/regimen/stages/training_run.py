@@ -20,13 +20,13 @@ from regimen.settings.training import TrainingSettings
 from regimen.stages.training import Prepared, loop_options
 from regimen.tokens.store import TokenRows
 from regimen.training.checkpoints import (
-    identity_of,
     load_newest,
     load_weights,
     peak_memory_gib,
     save_checkpoint,
-    save_model,
+    write_model,
 )
+from regimen.training.identity import Identity, identity_of
 from regimen.training.loop import (
     Data,
     Hooks,
@@ -106,7 +106,7 @@ class _Writer:
     training: TrainingSettings
     options: LoopOptions
     validation: Validation | None
-    identity: str
+    identity: Identity
     bar: Any
     received: list[int]
     reached: int = 0
@@ -175,10 +175,10 @@ class _Writer:
 
     def best(self, _state: State, _losses: Mapping[str, float]) -> None:
         """Keep the weights of the lowest validation loss so far."""
-        save_model(self.prepared.model, self.prepared.tokenizer, self.run.path(BEST))
+        write_model(self.prepared.model, self.prepared.tokenizer, self.run.path(BEST))
 
 
-def _go_on(run: Run, model: Any, optimizer: torch.optim.Optimizer, identity: str) -> State:
+def _go_on(run: Run, model: Any, optimizer: torch.optim.Optimizer, identity: Identity) -> State:
     """The state of the newest whole checkpoint, put back; a fresh one where there is none."""
     state, path, damaged = load_newest(run.directory, model, optimizer, identity)
     for folder, wrong in damaged:
@@ -187,6 +187,8 @@ def _go_on(run: Run, model: Any, optimizer: torch.optim.Optimizer, identity: str
     run.unlog(state.step)
     if path is not None:
         console.line(f"{run.stage}: goes on from {path}")
+    elif damaged:
+        console.line(f"{run.stage}: begins again, because no whole checkpoint is left")
     return state
 
 

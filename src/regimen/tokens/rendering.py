@@ -11,11 +11,14 @@ row, also where a tokenizer would merge characters across the border.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from jinja2 import TemplateError as JinjaError
 
 from regimen.errors import TokenError
 from regimen.records import Message
+from regimen.tokens.spans import check_content, content_start, trim_after_end
 
 MaskPolicy = Literal["assistant", "last_turn", "all"]
 
@@ -30,10 +33,14 @@ CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """Ids of one training row and the loss weight of each id (0: read, not learnt)."""
+    """Ids of one training row and the loss weight of each id (0: read, not learnt).
+
+    ``name`` says which instance or document it came from.
+    """
 
     ids: tuple[int, ...]
     weights: tuple[float, ...]
+    name: str = field(default="", compare=False)
 
     @property
     def supervised(self) -> int:
@@ -48,6 +55,12 @@ class RenderedPair:
     prompt: tuple[int, ...]
     chosen: tuple[int, ...]
     rejected: tuple[int, ...]
+    name: str = field(default="", compare=False)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the prompt with the longer answer."""
+        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +115,7 @@ class Renderer:
         self._note("unstable template: one row per assistant turn")
         rows = []
         for index, message in enumerate(messages):
-            if message.role == "assistant" and self._weight(messages, index):
+            if message.role == "assistant" and self.weight_of(messages, index):
                 part, tail = self._pieces(messages[: index + 1], whole=False)
                 rows.append(self._row([*part, _Piece(tail or "", 0.0)]))
         return rows
@@ -143,7 +156,7 @@ class Renderer:
     def _note(self, text: str) -> None:
         self.notes[text] = self.notes.get(text, 0) + 1
 
-    def _weight(self, messages: Sequence[Message], index: int) -> float:
+    def weight_of(self, messages: Sequence[Message], index: int) -> float:
         """Loss weight of a turn under the message's own flag, else the policy."""
         message = messages[index]
         if message.train is not None:
@@ -153,14 +166,22 @@ class Renderer:
         return message.weight if learnt or self.policy == "all" else 0.0
 
     def _text(self, messages: Sequence[Message], *, generate: bool) -> str:
-        return str(
-            self.tokenizer.apply_chat_template(
-                [_as_dict(m) for m in messages],
-                chat_template=self.template,
-                tokenize=False,
-                add_generation_prompt=generate,
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    [_as_dict(m) for m in messages],
+                    chat_template=self.template,
+                    tokenize=False,
+                    add_generation_prompt=generate,
+                )
             )
-        )
+        except JinjaError as error:
+            raise TokenError(
+                "The chat template does not take this conversation.",
+                slug="template-refuses",
+                got=f"{error} (roles: {', '.join(m.role for m in messages)})",
+                fix="Bring the turns into the order that the template asks for, or use another.",
+            ) from error
 
     def _pieces(
         self, messages: Sequence[Message], *, whole: bool
@@ -182,10 +203,10 @@ class Renderer:
             if not (after.startswith(before) and full.startswith(after)):
                 if whole:
                     return [], None
-                before = after[: _content_start(after, messages[index])]
-            span = _trim_after_end(after[len(before) :], messages[index])
-            weight = self._weight(messages, index)
-            _check_content(span, messages[index], weight)
+                before = after[: content_start(after, messages[index])]
+            span = trim_after_end(after[len(before) :], messages[index])
+            weight = self.weight_of(messages, index)
+            check_content(span, messages[index], weight)
             pieces += [_Piece(full[done : len(before)], self._context_weight())]
             pieces += [_Piece(span, weight)]
             done = len(before) + len(span)
@@ -231,38 +252,6 @@ def _as_dict(message: Message) -> dict[str, Any]:
             for c in message.tool_calls
         ]
     return out
-
-
-def _content_start(text: str, message: Message) -> int:
-    """Where an answer's content begins in an unstable rendering; the reasoning, if it is shown."""
-    content = message.text.strip()
-    start = text.rfind(content)
-    if start < 0:
-        raise TokenError(
-            "The chat template does not show the content of an assistant turn.",
-            slug="template-drops-content",
-            got=repr(text[-80:]),
-            expected=repr(content[:80]),
-            fix="Use another chat template, or set train: false on that turn.",
-        )
-    return start
-
-
-def _trim_after_end(span: str, message: Message) -> str:
-    """Drop the white space that a template puts after the end of a turn: it is never generated."""
-    stripped = span.rstrip()
-    return stripped if stripped and not stripped.endswith(message.text.rstrip()) else span
-
-
-def _check_content(span: str, message: Message, weight: float) -> None:
-    if weight and message.text.strip() not in span:
-        raise TokenError(
-            "The chat template changes the content of a supervised turn.",
-            slug="template-drops-content",
-            got=repr(span[:80]),
-            expected=repr(message.text[:80]),
-            fix="Use another chat template, or set train: false on that turn.",
-        )
 
 
 def stop_ids(tokenizer: Any, renderer: Renderer) -> tuple[int, ...]:

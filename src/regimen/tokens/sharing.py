@@ -7,7 +7,7 @@ have the same losses and gradients as rows of their own, for fewer tokens.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from regimen.tokens.rendering import Rendered
 
@@ -50,7 +50,7 @@ def _groups(rows: Sequence[Rendered], most: int) -> Iterator[Rendered | Rendered
 def _group(rows: Sequence[Rendered], common: int) -> Rendered | RenderedShared:
     if len(rows) == 1:
         return rows[0]
-    rests = tuple(Rendered(row.ids[common:], row.weights[common:]) for row in rows)
+    rests = tuple(replace(r, ids=r.ids[common:], weights=r.weights[common:]) for r in rows)
     return RenderedShared(rows[0].ids[:common], rests)
 
 

@@ -19,7 +19,7 @@ class TokenRows:
     """Rows of segments. Row ``r`` is the segments ``row_offsets[r]`` to ``row_offsets[r + 1]``.
 
     ``ids`` and ``weights`` are flat over segments, cut by ``offsets``; ``parents`` counts inside a
-    row (-1: no parent).
+    row (-1: no parent). ``names`` says which instances or documents a row came from, one text each.
     """
 
     ids: np.ndarray
@@ -27,6 +27,7 @@ class TokenRows:
     offsets: np.ndarray
     parents: np.ndarray
     row_offsets: np.ndarray
+    names: pa.StringArray | None = None
 
     def __len__(self) -> int:
         return len(self.row_offsets) - 1
@@ -42,6 +43,10 @@ class TokenRows:
         counts = np.concatenate([[0], np.cumsum(self.weights != 0)])
         edges = counts[self.offsets[self.row_offsets]]
         return np.asarray(np.diff(edges))
+
+    def name(self, row: int) -> str:
+        """Which instances or documents a row came from; its number where nobody said."""
+        return f"row {row}" if self.names is None else str(self.names[row])
 
     def segments(self, rows: Sequence[int]) -> list[Segment]:
         """The segments of some rows, parents shifted to the batch."""
@@ -75,6 +80,7 @@ class TokenRows:
             np.concatenate([[0], np.cumsum(ends - starts)]).astype(np.int64),
             self.parents[numbers],
             np.concatenate([[0], np.cumsum([len(s) for s in segments])]).astype(np.int64),
+            None if self.names is None else self.names.take(pa.array(rows, pa.int64())),
         )
 
     def split(self, share: float, seed: int) -> tuple[TokenRows, TokenRows]:
@@ -92,7 +98,9 @@ def token_rows(rows: Iterable[Rendered | RenderedPair | RenderedShared]) -> Toke
     weights: list[Sequence[float]] = []
     parents: list[int] = []
     row_offsets = [0]
+    names: list[str] = []
     for row in rows:
+        names.append(_name(row))
         if isinstance(row, Rendered):
             ids.append(row.ids)
             weights.append(row.weights)
@@ -115,33 +123,30 @@ def token_rows(rows: Iterable[Rendered | RenderedPair | RenderedShared]) -> Toke
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         np.asarray(parents, dtype=np.int32),
         np.asarray(row_offsets, dtype=np.int64),
+        pa.array(names, pa.string()) if any(names) else None,
     )
 
 
-def cut_document(ids: Sequence[int] | np.ndarray, max_length: int) -> list[np.ndarray]:
-    """Pieces of at most ``max_length`` tokens; one of a single token teaches nothing and goes."""
-    whole = np.asarray(ids, dtype=np.int32)
-    cuts = [whole[i : i + max_length] for i in range(0, len(whole), max_length)]
-    return [piece for piece in cuts if len(piece) > 1]
+def _name(row: Rendered | RenderedPair | RenderedShared) -> str:
+    if isinstance(row, RenderedShared):
+        return ", ".join(rest.name for rest in row.rests)
+    return row.name
 
 
-def document_rows(documents: Iterable[Sequence[int] | np.ndarray], max_length: int) -> TokenRows:
-    """Rows of plain text: every token supervised but the first of a row.
-
-    A document longer than ``max_length`` tokens becomes several rows; nothing is dropped but
-    pieces of a single token, which nothing can learn from.
-    """
-    pieces = [piece for ids in documents for piece in cut_document(ids, max_length)]
-    lengths = np.asarray([len(piece) for piece in pieces], dtype=np.int64)
+def text_rows(pieces: Iterable[tuple[str, np.ndarray]]) -> TokenRows:
+    """Rows of plain text, each with its name: every token is supervised but the first of a row."""
+    named = list(pieces)
+    lengths = np.asarray([len(piece) for _, piece in named], dtype=np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     weights = np.ones(int(offsets[-1]), dtype=np.float32)
     weights[offsets[:-1]] = 0.0
     return TokenRows(
-        np.concatenate(pieces) if pieces else np.zeros(0, np.int32),
+        np.concatenate([piece for _, piece in named]) if named else np.zeros(0, np.int32),
         weights,
         offsets,
-        np.full(len(pieces), -1, dtype=np.int32),
-        np.arange(len(pieces) + 1, dtype=np.int64),
+        np.full(len(named), -1, dtype=np.int32),
+        np.arange(len(named) + 1, dtype=np.int64),
+        pa.array([name for name, _ in named], pa.string()),
     )
 
 
@@ -150,8 +155,10 @@ _FIELDS = ("ids", "weights", "offsets", "parents", "row_offsets")
 
 def save_token_rows(path: Path, rows: TokenRows) -> None:
     """Write rows as one Arrow IPC file with a list column per array."""
-    arrays = [pa.array([getattr(rows, name)]) for name in _FIELDS]
-    table = pa.Table.from_arrays(arrays, names=list(_FIELDS))
+    columns = {name: pa.array([getattr(rows, name)]) for name in _FIELDS}
+    if rows.names is not None:
+        columns["names"] = pa.ListArray.from_arrays([0, len(rows.names)], rows.names)
+    table = pa.table(columns)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
 
@@ -159,5 +166,6 @@ def save_token_rows(path: Path, rows: TokenRows) -> None:
 def load_token_rows(path: Path) -> TokenRows:
     """Map rows from disk without copying."""
     table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    arrays = [table[name].chunk(0).values.to_numpy(zero_copy_only=True) for name in _FIELDS]
-    return TokenRows(*arrays)
+    lists = {name: table[name].chunk(0).values for name in table.column_names}
+    names = lists.pop("names", None)
+    return TokenRows(**{n: a.to_numpy(zero_copy_only=True) for n, a in lists.items()}, names=names)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import shutil
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 
@@ -25,8 +25,8 @@ from regimen.files import (
     hashes_of,
     json_text,
 )
-from regimen.tokens.store import TokenRows
-from regimen.training.loop import LoopOptions, State
+from regimen.training.identity import Identity, check_identity
+from regimen.training.loop import State
 
 _NAME = re.compile(r"checkpoint-(\d+)$")
 _STATE = "trainer_state.json"
@@ -63,17 +63,45 @@ def save_model(model: Any, tokenizer: Any, directory: Path, *, dtype: str | None
     tokenizer.save_pretrained(directory)
 
 
-def identity_of(model: Any, rows: TokenRows, options: LoopOptions) -> str:
-    """Names what a checkpoint belongs to: the weights' names and shapes, the rows, the options."""
-    digest = hashlib.sha256()
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            digest.update(f"{name} {tuple(parameter.shape)};".encode())
-    for array in (rows.ids, rows.weights, rows.offsets, rows.parents, rows.row_offsets):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    # How often something is written or shown does not change the run.
-    digest.update(repr(replace(options, log_every=1, save_every=None)).encode())
-    return digest.hexdigest()
+def write_model(model: Any, tokenizer: Any, directory: Path, *, dtype: str | None = None) -> None:
+    """``save_model``, whole or not at all.
+
+    Raises:
+        RunError: it cannot be written, for instance because the disk is full.
+    """
+    with whole(directory) as partial:
+        save_model(model, tokenizer, partial, dtype=dtype)
+
+
+@contextmanager
+def whole(directory: Path) -> Iterator[Path]:
+    """A folder to write into that takes its name only once it is complete and flushed.
+
+    Raises:
+        RunError: it cannot be written; nothing of it stays, and what had the name before does.
+    """
+    partial = directory.with_name(f".{directory.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        yield partial
+        for name in files_below(partial):
+            flush(partial / name)
+        flush_directory(partial)
+    # safetensors and torch report a full disk as an error of their own
+    except (OSError, RuntimeError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise RunError(
+            f"{directory.name} could not be written.",
+            slug="not-saved",
+            got=str(error).splitlines()[0],
+            fix="Free space on this disk, or set 'run' to another; then run the same command "
+            "again: it goes on from the last complete checkpoint.",
+            where=str(directory.parent),
+        ) from error
+    if directory.exists():
+        shutil.rmtree(directory)
+    os.replace(partial, directory)
+    flush_directory(directory.parent)
 
 
 def save_checkpoint(
@@ -84,7 +112,7 @@ def save_checkpoint(
     state: State,
     *,
     keep: int | None = None,
-    identity: str = "",
+    identity: Identity | None = None,
 ) -> Path:
     """Write ``checkpoint-<step>`` under ``directory``; older ones beyond ``keep`` go.
 
@@ -96,25 +124,8 @@ def save_checkpoint(
             were there before stay.
     """
     final = directory / f"checkpoint-{state.step}"
-    partial = directory / f".checkpoint-{state.step}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with whole(final) as partial:
         _write(partial, model, tokenizer, optimizer, state, identity)
-    # safetensors and torch report a full disk as an error of their own
-    except (OSError, RuntimeError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise RunError(
-            f"checkpoint-{state.step} could not be written.",
-            slug="checkpoint-not-saved",
-            got=str(error).splitlines()[0],
-            fix="Free space on this disk, or set 'run' to another; then run the same command "
-            "again: it goes on from the last complete checkpoint.",
-            where=str(directory),
-        ) from error
-    if final.exists():
-        shutil.rmtree(final)
-    os.replace(partial, final)
-    flush_directory(directory)
     if keep is not None:
         for old in checkpoints(directory)[:-keep]:
             shutil.rmtree(old)
@@ -127,7 +138,7 @@ def _write(
     tokenizer: Any,
     optimizer: torch.optim.Optimizer,
     state: State,
-    identity: str,
+    identity: Identity | None,
 ) -> None:
     save_model(model, tokenizer, directory)
     torch.save(optimizer.state_dict(), directory / "optimizer.pt")
@@ -135,13 +146,10 @@ def _write(
     if torch.cuda.is_available():
         random["cuda"] = torch.cuda.get_rng_state()
     torch.save(random, directory / "rng_state.pt")
-    told = {**asdict(state), "identity": identity}
+    told = {**asdict(state), "identity": dict(identity or {})}
     (directory / _STATE).write_text(json.dumps(told, indent=1))
     names = files_below(directory)
-    for name in names:
-        flush(directory / name)
     atomic_write(directory / _HASHES, json_text(hashes_of(directory, names)))
-    flush_directory(directory)
 
 
 def checkpoints(directory: Path) -> list[Path]:
@@ -167,7 +175,7 @@ def damage(path: Path) -> str:
 
 
 def load_checkpoint(
-    path: Path, model: Any, optimizer: torch.optim.Optimizer, identity: str | None = None
+    path: Path, model: Any, optimizer: torch.optim.Optimizer, identity: Identity | None = None
 ) -> State:
     """Put weights, optimizer, random states and position back.
 
@@ -194,7 +202,7 @@ def load_checkpoint(
 
 
 def load_newest(
-    directory: Path, model: Any, optimizer: torch.optim.Optimizer, identity: str
+    directory: Path, model: Any, optimizer: torch.optim.Optimizer, identity: Identity
 ) -> tuple[State, Path | None, list[tuple[Path, str]]]:
     """Put the newest whole checkpoint of a run back, as ``load_checkpoint`` does.
 
@@ -212,18 +220,13 @@ def load_newest(
 
 
 def _restore(
-    path: Path, model: Any, optimizer: torch.optim.Optimizer, identity: str | None
+    path: Path, model: Any, optimizer: torch.optim.Optimizer, identity: Identity | None
 ) -> State:
     """Read a checkpoint whose files are known to be whole."""
     told = json.loads((path / _STATE).read_text())
-    if told.pop("identity", "") != identity and identity is not None:
-        raise RunError(
-            "This checkpoint is of another training.",
-            slug="checkpoint-other",
-            got=str(path),
-            expected="the same weights, the same rows and the same options",
-            fix="Go on with the settings that it was made with, or remove the folder.",
-        )
+    known = told.pop("identity", {})
+    if identity is not None:
+        check_identity(path, known, identity)
     load_weights(path, model)
     optimizer.load_state_dict(torch.load(path / "optimizer.pt", weights_only=True))
     random = torch.load(path / "rng_state.pt", weights_only=True)

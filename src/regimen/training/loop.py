@@ -26,6 +26,9 @@ from regimen.tokens.ragged import RaggedBatch, ragged_batch
 from regimen.tokens.store import TokenRows
 from regimen.training.schedules import Schedule
 
+MOST_NAMED = 20
+"""Rows that an error names."""
+
 Hook = Callable[["State", Mapping[str, float]], None]
 
 
@@ -204,10 +207,10 @@ def _steps(
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
         batches = list(_step_batches(data, state, options, steps))
-        losses = _accumulate(model, objective, batches, options)
+        losses = _accumulate(model, objective, batches, options, data.rows.name)
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, options.max_grad_norm or math.inf))
         if not math.isfinite(norm):
-            raise _not_finite("gradient norm", norm, batches)
+            raise _not_finite("gradient norm", norm, batches, data.rows.name)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         state.step += 1
@@ -239,9 +242,16 @@ def _step_batches(
 
 
 def _accumulate(
-    model: LanguageModel, objective: Objective, batches: list[RaggedBatch], options: LoopOptions
+    model: LanguageModel,
+    objective: Objective,
+    batches: list[RaggedBatch],
+    options: LoopOptions,
+    row_name: Callable[[int], str] = "row {}".format,
 ) -> dict[str, float]:
-    """Backward over the micro-batches of a step; returns what to log."""
+    """Backward over the micro-batches of a step; returns what to log.
+
+    ``row_name`` says what a row is called in an error.
+    """
     device = next(model.model.parameters()).device
     embedding = base_of(model.model).get_input_embeddings()
     weights: dict[str, float] = {}
@@ -255,7 +265,7 @@ def _accumulate(
             out = batch_loss(model, objective, batch.to(device), bf16=options.bf16)
         loss = sum_components(out, weights)
         if not torch.isfinite(loss):
-            raise _not_finite("loss", float(loss.detach()), [batch])
+            raise _not_finite("loss", float(loss.detach()), [batch], row_name)
         loss.backward()  # type: ignore[no-untyped-call]
         sums["loss"] += float(loss.detach())
         rows += out.rows
@@ -290,13 +300,17 @@ def sum_components(out: LossOut, weights: Mapping[str, float]) -> Tensor:
     return torch.stack([part.float() for part in parts]).sum()
 
 
-def _not_finite(what: str, value: float, batches: list[RaggedBatch]) -> TrainingError:
+def _not_finite(
+    what: str, value: float, batches: list[RaggedBatch], name: Callable[[int], str]
+) -> TrainingError:
     rows = sorted({row for batch in batches for row in batch.instance_S})
+    named = "; ".join(name(row) for row in rows[:MOST_NAMED])
+    more = f" and {len(rows) - MOST_NAMED} more" if len(rows) > MOST_NAMED else ""
     return TrainingError(
         f"The {what} is no longer finite.",
         slug="loss-not-finite",
-        got=f"{value} on rows {rows[:20]}",
-        fix="Lower the learning rate, or look at these rows with `regimen show`.",
+        got=f"{value} on {named}{more}",
+        fix="Lower the learning rate, or look at these rows in the data.",
     )
 
 

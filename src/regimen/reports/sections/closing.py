@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from regimen.errors import SettingsError
 from regimen.layout import duration
-from regimen.reports.files import STAGES, Json, flat, mapping, number
+from regimen.reports.files import Json, flat, mapping, number
 from regimen.reports.markup import Child, Column, Section, details, el, join, paragraph, table
 from regimen.reports.rundata import RunData
 from regimen.reports.wording import NONE, significant, title
@@ -32,9 +32,9 @@ def closing(run: RunData) -> Section | None:
 
 def _resources(run: RunData) -> Markup | None:
     """A row per stage: wall time from its manifest, the rest from its log."""
-    times = {stage: _seconds(run.manifests.get(stage)) for stage in STAGES}
+    times = {stage: _seconds(run.manifests.get(stage)) for stage in run.all_stages}
     rows: list[list[Child]] = []
-    for stage in STAGES:
+    for stage in run.all_stages:
         training, seconds = run.training.get(stage), times[stage]
         if training is None and seconds is None:
             continue
@@ -91,7 +91,7 @@ def _facts(facts: Mapping[str, Any], caption: str) -> Markup:
 def machine(run: RunData) -> dict[str, Any]:
     """Versions and machine, from the first manifest that has them."""
     found: dict[str, Any] = {}
-    for name in ("run", *reversed(STAGES)):
+    for name in ("run", *reversed(run.all_stages)):
         manifest = mapping(run.manifests.get(name))
         for place in (manifest, mapping(manifest.get("volatile"))):
             for key in ("versions", "machine", "platform", "python", "seed"):

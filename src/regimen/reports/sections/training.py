@@ -8,8 +8,7 @@ from markupsafe import Markup
 
 from regimen.reports import line_specs
 from regimen.reports.charts import figure
-from regimen.reports.files import Json, number
-from regimen.reports.ledger import Step
+from regimen.reports.files import Json, mapping, number
 from regimen.reports.line_specs import Curves, Line
 from regimen.reports.markup import Section, el, paragraph
 from regimen.reports.rundata import MaskSample, RunData, Training
@@ -39,7 +38,7 @@ def _stage(stage: str, training: Training) -> Iterator[Markup]:
         lines = things(training.unreadable, "line")
         yield paragraph(f"{lines} of {stage}/metrics.jsonl could not be read.", class_="warning")
     if training.rendering is not None:
-        yield paragraph(rendered_line(stage, training.rendering), class_="small")
+        yield paragraph(rendered_line(stage, training), class_="small")
     if not panels:
         yield paragraph(f"{stage} has logged no steps.")
         return
@@ -49,19 +48,24 @@ def _stage(stage: str, training: Training) -> Iterator[Markup]:
         text = f"Loss from {loss[0][1]:.3f} to {loss[-1][1]:.3f} in {loss[-1][0]:.0f} steps. {text}"
     yield figure(
         f"curves-{stage}",
-        {"tune": "Tuning", "align": "Alignment"}.get(stage, stage),
+        {"tune": "Tuning", "align": "Alignment"}.get(stage, title(stage)),
         text,
         lambda width: line_specs.curves(panels, width),
         note=f"Horizontal: optimizer steps. {_note(training.rows)}",
     )
 
 
-def rendered_line(stage: str, step: Step) -> str:
-    """How many conversations became tokens, and why the others did not."""
-    text = f"{title(stage)}: {count(step.kept)} of {things(step.rows_in, 'conversation')} rendered"
+def rendered_line(stage: str, training: Training) -> str:
+    """How many conversations or texts became tokens, and why the others did not."""
+    step, counts = training.rendering, training.counts
+    assert step is not None
+    unit = str(counts.get("unit") or "conversation")
+    text = f"{title(stage)}: {count(step.kept)} of {things(step.rows_in, unit)} rendered"
     lost = [*step.removed.items(), *step.failed.items()]
     reasons = ", ".join(f"{count(n)} {reason.replace('_', ' ')}" for reason, n in lost)
-    return f"{text}; not: {reasons}." if reasons else f"{text}."
+    share = number(mapping(counts.get("overflow")).get("lost_share"))
+    cost = f" {percent(share)} of the tokens to learn are lost to max_length." if share else ""
+    return (f"{text}; not: {reasons}." if reasons else f"{text}.") + cost
 
 
 def _note(rows: Sequence[Json]) -> str:
@@ -90,7 +94,7 @@ def _panels(rows: Sequence[Json], stage: str) -> list[Curves]:
     rate = series(rows, "learning_rate")
     speed = _smooth_lines(rows, "tokens_per_second", colour)
     return [
-        Curves(title="Loss, nats per supervised token" if stage == "tune" else "Loss", lines=loss),
+        Curves(title="Loss" if stage == "align" else "Loss, nats per supervised token", lines=loss),
         Curves(
             title="Gradient norm before clipping",
             lines=_smooth_lines(rows, "grad_norm", colour),
