@@ -27,6 +27,10 @@ Overrides = Annotated[
     typer.Argument(help="Overrides, such as tune.learning_rate=1e-4.", metavar="[KEY=VALUE]..."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON result line last.")]
+Profile = Annotated[
+    bool,
+    typer.Option("--profile", help="Measure some steps: time by part, memory; no training."),
+]
 # Overrides may also be written --tune.learning_rate 1e-4, which typer must leave alone.
 LOOSE = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -53,13 +57,17 @@ def _run(
     overrides: Sequence[str] | None,
     stages: tuple[str, ...] | None,
     as_json: bool,
+    profile: bool = False,
 ) -> None:
     from regimen.settings.loading import load_settings
 
     settings = load_settings(file, [*(overrides or ()), *context.args])
-    from regimen.stages.pipeline import run_pipeline
+    from regimen.stages.pipeline import run_pipeline, run_profile
 
-    result = run_pipeline(settings, stages)
+    if profile and stages is not None:
+        result = run_profile(settings, stages[0])
+    else:
+        result = run_pipeline(settings, stages)
     if as_json:
         console.result(result)
 
@@ -82,18 +90,26 @@ def build(
 
 @app.command(context_settings=LOOSE)
 def tune(
-    context: typer.Context, file: SettingsFile, overrides: Overrides = None, json: Json = False
+    context: typer.Context,
+    file: SettingsFile,
+    overrides: Overrides = None,
+    profile: Profile = False,
+    json: Json = False,
 ) -> None:
     """Supervised fine-tuning, or plain language modelling."""
-    _run(context, file, overrides, ("tune",), json)
+    _run(context, file, overrides, ("tune",), json, profile)
 
 
 @app.command(context_settings=LOOSE)
 def align(
-    context: typer.Context, file: SettingsFile, overrides: Overrides = None, json: Json = False
+    context: typer.Context,
+    file: SettingsFile,
+    overrides: Overrides = None,
+    profile: Profile = False,
+    json: Json = False,
 ) -> None:
     """Learn from preferences."""
-    _run(context, file, overrides, ("align",), json)
+    _run(context, file, overrides, ("align",), json, profile)
 
 
 @app.command(context_settings=LOOSE)

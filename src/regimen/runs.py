@@ -68,6 +68,11 @@ UNFINISHED = "unfinished.json"
 METRICS = "metrics.jsonl"
 VOLATILE_FIELDS = ("tokens_per_second", "peak_memory_gib", "seconds")
 """Fields of ``metrics.jsonl`` that two equal runs do not share."""
+TRACKING, TENSORBOARD = "tracking.json", "tensorboard"
+VOLATILE_FILES = (TRACKING, f"{TENSORBOARD}/*")
+"""Files that two equal runs do not share: what trackers keep in a stage's directory."""
+PROFILE = "profile.json"
+"""What a measurement leaves in a stage's directory: no part of the stage, which leaves it there."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -154,18 +159,24 @@ class Run:
         with self.path(METRICS).open("ab") as file:
             file.write(encoded(text + "\n"))
 
-    def unlog(self, step: int) -> None:
-        """Drop the lines of ``metrics.jsonl`` that lie after a step: they are made again."""
+    def unlog(self, step: int) -> int:
+        """Drop the lines of ``metrics.jsonl`` that lie after a step: they are made again.
+
+        Returns:
+            The step of the last line that there was, 0 without one.
+        """
         path = self.path(METRICS)
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        kept = []
+        kept, last = [], 0
         for line in lines:
             try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
+                last = json.loads(line)["step"]
             except ValueError:
                 break  # cut off in the middle: the process died while it wrote
+            if last <= step:
+                kept.append(line + "\n")
         atomic_write(path, "".join(kept))
+        return last
 
     def finish(
         self, volatile: Mapping[str, Any] | None = None, *, volatile_files: Sequence[str] = ()
@@ -181,6 +192,7 @@ class Run:
             flush(self.directory / name)
         digests = hashes_of(self.directory, names)
         apart = {METRICS, *volatile_files}
+        apart |= {name for name in names if any(fnmatch(name, p) for p in VOLATILE_FILES)}
         metrics = [METRICS] if METRICS in names else []
         manifest = Manifest(
             stage=self.stage,
@@ -205,7 +217,7 @@ class Run:
         if not self.whole:
             below = tuple(f"{name}/" for name in self._named)
             names = {name for name in names if name in self._named or name.startswith(below)}
-        return sorted(names - {MANIFEST, UNFINISHED})
+        return sorted(names - {MANIFEST, UNFINISHED, PROFILE})
 
 
 def _stable_lines(path: Path) -> str:
@@ -232,11 +244,12 @@ def _prepare(
 ) -> Path | None:
     """Make the directory empty (or leave it, without ``clear``) and mark it unfinished."""
     moved_to = None
-    kept = tuple(keep) if _was_begun(directory, key) else ()
+    kept = (PROFILE, *(keep if _was_begun(directory, key) else ()))
     if directory.is_dir():
         _refuse_another_stage(directory, stage)
         ours = (directory / MANIFEST).is_file() or (directory / UNFINISHED).is_file()
-        if clear and not ours and any(directory.iterdir()):
+        others = any(child.name != PROFILE for child in directory.iterdir())
+        if clear and not ours and others:
             moved_to = _move_away(directory)
     directory.mkdir(parents=True, exist_ok=True)
     # The order matters when the process dies in between: marked, then not done, then emptied.

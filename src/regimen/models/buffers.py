@@ -43,12 +43,27 @@ class Buffers:
         leaf.grad = kept
         return kept, True
 
+    @property
+    def blocks(self) -> list[Tensor]:
+        """The blocks that nobody has at present."""
+        return [block for blocks in self._free.values() for block in blocks]
+
+    @property
+    def gradients(self) -> list[Tensor]:
+        """The memory of gradients, whether they are there at present or not."""
+        return list(self._gradients.values())
+
 
 class _Active(threading.local):
     buffers: Buffers | None = None
 
 
 _ACTIVE = _Active()
+
+
+def kept_now() -> Buffers | None:
+    """The thread's buffers, if it keeps any."""
+    return _ACTIVE.buffers
 
 
 def active(leaf: Tensor) -> Buffers | None:

@@ -63,6 +63,14 @@ class Conflicts(ValueError):
         super().__init__("; ".join(conflict.what for conflict in self.found))
 
 
+class MissingLibrary(ValueError):
+    """A setting asks for an optional library that is not installed."""
+
+    def __init__(self, library: str) -> None:
+        self.library = library
+        super().__init__(f"{library} is not installed")
+
+
 class Section(BaseModel):
     """Base of every section: frozen, no unknown keys, no silent conversion of types."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from regimen.errors import SettingsError
+from regimen.errors import RegimenError
 
 Path = tuple[str | int, ...]
 """The way to a value: keys of sections and numbers of list entries."""
@@ -60,7 +60,7 @@ class Document:
     keys: dict[Path, Place] = field(default_factory=dict)
     values: dict[Path, Place] = field(default_factory=dict)
     empty: set[Path] = field(default_factory=set)
-    problems: list[SettingsError] = field(default_factory=list)
+    problems: list[RegimenError] = field(default_factory=list)
 
     def place(self, path: Path, *, of_value: bool = False) -> Place:
         """The place of a path's key or value, or of the nearest section around it."""

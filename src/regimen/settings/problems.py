@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from regimen.errors import SettingsError, near
-from regimen.settings.base import Conflicts
+from regimen.errors import MissingExtraError, RegimenError, SettingsError, near
+from regimen.settings.base import Conflicts, MissingLibrary
 from regimen.settings.places import Document, Path, dotted
 from regimen.settings.words import choices, expected, field_at, found, section_of
 
@@ -24,9 +24,9 @@ _PATTERNS = {
 
 
 class SettingsProblems(SettingsError):
-    """Several problems at once, each a ``SettingsError`` of its own in ``problems``."""
+    """Several problems at once, each an error of its own in ``problems``."""
 
-    def __init__(self, problems: Sequence[SettingsError], origin: str) -> None:
+    def __init__(self, problems: Sequence[RegimenError], origin: str) -> None:
         self.problems = tuple(problems)
         listed = "\n\n".join(problem.render() for problem in problems)
         super().__init__(
@@ -34,8 +34,8 @@ class SettingsProblems(SettingsError):
         )
 
 
-def raise_problems(problems: Sequence[SettingsError], origin: str) -> None:
-    """Raise the problems, if there are any, as one ``SettingsError``."""
+def raise_problems(problems: Sequence[RegimenError], origin: str) -> None:
+    """Raise the problems, if there are any, as one error."""
     if len(problems) == 1:
         raise problems[0]
     if problems:
@@ -44,13 +44,13 @@ def raise_problems(problems: Sequence[SettingsError], origin: str) -> None:
 
 def translate(
     error: ValidationError, document: Document, model: type[BaseModel]
-) -> list[SettingsError]:
-    """One ``SettingsError`` for each place that pydantic complains about, in file order."""
+) -> list[RegimenError]:
+    """One error for each place that pydantic complains about, in file order."""
     groups: dict[Path, list[dict[str, Any]]] = {}
     for detail in error.errors(include_url=False):
         path = _locate(document.data, detail["loc"], missing=detail["type"] == "missing")
         groups.setdefault(path, []).append(dict(detail))
-    problems: list[SettingsError] = []
+    problems: list[RegimenError] = []
     for path in sorted(groups, key=lambda path: _order(document, path)):
         details = groups[path]
         # pydantic adds "too short" to a list whose entries were refused.
@@ -82,7 +82,7 @@ def _locate(data: Any, location: Sequence[str | int], *, missing: bool) -> Path:
 
 def _problems(
     path: Path, details: Sequence[dict[str, Any]], document: Document, model: type[BaseModel]
-) -> Iterator[SettingsError]:
+) -> Iterator[RegimenError]:
     kinds = {detail["type"] for detail in details}
     if "extra_forbidden" in kinds:
         yield _unknown_key(path, document, model)
@@ -126,9 +126,16 @@ def _sections_with(model: type[BaseModel], name: str, path: Path) -> Iterator[Pa
 
 def _conflicts(
     path: Path, details: Sequence[dict[str, Any]], document: Document
-) -> Iterator[SettingsError]:
+) -> Iterator[RegimenError]:
     for detail in details:
         error = detail.get("ctx", {}).get("error")
+        if isinstance(error, MissingLibrary):
+            yield MissingExtraError(
+                f"{dotted(path)} needs the library {error.library}, which is not installed",
+                slug=f"missing-{error.library}",
+                fix=f"pip install {error.library}",
+                where=document.place(path, of_value=True).render(),
+            )
         if not isinstance(error, Conflicts):
             continue
         for conflict in error.found:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, Strict, model_validator
 
-from regimen.settings.base import Conflict, Count, Section, Seed, Share, Text, Texts, exactly_one
+from regimen.settings.base import (
+    Conflict,
+    Count,
+    MissingLibrary,
+    Section,
+    Seed,
+    Share,
+    Text,
+    Texts,
+    exactly_one,
+)
 
 
 def goes_on(model: Any) -> Any:
@@ -21,6 +33,26 @@ def goes_on(model: Any) -> Any:
 
 LIMITS = ("num_train_epochs", "max_steps", "max_tokens", "max_time")
 """The fields that end training; at least one is set."""
+
+REPORTING = ("report_to", "run_name", "project")
+"""The fields that say where a training is shown; what it makes does not depend on them."""
+
+
+def _installed(library: str) -> str:
+    """Look for a library without importing it: its import may take seconds.
+
+    Raises:
+        MissingLibrary: it is not there.
+    """
+    if library not in sys.modules and find_spec(library) is None:
+        raise MissingLibrary(library)
+    return library
+
+
+Library = Annotated[
+    Literal["tensorboard", "wandb", "mlflow", "trackio"], AfterValidator(_installed)
+]
+"""A tracker, by the name of the library that it needs."""
 
 
 class ModelSettings(Section):
@@ -191,6 +223,17 @@ class TrainingSettings(Section):
     logging_steps: Count = 10
     """Optimizer steps between lines of ``metrics.jsonl``."""
 
+    report_to: Annotated[tuple[Library, ...], Strict(False)] = ()
+    """Trackers that get every line of ``metrics.jsonl`` as well. A training that is done already
+    is not run again for them."""
+
+    run_name: Text | None = None
+    """Name of the run in the trackers; the run's directory and the stage when not given."""
+
+    project: Text | None = None
+    """Project (MLflow: experiment) of the run in the trackers; what the tracker's environment
+    variable says when not given, or else ``regimen``."""
+
     seed: Seed | None = None
     """Seed of initialisation, order and dropout; the pipeline's when not given."""
 
@@ -216,6 +259,13 @@ class TrainingSettings(Section):
                 at=("num_train_epochs",),
                 expected="a value for one of " + ", ".join(repr(name) for name in LIMITS),
             )
+        for name in REPORTING[1:]:
+            if getattr(self, name) is not None and not self.report_to:
+                yield Conflict(
+                    what="is for trackers, and report_to lists none",
+                    at=(name,),
+                    fix="Add 'report_to', for example [tensorboard], or remove it.",
+                )
         if self.schedule == "wsd" and self.warmup_ratio + self.decay_ratio > 1:
             yield Conflict(
                 what=f"and warmup_ratio make {self.warmup_ratio + self.decay_ratio:g} of the run",

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from regimen import console
 from regimen.alignment.reference import check_reference, reference_logps
 from regimen.errors import DataError, TokenError
@@ -17,6 +19,7 @@ from regimen.settings.align import AlignSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.training import ModelSettings
 from regimen.stages.common import StageResult, path_key, run_stage
+from regimen.stages.profile import profile_stage
 from regimen.stages.rows import account, origin
 from regimen.stages.training import (
     MERGED,
@@ -27,7 +30,7 @@ from regimen.stages.training import (
     training_summary,
     wants_bf16,
 )
-from regimen.stages.training_run import KEPT, run_training
+from regimen.stages.training_run import KEPT, Job, run_training
 from regimen.stages.tune import instances_path
 from regimen.tables import read_table, table_to_preferences
 from regimen.tokens.overflow import fit_pair
@@ -54,6 +57,43 @@ def align(
         DataError: no usable preference is left.
         TrainingError: the policy does not start at its reference.
     """
+    section, model, source = _inputs(settings, data, start)
+    inputs = {"model": path_key(model.path or ""), "preferences": path_key(source)}
+    return run_stage(
+        "align",
+        settings,
+        root / "align",
+        inputs,
+        lambda run: _work(settings, section, model, run, source),
+        keep=KEPT,
+    )
+
+
+def profile_align(
+    settings: PipelineSettings,
+    root: Path,
+    data: Path | None = None,
+    start: ModelSettings | None = None,
+) -> StageResult:
+    """Measure some steps of what ``align`` would train, with the same arguments and errors.
+
+    The reference's pass over the data, once before the first step, is left out.
+    """
+    section, model, source = _inputs(settings, data, start)
+
+    def job(run: Run) -> Job:
+        prepared, rows, _ = _rendered(settings, section, model, run, source)
+        # what the reference says has no part in how long a step takes
+        objective = Dpo(torch.zeros(len(rows), 2), section.beta, section.label_smoothing)
+        return _job(settings, section, prepared, rows, objective, {})
+
+    return profile_stage("align", root, job)
+
+
+def _inputs(
+    settings: PipelineSettings, data: Path | None, start: ModelSettings | None
+) -> tuple[AlignSettings, ModelSettings, Path]:
+    """The section, the model to start from and the file of preferences."""
     section = settings.align
     assert section is not None
     model = start if section.model is None else start_from(section.model, start)
@@ -66,15 +106,7 @@ def align(
             got=str(source),
             fix="Add a source of preferences or build.preferences to the settings.",
         )
-    inputs = {"model": path_key(model.path or ""), "preferences": path_key(source)}
-    return run_stage(
-        "align",
-        settings,
-        root / "align",
-        inputs,
-        lambda run: _work(settings, section, model, run, source),
-        keep=KEPT,
-    )
+    return section, model, source
 
 
 def _work(
@@ -85,11 +117,7 @@ def _work(
     source: Path,
 ) -> Mapping[str, Any]:
     hardware = set_up()
-    seed = settings.seed_of("align")
-    prepared = prepare_model(model, section, seed=seed, merged=run.path(MERGED))
-    rendered, counts = _pairs(section, prepared, run, source)
-    save_token_rows(run.path("tokens.arrow"), rendered)
-    rows = load_token_rows(run.path("tokens.arrow"))
+    prepared, rows, counts = _rendered(settings, section, model, run, source)
     bf16 = wants_bf16(section)
     console.line(f"align: {len(rows):,} pairs, {int(rows.lengths.sum()):,} tokens; reference")
     reference_R2 = reference_logps(
@@ -97,10 +125,44 @@ def _work(
     )
     gap = check_reference(prepared.language_model, rows, reference_R2, bf16=bf16)
     objective = Dpo(reference_R2, section.beta, section.label_smoothing)
-    state = run_training(run, prepared, rows, objective, section, seed=seed)
-    finish_model(run, prepared)
     extra = {"rendering": counts, "pairs": len(rows), "logratio_at_start": gap}
-    return training_summary(prepared, state, hardware, extra)
+    job = _job(settings, section, prepared, rows, objective, extra)
+    done = run_training(run, job)
+    finish_model(run, prepared)
+    return training_summary(prepared, done.state, hardware, done.trackers, extra)
+
+
+def _rendered(
+    settings: PipelineSettings,
+    section: AlignSettings,
+    model: ModelSettings,
+    run: Run,
+    source: Path,
+) -> tuple[Prepared, TokenRows, dict[str, Any]]:
+    """The model, the tokens of the pairs, and what became of which pair."""
+    seed = settings.seed_of("align")
+    prepared = prepare_model(model, section, seed=seed, merged=run.path(MERGED))
+    rendered, counts = _pairs(section, prepared, run, source)
+    save_token_rows(run.path("tokens.arrow"), rendered)
+    return prepared, load_token_rows(run.path("tokens.arrow")), counts
+
+
+def _job(
+    settings: PipelineSettings,
+    section: AlignSettings,
+    prepared: Prepared,
+    rows: TokenRows,
+    objective: Dpo,
+    extra: Mapping[str, Any],
+) -> Job:
+    return Job(
+        prepared=prepared,
+        rows=rows,
+        objective=objective,
+        training=section,
+        seed=settings.seed_of("align"),
+        extra=extra,
+    )
 
 
 def _pairs(

@@ -14,6 +14,7 @@ from regimen import console, runs
 from regimen.errors import RunError
 from regimen.records import stable_hash
 from regimen.settings.pipeline import PipelineSettings
+from regimen.settings.training import REPORTING, TrainingSettings
 
 # Source modules whose change makes a stage stale. Rows 0 to 5 reach every stage after build.
 CORE = ("regimen.tokens", "regimen.models", "regimen.objectives", "regimen.training")
@@ -142,9 +143,11 @@ def _space(stage: str, directory: Path) -> Iterator[None]:
 
 
 def _dumped(stage: str, settings: PipelineSettings) -> dict[str, Any]:
+    """The section's settings, without those that say where its metrics are sent."""
     section = settings.section(stage)
     assert section is not None
-    return section.model_dump(mode="json")
+    apart = set(REPORTING) if isinstance(section, TrainingSettings) else None
+    return section.model_dump(mode="json", exclude=apart)
 
 
 def section_name(stage: str) -> str:

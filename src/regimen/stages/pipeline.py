@@ -33,13 +33,7 @@ def run_pipeline(settings: PipelineSettings, stages: Sequence[str] | None = None
     root = Path(settings.run)
     wanted = tuple(stages or settings.stages)
     for stage in wanted:
-        if stage not in settings.stages:
-            raise SettingsError(
-                f"The settings have no section for {stage!r}.",
-                slug="section-missing",
-                got=", ".join(settings.stages),
-                fix=f"Add a '{stage}' section, or run one of the stages above.",
-            )
+        _require(settings, stage)
     done = [result for stage in wanted for result in _stage(stage, settings, root)]
     report = _publish(settings, root, wanted, done)
     return {
@@ -50,6 +44,56 @@ def run_pipeline(settings: PipelineSettings, stages: Sequence[str] | None = None
         },
         "report": str(report) if report else None,
     }
+
+
+def run_profile(settings: PipelineSettings, stage: str) -> dict[str, Any]:
+    """Measure some steps of ``tune`` or ``align``; no stage is finished or changed by it.
+
+    Of several tunings, the first that is not finished is measured, or else the last.
+
+    Returns:
+        What ``--json`` prints: the stage with its directory and the measurements.
+
+    Raises:
+        SettingsError: the settings do not describe the stage.
+        RunError: the stage needs another's result that is not there.
+    """
+    root = Path(settings.run)
+    _require(settings, stage)
+    built = _built(settings, root)
+    if stage == "tune":
+        from regimen.stages.tune import profile_tune
+
+        name, before = _next_tuning(settings, root)
+        done = profile_tune(settings, root, built, stage=name, before=before)
+    else:
+        from regimen.stages.align import profile_align
+
+        done = profile_align(settings, root, built, _tuned(settings, root))
+    return {"run": str(root), "stage": stage, "file": str(done.directory / runs.PROFILE)} | {
+        "profile": done.summary
+    }
+
+
+def _next_tuning(settings: PipelineSettings, root: Path) -> tuple[str, ModelSettings | None]:
+    """The first tuning that is not finished, else the last, and what the one before ended with."""
+    before = None
+    for stage, section in settings.tunings.items():
+        last = stage == list(settings.tunings)[-1]
+        if last or not (root / stage / "manifest.json").is_file():
+            return stage, before
+        before = ModelSettings(path=str(root / stage / "final"), dtype=section.model.dtype)
+    raise AssertionError("settings with a tune section have a tuning")
+
+
+def _require(settings: PipelineSettings, stage: str) -> None:
+    if stage not in settings.stages:
+        raise SettingsError(
+            f"The settings have no section for {stage!r}.",
+            slug="section-missing",
+            got=", ".join(settings.stages),
+            fix=f"Add a '{stage}' section, or run one of the stages above.",
+        )
 
 
 def _stage(stage: str, settings: PipelineSettings, root: Path) -> list[StageResult]:

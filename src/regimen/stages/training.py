@@ -235,9 +235,13 @@ def finish_model(run: Run, prepared: Prepared, *, dtype: str | None = None) -> N
 
 
 def training_summary(
-    prepared: Prepared, state: State, hardware: Hardware, extra: Mapping[str, Any]
+    prepared: Prepared,
+    state: State,
+    hardware: Hardware,
+    trackers: Mapping[str, str],
+    extra: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What a training did, for ``summary.json``."""
+    """What a training did, for ``summary.json``; ``trackers`` says how each of them fared."""
     counted = trainable(prepared.model)
     return {
         "steps": state.step,
@@ -256,6 +260,7 @@ def training_summary(
         "threads": hardware.threads,
         "allocator": hardware.allocator,
         "notes": list(prepared.notes),
+        **({"trackers": dict(trackers)} if trackers else {}),
         **extra,
     }
 

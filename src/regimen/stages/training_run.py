@@ -15,8 +15,9 @@ import torch
 from regimen import console
 from regimen.errors import InterruptedRun
 from regimen.objectives.base import Objective
-from regimen.runs import METRICS, Run
+from regimen.runs import METRICS, TENSORBOARD, TRACKING, Run
 from regimen.settings.training import TrainingSettings
+from regimen.stages.tracking import Tracking, tracked
 from regimen.stages.training import Prepared, loop_options
 from regimen.tokens.store import TokenRows
 from regimen.training.checkpoints import (
@@ -40,7 +41,7 @@ from regimen.training.measure import mean_nll
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
 
 BEST = "best"
-KEPT = ("checkpoint-*", METRICS, BEST)
+KEPT = ("checkpoint-*", METRICS, BEST, TRACKING, TENSORBOARD)
 """What an interrupted training leaves for the next run of the same stage."""
 
 
@@ -54,16 +55,28 @@ class Validation:
     keep_best: bool = True
 
 
-def run_training(
-    run: Run,
-    prepared: Prepared,
-    rows: TokenRows,
-    objective: Objective,
-    training: TrainingSettings,
-    *,
-    seed: int,
-    validation: Validation | None = None,
-) -> State:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Everything that a stage trains with. ``extra`` is told in its summary."""
+
+    prepared: Prepared
+    rows: TokenRows
+    objective: Objective
+    training: TrainingSettings
+    seed: int
+    validation: Validation | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """How a training ended, and for each tracker ``ok`` or what happened to it."""
+
+    state: State
+    trackers: Mapping[str, str]
+
+
+def run_training(run: Run, job: Job) -> Trained:
     """Train, going on from the newest whole checkpoint that an interrupted run left.
 
     Raises:
@@ -71,44 +84,50 @@ def run_training(
         TrainingError: there is nothing to train, or a loss is not finite.
         RunError: a checkpoint cannot be written, or is of another training.
     """
-    groups = parameter_groups(prepared.model, training.weight_decay)
-    optimizer = OPTIMIZERS[training.optimizer](groups)
-    options = loop_options(training, seed)
+    prepared, rows, validation = job.prepared, job.rows, job.validation
+    optimizer = new_optimizer(job)
+    options = loop_options(job.training, job.seed)
     if validation is not None:
         options = replace(options, evaluate_every=validation.every, patience=validation.patience)
     identity = identity_of(prepared.model, rows, options)
-    state = _go_on(run, prepared.model, optimizer, identity)
+    state, reported = _go_on(run, prepared.model, optimizer, identity)
     steps = total_steps(Data(rows, options), options)
     left = None if steps is None else steps - state.step
-    with console.progress(left, run.stage, "steps") as bar, _signals() as received:
-        writer = _Writer(
-            run, prepared, optimizer, training, options, validation, identity, bar, received
-        )
+    trackers = tracked(run, job.training, seed=job.seed, step=state.step, reported=reported)
+    progress = console.progress(left, run.stage, "steps")
+    with trackers as tracking, progress as bar, _signals() as received:
+        writer = Writer(run, job, optimizer, options, bar, tracking, identity, received)
         writer.begin(state)
         hooks = writer.hooks()
-        state = train(prepared.language_model, rows, objective, optimizer, options, hooks, state)
-    waited = options.patience is not None and state.since_best >= options.patience
-    if received and not waited and progress_of(state, options, steps) < 1.0:
-        raise InterruptedRun(received[0], str(run.directory / f"checkpoint-{state.step}"))
+        model = prepared.language_model
+        state = train(model, rows, job.objective, optimizer, options, hooks, state)
+        waited = options.patience is not None and state.since_best >= options.patience
+        if received and not waited and progress_of(state, options, steps) < 1.0:
+            raise InterruptedRun(received[0], str(run.directory / f"checkpoint-{state.step}"))
     if hooks.best is not None:
         load_weights(run.path(BEST), prepared.model)
         shutil.rmtree(run.path(BEST))
-    return state
+    return Trained(state, tracking.told())
+
+
+def new_optimizer(job: Job) -> torch.optim.Optimizer:
+    """The optimizer that the settings name, over what is trained."""
+    groups = parameter_groups(job.prepared.model, job.training.weight_decay)
+    return OPTIMIZERS[job.training.optimizer](groups)
 
 
 @dataclass(slots=True)
-class _Writer:
+class Writer:
     """What a training leaves behind while it runs: the hooks of the loop."""
 
     run: Run
-    prepared: Prepared
+    job: Job
     optimizer: torch.optim.Optimizer
-    training: TrainingSettings
     options: LoopOptions
-    validation: Validation | None
-    identity: Identity
-    bar: Any
-    received: list[int]
+    bar: console.Progress
+    tracking: Tracking
+    identity: Identity | None = None
+    received: list[int] = field(default_factory=list)
     reached: int = 0
     logged: State = field(default_factory=State)
 
@@ -119,8 +138,8 @@ class _Writer:
 
     def hooks(self) -> Hooks:
         """The loop's hooks."""
-        measured = self.validation is not None
-        keeps = self.validation is not None and self.validation.keep_best
+        measured = self.job.validation is not None
+        keeps = self.job.validation is not None and self.job.validation.keep_best
         return Hooks(
             log=self.log,
             save=self.save,
@@ -131,20 +150,19 @@ class _Writer:
         )
 
     def log(self, state: State, losses: Mapping[str, float]) -> None:
-        """A line of ``metrics.jsonl``."""
+        """A line of ``metrics.jsonl``, which the trackers get too."""
         tokens = state.tokens - self.logged.tokens
         seconds = max(state.seconds - self.logged.seconds, 1e-9)
         self.logged = replace(state)
-        self.run.log(
-            {
-                "step": state.step,
-                **{name: round(value, 6) for name, value in losses.items()},
-                "num_tokens": state.tokens,
-                "supervised_tokens": state.supervised,
-                "tokens_per_second": round(tokens / seconds, 1),
-                "peak_memory_gib": round(peak_memory_gib(), 3),
-            }
-        )
+        values = {
+            **{name: round(value, 6) for name, value in losses.items()},
+            "num_tokens": state.tokens,
+            "supervised_tokens": state.supervised,
+            "tokens_per_second": round(tokens / seconds, 1),
+            "peak_memory_gib": round(peak_memory_gib(), 3),
+        }
+        self.run.log({"step": state.step, **values})
+        self.tracking.log(state.step, {**values, **losses})
 
     def progress(self, _state: State, losses: Mapping[str, float]) -> None:
         """One step further."""
@@ -152,44 +170,50 @@ class _Writer:
 
     def save(self, state: State) -> None:
         """A checkpoint, if the settings or a signal ask for one and something is new."""
-        if (self.training.save_steps or self.received) and state.step > self.reached:
+        if (self.job.training.save_steps or self.received) and state.step > self.reached:
             save_checkpoint(
                 self.run.directory,
-                self.prepared.model,
-                self.prepared.tokenizer,
+                self.job.prepared.model,
+                self.job.prepared.tokenizer,
                 self.optimizer,
                 state,
-                keep=self.training.save_total_limit,
+                keep=self.job.training.save_total_limit,
                 identity=self.identity,
             )
 
     def evaluate(self) -> float:
         """Loss on the validation rows."""
-        assert self.validation is not None
+        assert self.job.validation is not None
         return mean_nll(
-            self.prepared.language_model,
-            self.validation.rows,
+            self.job.prepared.language_model,
+            self.job.validation.rows,
             tokens_per_batch=self.options.tokens_per_batch,
             bf16=self.options.bf16,
         )
 
     def best(self, _state: State, _losses: Mapping[str, float]) -> None:
         """Keep the weights of the lowest validation loss so far."""
-        write_model(self.prepared.model, self.prepared.tokenizer, self.run.path(BEST))
+        write_model(self.job.prepared.model, self.job.prepared.tokenizer, self.run.path(BEST))
 
 
-def _go_on(run: Run, model: Any, optimizer: torch.optim.Optimizer, identity: Identity) -> State:
-    """The state of the newest whole checkpoint, put back; a fresh one where there is none."""
+def _go_on(
+    run: Run, model: Any, optimizer: torch.optim.Optimizer, identity: Identity
+) -> tuple[State, int]:
+    """The state of the newest whole checkpoint, put back; a fresh one where there is none.
+
+    Returns:
+        The state, and the last step that was logged before.
+    """
     state, path, damaged = load_newest(run.directory, model, optimizer, identity)
     for folder, wrong in damaged:
         console.line(f"{run.stage}: {folder.name} is damaged ({wrong}) and not used")
         shutil.rmtree(folder)
-    run.unlog(state.step)
+    logged = run.unlog(state.step)
     if path is not None:
         console.line(f"{run.stage}: goes on from {path}")
     elif damaged:
         console.line(f"{run.stage}: begins again, because no whole checkpoint is left")
-    return state
+    return state, logged
 
 
 @contextmanager

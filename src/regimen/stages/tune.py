@@ -8,7 +8,7 @@ from typing import Any
 
 from regimen import console
 from regimen.errors import DataError
-from regimen.models.hardware import Hardware, set_up
+from regimen.models.hardware import set_up
 from regimen.models.loading import load_tokenizer
 from regimen.objectives.supervised import Supervised
 from regimen.runs import Run
@@ -16,6 +16,7 @@ from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.training import ModelSettings
 from regimen.settings.tune import TuneSettings
 from regimen.stages.common import StageResult, path_key, run_stage, section_name
+from regimen.stages.profile import profile_stage
 from regimen.stages.rows import conversation_rows, document_rows
 from regimen.stages.texts import load_texts
 from regimen.stages.training import (
@@ -26,7 +27,7 @@ from regimen.stages.training import (
     start_from,
     training_summary,
 )
-from regimen.stages.training_run import KEPT, Validation, run_training
+from regimen.stages.training_run import KEPT, Job, Validation, run_training
 from regimen.tokens.bpe import train_tokenizer
 from regimen.tokens.store import (
     TokenRows,
@@ -56,9 +57,7 @@ def tune(
         DataError: no usable instance is left.
         ModelError, AdapterError, TokenError, TrainingError: the model cannot be trained.
     """
-    section = settings.tunings[stage]
-    section = section.model_copy(update={"model": start_from(section.model, before)})
-    source = instances_path(section.data or data)
+    section, source = _inputs(settings, data, stage, before)
     inputs = {"model": path_key(section.model.path or "fresh")}
     if section.objective == "supervised" and source is not None:
         inputs["instances"] = path_key(source)
@@ -77,6 +76,28 @@ def tune(
     )
 
 
+def profile_tune(
+    settings: PipelineSettings,
+    root: Path,
+    data: Path | None = None,
+    *,
+    stage: str = "tune",
+    before: ModelSettings | None = None,
+) -> StageResult:
+    """Measure some steps of what ``tune`` would train, with the same arguments and errors."""
+    section, source = _inputs(settings, data, stage, before)
+    seed = settings.seed_of(stage)
+    return profile_stage(stage, root, lambda run: _job(section, seed, run, source))
+
+
+def _inputs(
+    settings: PipelineSettings, data: Path | None, stage: str, before: ModelSettings | None
+) -> tuple[TuneSettings, Path | None]:
+    section = settings.tunings[stage]
+    section = section.model_copy(update={"model": start_from(section.model, before)})
+    return section, instances_path(section.data or data)
+
+
 def instances_path(data: str | Path | None, name: str = "instances.parquet") -> Path | None:
     """The Parquet file of a build directory, or the file itself."""
     if data is None:
@@ -87,6 +108,14 @@ def instances_path(data: str | Path | None, name: str = "instances.parquet") -> 
 
 def _work(section: TuneSettings, seed: int, run: Run, source: Path | None) -> Mapping[str, Any]:
     hardware = set_up()
+    job = _job(section, seed, run, source)
+    done = run_training(run, job)
+    finish_model(run, job.prepared, dtype=section.model.save_dtype)
+    return training_summary(job.prepared, done.state, hardware, done.trackers, job.extra)
+
+
+def _job(section: TuneSettings, seed: int, run: Run, source: Path | None) -> Job:
+    """What is trained: model, rows, objective."""
     if section.objective == "language_modelling":
         prepared, rows, extra = _plain_text(section, run, seed)
     else:
@@ -96,24 +125,12 @@ def _work(section: TuneSettings, seed: int, run: Run, source: Path | None) -> Ma
         )
         rows, extra = conversation_rows(section, prepared, run, source)
     save_token_rows(run.path("tokens.arrow"), rows)
-    return _train(section, prepared, run, hardware, seed, extra)
-
-
-def _train(
-    section: TuneSettings,
-    prepared: Prepared,
-    run: Run,
-    hardware: Hardware,
-    seed: int,
-    extra: Mapping[str, Any],
-) -> Mapping[str, Any]:
     rows = load_token_rows(run.path("tokens.arrow"))
     console.line(
         f"{run.stage}: {len(rows):,} rows, {int(rows.lengths.sum()):,} tokens, "
         f"{int(rows.supervised.sum()):,} supervised"
         + ("" if prepared.language_model.ragged else f"; {prepared.notes[-1]}")
     )
-    objective = Supervised(section.label_smoothing, section.z_loss)
     validation = None
     if section.validation is not None:
         kept = section.validation
@@ -127,9 +144,15 @@ def _train(
             )
         rows, held_out = rows.split(kept.share, seed)
         validation = Validation(held_out, kept.every, kept.patience, kept.keep_best)
-    state = run_training(run, prepared, rows, objective, section, seed=seed, validation=validation)
-    finish_model(run, prepared, dtype=section.model.save_dtype)
-    return training_summary(prepared, state, hardware, {"seed": seed, **extra})
+    return Job(
+        prepared=prepared,
+        rows=rows,
+        objective=Supervised(section.label_smoothing, section.z_loss),
+        training=section,
+        seed=seed,
+        validation=validation,
+        extra={"seed": seed, **extra},
+    )
 
 
 def _plain_text(

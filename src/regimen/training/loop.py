@@ -24,6 +24,7 @@ from regimen.objectives.base import LossOut, Objective
 from regimen.tokens.packing import packing_plan
 from regimen.tokens.ragged import RaggedBatch, ragged_batch
 from regimen.tokens.store import TokenRows
+from regimen.training.marks import mark
 from regimen.training.schedules import Schedule
 
 MOST_NAMED = 20
@@ -206,18 +207,23 @@ def _steps(
         rate = options.learning_rate * options.schedule.factor(progress_of(state, options, steps))
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
-        batches = list(_step_batches(data, state, options, steps))
+        with mark("data"):
+            batches = list(_step_batches(data, state, options, steps))
         losses = _accumulate(model, objective, batches, options, data.rows.name)
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, options.max_grad_norm or math.inf))
+        with mark("clip"):
+            bound = options.max_grad_norm or math.inf
+            norm = float(torch.nn.utils.clip_grad_norm_(parameters, bound))
         if not math.isfinite(norm):
             raise _not_finite("gradient norm", norm, batches, data.rows.name)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        with mark("optimizer"):
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         state.step += 1
         state.seconds = time.perf_counter() - began
         losses |= {"grad_norm": norm, "learning_rate": rate, "epoch": state.epoch}
         waited = _evaluate(state, options, steps, hooks, losses)
-        _report(state, options, steps, hooks, losses)
+        with mark("report"):
+            _report(state, options, steps, hooks, losses)
         if waited or (hooks.stop is not None and hooks.stop()):
             break
     if hooks.save is not None:
@@ -261,12 +267,13 @@ def _accumulate(
     sums: dict[str, float] = {"loss": 0.0}
     rows = 0.0
     for batch in batches:
-        with embedding_noise(embedding, batch, options.neftune_noise_alpha):
+        with mark("forward"), embedding_noise(embedding, batch, options.neftune_noise_alpha):
             out = batch_loss(model, objective, batch.to(device), bf16=options.bf16)
-        loss = sum_components(out, weights)
+            loss = sum_components(out, weights)
         if not torch.isfinite(loss):
             raise _not_finite("loss", float(loss.detach()), [batch], row_name)
-        loss.backward()  # type: ignore[no-untyped-call]
+        with mark("backward"):
+            loss.backward()  # type: ignore[no-untyped-call]
         sums["loss"] += float(loss.detach())
         rows += out.rows
         for name, value in out.metrics.items():
@@ -282,16 +289,17 @@ def batch_loss(
     """Forward one batch and apply an objective; shared by training and evaluation."""
     with torch.autocast(batch.ids_T.device.type, dtype=torch.bfloat16, enabled=bf16):
         hidden_TD = model.hidden(batch, batch.source_row_N)
-        reduced = reduce(
-            hidden_TD,
-            model.head(),
-            batch.source_row_N,
-            batch.target_N,
-            objective.needs,
-            weight_N=batch.weight_N,
-            dtype=torch.bfloat16 if bf16 else None,
-        )
-        return objective(batch, reduced)
+        with mark("head"):
+            reduced = reduce(
+                hidden_TD,
+                model.head(),
+                batch.source_row_N,
+                batch.target_N,
+                objective.needs,
+                weight_N=batch.weight_N,
+                dtype=torch.bfloat16 if bf16 else None,
+            )
+            return objective(batch, reduced)
 
 
 def sum_components(out: LossOut, weights: Mapping[str, float]) -> Tensor:
