@@ -52,7 +52,7 @@ MODELS = {
         "shared_expert_intermediate_size": 16,
         "use_sliding_window": True,
         "sliding_window": 4,
-        "max_window_layers": 0,
+        "layer_types": ["sliding_attention"] * 2,
     },
     "gpt_oss": {
         **SMALL,

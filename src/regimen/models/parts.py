@@ -15,7 +15,10 @@ HEAD, REST = "head", "embedding, residuals"
 
 PARTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ATTENTION: (("attention", "attn"), ("self_attn", "self_attention", "attn", "attention")),
-    NETWORK: (("mlp", "feedforward", "moe", "experts"), ("mlp", "feed_forward", "ffn")),
+    NETWORK: (
+        ("mlp", "feedforward", "sparsemoe", "experts"),
+        ("mlp", "feed_forward", "ffn", "moe", "block_sparse_moe", "fc1", "fc2"),
+    ),
     NORMS: (("norm",), ()),
 }
 """Part: pieces of the names of its classes in small letters, names of its attributes."""
