@@ -16,7 +16,6 @@ from regimen.objectives.supervised import Supervised
 from regimen.tokens.ragged import Plan, Segment, ragged_batch
 from regimen.training.loop import batch_loss
 
-
 WINDOWS_ONLY = {"mistral", "qwen2", "qwen2_moe", "gemma3_text", "phi3", "cohere2"}
 """Small models in which both layers have a window."""
 
