@@ -17,6 +17,7 @@ from regimen.tables import (
     items_to_table,
     preferences_to_table,
     read_table,
+    spread,
     table_to_instances,
     table_to_items,
     table_to_preferences,
@@ -137,3 +138,9 @@ def test_files_that_are_none_of_ours_are_refused(tmp_path: Path) -> None:
         read_table(path)
     with pytest.raises(DataError, match="records-kind"):
         list(table_to_preferences(instances_to_table([])))
+
+
+@pytest.mark.parametrize(("most", "rows"), [(None, 10), (10, 10), (3, 3)])
+def test_rows_spread_over_a_table(most: int | None, rows: int) -> None:
+    table = pa.table({"row": list(range(10))})
+    assert spread(table, most)["row"].to_pylist() == [n * 10 // rows for n in range(rows)]

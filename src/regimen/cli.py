@@ -149,6 +149,25 @@ def show(
         console.result(result)
 
 
+@app.command(context_settings=LOOSE)
+def verify(
+    context: typer.Context, file: SettingsFile, overrides: Overrides = None, json: Json = False
+) -> None:
+    """Check on your own model and data that training computes exactly what it should."""
+    from regimen.settings.loading import load_settings
+
+    settings = load_settings(file, [*(overrides or ()), *context.args])
+    from regimen.stages.verify import broken
+    from regimen.stages.verify import verify as verify_settings
+
+    result = verify_settings(settings)
+    if json:
+        console.result(result)
+    error = broken(result)
+    if error is not None:
+        raise error
+
+
 @app.command()
 def schema() -> None:
     """The JSON schema of the settings, for editors."""

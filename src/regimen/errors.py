@@ -10,6 +10,7 @@
     ├── TrainingError           a run cannot start, or its loss is no longer finite
     ├── GenerationError         an endpoint or the engine cannot answer
     ├── EvaluationError         a score would be meaningless (nothing changed, no items)
+    ├── ContractError           an exactness contract does not hold
     ├── RunError                a run directory is missing, unfinished or another stage's
     ├── InterruptedRun          a signal ended a training, which can be gone on with
     └── MissingExtraError       an optional library is not installed
@@ -99,6 +100,10 @@ class GenerationError(RegimenError):
 
 class EvaluationError(RegimenError):
     """A score would be meaningless."""
+
+
+class ContractError(RegimenError):
+    """An exactness contract does not hold on the user's model and data."""
 
 
 class RunError(RegimenError):

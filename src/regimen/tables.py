@@ -247,6 +247,13 @@ def _rows(table: pa.Table, *columns: str) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
+def spread(table: pa.Table, most: int | None) -> pa.Table:
+    """At most ``most`` rows of a table, spread evenly over it; all of them if None."""
+    if most is None or table.num_rows <= most:
+        return table
+    return table.take([row * table.num_rows // most for row in range(most)])
+
+
 def write_table(path: Path | str, table: pa.Table) -> Path:
     """Write a Parquet file (zstd) whole or not at all."""
     import pyarrow.parquet as pq

@@ -24,7 +24,7 @@ from regimen.settings.tune import ReplaySettings, TuneSettings
 from regimen.stages.common import section_name
 from regimen.stages.texts import load_texts
 from regimen.stages.training import Prepared, head_masks
-from regimen.tables import read_table, table_to_instances
+from regimen.tables import read_table, spread, table_to_instances
 from regimen.tokens.overflow import cut_text, fit_conversation
 from regimen.tokens.rendering import Rendered, Renderer
 from regimen.tokens.sharing import RenderedShared, share_prefixes
@@ -209,14 +209,14 @@ def _named(row: Rendered, name: str, weight: float) -> Rendered:
     return replace(row, weights=weights, name=name)
 
 
-def read_instances(source: Path) -> Iterator[Instance]:
-    """The instances of a Parquet file.
+def read_instances(source: Path, most: int | None = None) -> Iterator[Instance]:
+    """The instances of a Parquet file: all, or at most ``most`` of them, spread evenly.
 
     Raises:
         DataError: it is no such file.
     """
     if source.suffix == ".parquet":
-        yield from table_to_instances(read_table(source))
+        yield from table_to_instances(spread(read_table(source), most))
         return
     raise DataError(
         "Training data must be a build directory or a Parquet file of instances.",
@@ -241,12 +241,9 @@ def replayed_rows(
     for number, text in enumerate(texts, start=1):
         if tokens >= wanted:
             break
-        (whole,) = renderer.documents([text])
-        for piece in cut_text(np.asarray(whole.ids, dtype=np.int32), limit, "split"):
-            # the first token of a piece has nothing before it
-            weights = (0.0, *([replay.weight] * (len(piece) - 1)))
-            pieces.append(Rendered(tuple(piece.tolist()), weights, f"replayed text {number}"))
-            tokens += len(piece)
+        made = document_pieces(renderer, text, limit, replay.weight)
+        pieces += [replace(piece, name=f"replayed text {number}") for piece in made]
+        tokens += sum(len(piece.ids) for piece in made)
     if tokens < wanted:
         raise DataError(
             "There is too little text to replay.",
@@ -256,6 +253,20 @@ def replayed_rows(
             fix="Lower tune.replay.share, or name more text.",
         )
     return pieces
+
+
+def document_pieces(
+    renderer: Renderer, text: str, limit: int, weight: float = 1.0
+) -> list[Rendered]:
+    """Rows of at most ``limit`` tokens of one document.
+
+    All is learnt but the first token of each, which has nothing before it.
+    """
+    (whole,) = renderer.documents([text])
+    return [
+        Rendered(tuple(piece.tolist()), (0.0, *([weight] * (len(piece) - 1))))
+        for piece in cut_text(np.asarray(whole.ids, dtype=np.int32), limit, "split")
+    ]
 
 
 def document_rows(

@@ -18,7 +18,7 @@ def load_texts(section: TextSettings) -> list[str]:
     """
     texts: list[str] = []
     used = 0
-    for text in _texts(section):
+    for text in read_texts(section):
         size = len(text.encode())
         if section.max_bytes is not None and used + size > section.max_bytes:
             break
@@ -34,7 +34,12 @@ def load_texts(section: TextSettings) -> list[str]:
     return texts
 
 
-def _texts(section: TextSettings) -> Iterator[str]:
+def read_texts(section: TextSettings) -> Iterator[str]:
+    """The texts one after another, without regard to ``max_bytes``.
+
+    Raises:
+        DataError: a missing file.
+    """
     if section.function is not None:
         call = section.function
         yield from load_function(call.file, call.function)(**call.arguments)

@@ -70,6 +70,20 @@ def start_from(model: ModelSettings, before: ModelSettings | None) -> ModelSetti
     return model.model_copy(update={"path": before.path, "previous": False})
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model as transformers and PEFT make it, before the probe switches it to flat batches.
+
+    ``fresh_adapter`` says whether an adapter was added that has learnt nothing yet.
+    """
+
+    network: Any
+    tokenizer: Any
+    renderer: Renderer
+    notes: tuple[str, ...]
+    fresh_adapter: bool
+
+
 def prepare_model(
     model: ModelSettings,
     training: TrainingSettings,
@@ -80,7 +94,28 @@ def prepare_model(
     chat: bool = True,
     merged: Path | None = None,
 ) -> Prepared:
-    """Load model and tokenizer, fit the vocabulary, quantise, add the adapter, probe ragged.
+    """Open the model as ``open_model`` does, and probe whether it takes flat batches."""
+    opened = open_model(
+        model, training, seed=seed, tokenizer=tokenizer, mask=mask, chat=chat, merged=merged
+    )
+    language_model = prepare(opened.network)
+    notes = opened.notes
+    if not language_model.ragged:
+        notes += (f"padded batches: {language_model.reason}",)
+    return Prepared(language_model, opened.tokenizer, opened.renderer, notes)
+
+
+def open_model(
+    model: ModelSettings,
+    training: TrainingSettings,
+    *,
+    seed: int,
+    tokenizer: Any = None,
+    mask: MaskPolicy = "assistant",
+    chat: bool = True,
+    merged: Path | None = None,
+) -> Opened:
+    """Load model and tokenizer, fit the vocabulary, quantise, add the adapter.
 
     ``merged`` is where the base of an adapter is written that goes on from another adapter; None
     for a model that is not saved.
@@ -100,7 +135,8 @@ def prepare_model(
     check_context(network, training.max_length)
     if quantisation is not None:
         notes.append(f"{keep_trainable_layout(network)} layers keep a layout that can be trained")
-    if training.adapter is not None and not hasattr(network, "peft_config"):
+    adapts = training.adapter is not None and not hasattr(network, "peft_config")
+    if adapts:
         if merged is not None and is_adapter(spec.path):
             notes.append(keep_merged(network, tokenizer, merged))
         fresh = chatml_ids(tokenizer) if chat and renderer.uses_chatml else ()
@@ -110,10 +146,7 @@ def prepare_model(
     if chat:
         adopt_template(tokenizer, renderer)
         network.generation_config.eos_token_id = list(stop_ids(tokenizer, renderer))
-    language_model = prepare(network)
-    if not language_model.ragged:
-        notes.append(f"padded batches: {language_model.reason}")
-    return Prepared(language_model, tokenizer, renderer, tuple(notes))
+    return Opened(network, tokenizer, renderer, tuple(notes), adapts)
 
 
 def quantisation_of(training: TrainingSettings) -> Any:

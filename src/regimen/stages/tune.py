@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -163,12 +163,7 @@ def _plain_text(
     texts = load_texts(section.text)
     size = sum(len(text.encode()) for text in texts)
     console.line(f"{run.stage}: {len(texts):,} documents, {size / 1e6:.1f} MB of text")
-    tokenizer = None
-    if section.model.train_tokenizer is not None:
-        sample = texts if size < 40e6 else texts[:: int(size // 40e6) + 1]
-        tokenizer = train_tokenizer(sample, section.model.train_tokenizer, section.model.bare_words)
-    elif section.model.tokenizer is not None:
-        tokenizer = load_tokenizer(section.model.tokenizer)
+    tokenizer = text_tokenizer(section.model, texts)
     prepared = prepare_model(
         section.model,
         section,
@@ -179,3 +174,15 @@ def _plain_text(
     )
     rows, extra = document_rows(section, prepared, run, texts)
     return prepared, rows, {"documents": len(texts), "bytes": size, **extra}
+
+
+def text_tokenizer(model: ModelSettings, texts: Sequence[str]) -> Any:
+    """The tokenizer of language modelling: trained on the head of the text, loaded, or None.
+
+    None stands for the model's own.
+    """
+    if model.train_tokenizer is not None:
+        size = sum(len(text.encode()) for text in texts)
+        sample = texts if size < 40e6 else texts[:: int(size // 40e6) + 1]
+        return train_tokenizer(sample, model.train_tokenizer, model.bare_words)
+    return None if model.tokenizer is None else load_tokenizer(model.tokenizer)

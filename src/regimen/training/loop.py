@@ -209,7 +209,7 @@ def _steps(
             group["lr"] = rate * group.get("lr_scale", 1.0)
         with mark("data"):
             batches = list(_step_batches(data, state, options, steps))
-        losses = _accumulate(model, objective, batches, options, data.rows.name)
+        losses = accumulate(model, objective, batches, options, data.rows.name)
         with mark("clip"):
             bound = options.max_grad_norm or math.inf
             norm = float(torch.nn.utils.clip_grad_norm_(parameters, bound))
@@ -247,16 +247,19 @@ def _step_batches(
             return
 
 
-def _accumulate(
+def accumulate(
     model: LanguageModel,
     objective: Objective,
-    batches: list[RaggedBatch],
+    batches: Sequence[RaggedBatch],
     options: LoopOptions,
     row_name: Callable[[int], str] = "row {}".format,
 ) -> dict[str, float]:
-    """Backward over the micro-batches of a step; returns what to log.
+    """Backward over the micro-batches of a step, into ``.grad``; returns what to log.
 
     ``row_name`` says what a row is called in an error.
+
+    Raises:
+        TrainingError: a loss that is not finite.
     """
     device = next(model.model.parameters()).device
     embedding = base_of(model.model).get_input_embeddings()

@@ -1,0 +1,301 @@
+"""What ``verify`` checks: the models and a few rows that a settings file names."""
+
+from __future__ import annotations
+
+import shutil
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from regimen.errors import TokenError
+from regimen.models.loading import ModelSpec
+from regimen.settings.align import AlignSettings
+from regimen.settings.pipeline import PipelineSettings
+from regimen.settings.training import ModelSettings, TrainingSettings
+from regimen.settings.tune import TuneSettings
+from regimen.stages.rows import document_pieces, read_instances, replayed_rows
+from regimen.stages.texts import read_texts
+from regimen.stages.training import (
+    MERGED,
+    Opened,
+    loop_options,
+    open_model,
+    quantisation_of,
+    start_from,
+    start_model,
+)
+from regimen.stages.tune import instances_path, text_tokenizer
+from regimen.tables import read_table, spread, table_to_preferences
+from regimen.tokens.overflow import fit_conversation, fit_pair
+from regimen.tokens.rendering import Rendered, RenderedPair, Renderer
+from regimen.training.optimizers import OPTIMIZERS, parameter_groups
+from regimen.verifying.losses import preference_twin, supervised_twin
+from regimen.verifying.plain import pair_logps
+from regimen.verifying.rows import beginning_alike, made_alike, varied
+from regimen.verifying.subject import Subject
+
+POOL = 240
+"""Rows of the data that the few are chosen from."""
+
+CHARACTERS = 1 << 20
+"""Plain text that the few rows are chosen from: documents may be books."""
+
+PAIRS = 8
+"""A pair has two answers, so fewer pairs than rows will do."""
+
+MARGIN = 2.0
+"""Nats by which references are moved, so that no margin is 0 and each pair counts differently."""
+
+Training = TypeVar("Training", bound=TrainingSettings)
+
+
+def tune_subject(settings: PipelineSettings, stage: str) -> Subject | str:
+    """The model and rows of one of the tunings, or why there are none yet.
+
+    Raises:
+        DataError: the data cannot be read, or no row is left of it.
+        ModelError, AdapterError, TokenError: the model cannot be trained.
+    """
+    section, seed = settings.tunings[stage], settings.seed_of(stage)
+    if section.model.previous:
+        before = _result(settings, stage)
+        if before is None:
+            return "the tuning before it has not run"
+        section = section.model_copy(update={"model": start_from(section.model, before)})
+    section = _in_fp32(section)
+    if section.objective == "language_modelling":
+        opener, opened, pool = _documents(section, seed)
+        remark = ""
+    else:
+        source = instances_path(section.data or _built(settings))
+        if source is None:
+            return "there are no instances yet: run `regimen build` first"
+        opener = _opener(section.model, section, seed, mask=section.mask)
+        opened = opener()
+        pool, remark = _conversations(source, opened.renderer, section)
+    rows = varied(pool)
+    if not rows:
+        return "no token of its rows is learnt"
+    shared = beginning_alike(pool) or made_alike(rows)
+    if section.replay is not None:
+        rows += replayed_rows(section.replay, opened.renderer, rows, section.max_length)
+    return Subject(
+        section=stage,
+        about=_about(section.model, section) + remark,
+        open=opener,
+        rows=rows,
+        shared=shared,
+        twin=supervised_twin(section.label_smoothing, section.z_loss),
+        options=loop_options(section, seed),
+        optimizer=_optimizer(section),
+        merge=_merge(section, opened.tokenizer, seed),
+        quantisation=quantisation_of(section),
+        save_dtype=section.model.save_dtype,
+    )
+
+
+def align_subject(settings: PipelineSettings, stage: str = "align") -> Subject | str:
+    """The model and pairs of ``align``, or why there are none yet.
+
+    Where ``tune`` has not been run, its starting model takes the place of its result.
+
+    Raises:
+        DataError: the preferences cannot be read, or none is left of them.
+        ModelError, AdapterError, TokenError: the model cannot be trained.
+    """
+    assert settings.align is not None
+    section, seed = _in_fp32(settings.align), settings.seed_of("align")
+    source = instances_path(section.data or _built(settings), "preferences.parquet")
+    if source is None or not source.is_file():
+        return "there are no preferences yet: run `regimen build` first"
+    model, note = _start(settings)
+    if model is None:
+        return "there is no model to start from yet: run `regimen tune` first"
+    opener = _opener(model, section, seed)
+    opened = opener()
+    pool, remark = _pairs(source, opened.renderer, section)
+    rows = varied(pool, PAIRS)
+    if not rows:
+        return "no pair of its preferences fits"
+    reference_R2 = _reference(opened, rows)
+    signs_R2 = torch.tensor([1.0, -1.0]) * torch.linspace(-1.0, 1.0, len(rows))[:, None]
+    return Subject(
+        section=stage,
+        about=_about(model, section) + note + remark,
+        open=opener,
+        rows=rows,
+        shared=rows,
+        twin=preference_twin(
+            reference_R2 + MARGIN * signs_R2, section.beta, section.label_smoothing
+        ),
+        options=loop_options(section, seed),
+        optimizer=_optimizer(section),
+        merge=_merge(section, opened.tokenizer, seed),
+        quantisation=quantisation_of(section),
+        reference_R2=reference_R2,
+    )
+
+
+def _conversations(
+    source: Path, renderer: Renderer, section: TuneSettings
+) -> tuple[list[Rendered], str]:
+    """Rows to choose from, and a remark where some of the data cannot be rendered."""
+    rows: list[Rendered] = []
+    failed = 0
+    policy = section.overflow or "drop"
+    for instance in read_instances(source, POOL):
+        try:
+            fitted = fit_conversation(renderer, instance.messages, section.max_length, policy)
+        except TokenError:
+            failed += 1
+            continue
+        weight = instance.weight
+        rows += [replace(r, weights=tuple(w * weight for w in r.weights)) for r in fitted.rows]
+    return rows, _left_out(failed)
+
+
+def _pairs(
+    source: Path, renderer: Renderer, section: AlignSettings
+) -> tuple[list[RenderedPair], str]:
+    """Pairs to choose from, and a remark as that of ``_conversations``."""
+    pairs: list[RenderedPair] = []
+    failed = 0
+    for preference in table_to_preferences(spread(read_table(source), POOL)):
+        try:
+            pair, whole = fit_pair(renderer, preference, section.max_length, section.overflow)
+        except TokenError:
+            failed += 1
+            continue
+        if pair is not None and whole.chosen != whole.rejected:
+            pairs.append(pair)
+    return pairs, _left_out(failed)
+
+
+def _left_out(failed: int) -> str:
+    return f" ({failed} of the rows looked at cannot be rendered)" if failed else ""
+
+
+def _documents(
+    section: TuneSettings, seed: int
+) -> tuple[Callable[[], Opened], Opened, list[Rendered]]:
+    """Rows of plain text; a tokenizer that is to be trained is trained on these documents."""
+    assert section.text is not None
+    texts = list(_head(read_texts(section.text)))
+    tokenizer = text_tokenizer(section.model, texts)
+    opener = _opener(section.model, section, seed, tokenizer=tokenizer, chat=False)
+    opened = opener()
+    pieces = [document_pieces(opened.renderer, text, section.max_length) for text in texts]
+    return opener, opened, [piece for made in pieces for piece in made]
+
+
+def _head(texts: Iterable[str]) -> Iterator[str]:
+    """The first documents, ``CHARACTERS`` at most."""
+    left = CHARACTERS
+    for text in islice(texts, POOL):
+        yield text[:left]
+        left -= len(text)
+        if left <= 0:
+            return
+
+
+def _in_fp32(section: Training) -> Training:
+    changes: dict[str, Any] = {"precision": "fp32"}
+    model = getattr(section, "model", None)
+    if model is not None:
+        changes["model"] = model.model_copy(update={"dtype": "float32"})
+    return section.model_copy(update=changes)
+
+
+def _opener(
+    model: ModelSettings, training: TrainingSettings, seed: int, **more: Any
+) -> Callable[[], Opened]:
+    """Opens the same model at each call; rows for new tokens are drawn at random.
+
+    The base of an adapter that goes on from another one lies in a folder for as long as this is
+    used.
+    """
+    folder = mkdtemp(prefix="regimen-")
+
+    def opened() -> Opened:
+        torch.manual_seed(seed)
+        merged = Path(folder) / MERGED
+        shutil.rmtree(merged, ignore_errors=True)
+        return open_model(model, training, seed=seed, merged=merged, **more)
+
+    weakref.finalize(opened, shutil.rmtree, folder, ignore_errors=True)
+    return opened
+
+
+def _optimizer(section: TrainingSettings) -> Callable[[Any], torch.optim.Optimizer]:
+    make = OPTIMIZERS[section.optimizer]
+    return lambda model: make(parameter_groups(model, section.weight_decay))
+
+
+def _merge(section: TrainingSettings, tokenizer: Any, seed: int) -> Callable[[Path], Any] | str:
+    """How the next stage starts from the adapter that is written, or why it does not merge it."""
+    if section.adapter is None:
+        return "the settings have no adapter"
+    if section.quantise is not None:
+        return "an adapter on a 4-bit base stays one: merging would round the weights again"
+
+    def merged(folder: Path) -> Any:
+        spec = ModelSpec(path=str(folder), dtype="float32")
+        network, _ = start_model(spec, tokenizer, 0, seed=seed, quantisation=None)
+        return network
+
+    return merged
+
+
+def _reference(opened: Opened, rows: Sequence[RenderedPair]) -> Tensor:
+    """Log-probabilities under the model that the stage starts from, by transformers alone."""
+    network = opened.network.eval()
+    if not opened.fresh_adapter:
+        return pair_logps(network, rows)
+    with network.disable_adapter():
+        return pair_logps(network, rows)
+
+
+def _built(settings: PipelineSettings) -> Path | None:
+    return _finished(Path(settings.run) / "build") if settings.build is not None else None
+
+
+def _start(settings: PipelineSettings) -> tuple[ModelSettings | None, str]:
+    """The model that ``align`` starts from, and what to tell about it."""
+    assert settings.align is not None
+    changes = {"dtype": "float32"}
+    model = settings.align.model
+    if model is not None and not model.previous:
+        return model.model_copy(update=changes), ""
+    tuned = _result(settings)
+    if tuned is not None:
+        return tuned if model is None else start_from(model, tuned).model_copy(update=changes), ""
+    first = next(iter(settings.tunings.values())).model
+    if first.path is None:
+        return None, ""
+    return first.model_copy(update=changes), " (what tune starts from: it has not run)"
+
+
+def _result(settings: PipelineSettings, before: str | None = None) -> ModelSettings | None:
+    """What the last tuning ended with, or the one before the named one; None if it has not run."""
+    stages = list(settings.tunings)
+    stage = stages[-1] if before is None else stages[stages.index(before) - 1]
+    done = _finished(Path(settings.run) / stage)
+    return None if done is None else ModelSettings(path=str(done / "final"), dtype="float32")
+
+
+def _finished(directory: Path) -> Path | None:
+    return directory if (directory / "manifest.json").is_file() else None
+
+
+def _about(model: ModelSettings, section: TrainingSettings) -> str:
+    """The model in words."""
+    name = model.path or f"a fresh {(model.config or {})['model_type']}"
+    parts = [name, section.quantise or "", section.adapter.kind if section.adapter else ""]
+    return " + ".join(part for part in parts if part)

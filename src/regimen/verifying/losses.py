@@ -1,0 +1,99 @@
+"""What is learnt, twice: as the loop's objective, and as a formula over full logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from regimen.objectives.base import Objective
+from regimen.objectives.preference import Dpo
+from regimen.objectives.supervised import Supervised
+from regimen.verifying.rows import Row, paths, targets
+
+
+class Formula(Protocol):
+    """A loss of whole rows, from the logits that predict their supervised tokens."""
+
+    def weight(self, rows: Sequence[Row]) -> float:
+        """What the sum over these rows is divided by."""
+
+    def __call__(self, number: int, row: Row, logits: Sequence[Tensor]) -> Tensor:
+        """One row's part of the sum; ``logits`` are (N, V) for each of its paths."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Weighted negative log-likelihood, with label smoothing and z-loss as in ``Supervised``."""
+
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+
+    def weight(self, rows: Sequence[Row]) -> float:
+        """The sum of the token weights."""
+        return sum(sum(path.weights) for row in rows for path in paths(row))
+
+    def __call__(self, number: int, row: Row, logits: Sequence[Tensor]) -> Tensor:
+        """The row's weighted sum."""
+        total = logits[0].new_zeros(())
+        for path, logits_NV in zip(paths(row), logits, strict=True):
+            _, target_N, weight_N = targets(path)
+            loss_N = F.cross_entropy(
+                logits_NV, target_N, reduction="none", label_smoothing=self.label_smoothing
+            )
+            if self.z_loss:
+                loss_N = loss_N + self.z_loss * logits_NV.logsumexp(-1).square()
+            total = total + (weight_N * loss_N).sum()
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Direct preference optimisation (Rafailov et al. 2023, eq. 7), label smoothing as in ``Dpo``.
+
+    Written as binary cross-entropy: that the chosen answer is the better one is true with
+    probability 1 - label_smoothing, and the model says sigmoid(margin).
+    """
+
+    reference_R2: Tensor
+    beta: float
+    label_smoothing: float = 0.0
+
+    def weight(self, rows: Sequence[Row]) -> float:
+        """The number of pairs."""
+        return float(len(rows))
+
+    def __call__(self, number: int, row: Row, logits: Sequence[Tensor]) -> Tensor:
+        """The pair's loss."""
+        chosen, rejected = (
+            -F.cross_entropy(logits_NV, targets(path)[1], reduction="sum") - reference
+            for path, logits_NV, reference in zip(
+                paths(row), logits, self.reference_R2[number], strict=True
+            )
+        )
+        margin = self.beta * (chosen - rejected)
+        truth = margin.new_tensor(1.0 - self.label_smoothing)
+        return F.binary_cross_entropy_with_logits(margin, truth)
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """The objective that training uses, and the formula that it must equal."""
+
+    objective: Objective
+    formula: Formula
+
+
+def supervised_twin(label_smoothing: float = 0.0, z_loss: float = 0.0) -> Twin:
+    """Of given tokens."""
+    return Twin(Supervised(label_smoothing, z_loss), Tokens(label_smoothing, z_loss))
+
+
+def preference_twin(reference_R2: Tensor, beta: float, label_smoothing: float) -> Twin:
+    """Of preferences."""
+    return Twin(
+        Dpo(reference_R2, beta, label_smoothing), Pairs(reference_R2, beta, label_smoothing)
+    )

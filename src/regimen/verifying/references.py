@@ -1,0 +1,38 @@
+"""Contract of preference learning: reference = policy at step 0."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from regimen.alignment.reference import check_reference, reference_logps
+from regimen.models.forward import prepare
+from regimen.tokens.store import token_rows
+from regimen.verifying.outcomes import LOGRATIO, Measurement, Outcome, not_applicable
+from regimen.verifying.subject import Subject
+
+
+def reference(subject: Subject) -> Outcome:
+    """|log-ratio| per token of the policy as training starts it, fresh adapter included.
+
+    Against the start model in transformers, without that adapter; and against what the stage itself
+    stores as its reference, in other batches.
+    """
+    if subject.reference_R2 is None:
+        return not_applicable("nothing is compared with a reference policy here")
+    model = prepare(subject.open().network)
+    rows = token_rows(subject.rows)
+    stored_R2 = reference_logps(
+        model, rows, tokens_per_batch=subject.options.tokens_per_batch, bf16=False
+    )
+    tokens_R1 = torch.as_tensor(rows.supervised).clamp_min(1)[:, None]
+    theirs = float(((stored_R2 - subject.reference_R2).abs() / tokens_R1).max())
+    own = check_reference(model, rows, stored_R2, bf16=False, tolerance=math.inf)
+    pairs = f"{len(rows)} pairs"
+    return Outcome(
+        (
+            Measurement(f"nats a token, transformers, {pairs}", theirs, LOGRATIO),
+            Measurement("nats a token, the stored reference", own, LOGRATIO),
+        )
+    )
