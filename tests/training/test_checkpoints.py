@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from helpers import small_models
+from helpers.small_models import MODELS
 from regimen.adapters.lora import LoraSpec, add_lora
 from regimen.errors import RunError
 from regimen.models.forward import prepare
@@ -17,6 +20,7 @@ from regimen.tokens.store import token_rows
 from regimen.training.checkpoints import (
     checkpoints,
     load_checkpoint,
+    load_weights,
     peak_memory_gib,
     save_checkpoint,
     save_model,
@@ -154,6 +158,30 @@ def test_a_model_may_be_written_in_bf16_and_stays_fp32_in_memory(tied, tmp_path)
     assert loaded.dtype == torch.bfloat16
     for a, b in zip(model.parameters(), loaded.parameters(), strict=True):
         assert torch.equal(a.to(torch.bfloat16), b)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_come_back_under_whatever_names_they_are_written(name, tmp_path):
+    model = prepare(small_models.make(name, MODELS[name])).model
+    model.save_pretrained(tmp_path)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    load_weights(tmp_path, model)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_a_folder_without_some_of_the_weights_is_refused(tmp_path):
+    model = small_models.make("llama", MODELS["llama"])
+    model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(RunError, match="all weights") as error:
+        load_weights(tmp_path, model)
+    assert "up_proj" in str(error.value.got)
 
 
 def test_peak_memory_is_a_plausible_number():

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -237,7 +237,14 @@ def _restore(
 
 
 def load_weights(path: Path, model: Any) -> None:
-    """Put the weights (or the adapter's) that ``save_model`` wrote back into the same model."""
+    """Put the weights (or the adapter's) that ``save_model`` wrote back into the same model.
+
+    transformers writes the experts of a mixture under other names than it holds them; where names
+    differ, it reads them back itself.
+
+    Raises:
+        RunError: the folder does not hold all weights of the model.
+    """
     from safetensors.torch import load_file
 
     if hasattr(model, "peft_config"):
@@ -248,8 +255,27 @@ def load_weights(path: Path, model: Any) -> None:
     weights: dict[str, Any] = {}
     for file in sorted(path.glob("model*.safetensors")):
         weights |= load_file(file)
-    model.load_state_dict(weights, strict=False)
+    if _put(model, weights):
+        kind = type(model)
+        again, told = kind.from_pretrained(path, dtype="auto", output_loading_info=True)
+        left = sorted(told["missing_keys"]) or _put(model, again.state_dict())
+        if left:
+            raise RunError(
+                "A checkpoint does not hold all weights of its model.",
+                slug="checkpoint-incomplete",
+                got=f"{path.name} without {', '.join(left[:3])}"
+                + (f" and {len(left) - 3} more" if len(left) > 3 else ""),
+                fix="Remove this folder; the run goes on from an earlier one.",
+            )
     model.tie_weights()
+
+
+def _put(model: Any, weights: Mapping[str, Any]) -> list[str]:
+    """Copy weights into the model; the names of those that got nothing, tied ones left out."""
+    missing = model.load_state_dict(weights, strict=False).missing_keys
+    own = model.state_dict()
+    got = {own[name].data_ptr() for name in weights if name in own}
+    return [name for name in missing if own[name].data_ptr() not in got]
 
 
 def peak_memory_gib() -> float:
