@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from helpers.small_models import MODELS, SMALL, make
+from models.native.test_ops import EITHER, way  # noqa: F401
 from regimen.models import blocks
 from regimen.models.blocks import SelfAttention
 from regimen.models.buffers import kept_buffers
@@ -19,8 +20,12 @@ TAKEN = {  # models whose attention is replaced in both layers
     "llama, equal heads": {**SMALL, "num_key_value_heads": 4},
     "mistral": {**SMALL, "sliding_window": 40},
     "granite": {**SMALL, "attention_multiplier": 0.3, "residual_multiplier": 0.5},
+    "qwen2": SMALL,  # biases
+    "qwen3": MODELS["qwen3"],  # a norm of each head
+    "olmo2": MODELS["olmo2"],  # a norm of all heads at once
+    "gemma3_text": MODELS["gemma3_text"],  # a norm whose weight is kept as weight - 1, and windows
 }
-LEFT = {"qwen2": SMALL} | {name: MODELS[name] for name in ("qwen3", "gemma2", "gpt2", "gpt_oss")}
+LEFT = {name: MODELS[name] for name in ("gemma2", "gpt2", "gpt_oss", "phi3")}
 
 
 def batch(parents=(-1, -1, -1)):
@@ -65,9 +70,11 @@ def replaced_modules(prepared):
     return [m for m in prepared.model.modules() if isinstance(m, SelfAttention)]
 
 
+@pytest.mark.parametrize("parents", [(-1, -1, -1), (-1, 0, 0)], ids=["flat", "forest"])
+@EITHER
 @pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize("name", TAKEN)
-def test_losses_and_gradients_stay(name, kept, monkeypatch):
+def test_losses_and_gradients_stay(name, kept, way, parents, monkeypatch):  # noqa: F811
     replaced, own = with_and_without(name, TAKEN[name], monkeypatch)
     fields = TAKEN[name]
     assert len(replaced_modules(replaced)) == fields["num_hidden_layers"]
@@ -76,13 +83,17 @@ def test_losses_and_gradients_stay(name, kept, monkeypatch):
     monkeypatch.setattr(
         blocks._SelfAttention, "apply", lambda *a: (calls.append(1), forward(*a))[1]
     )
-    loss, gradients = loss_and_gradients(own, batch(), rounds=2)
-    ours, got = loss_and_gradients(replaced, batch(), rounds=2, kept=kept)
-    assert len(calls) == 2 * fields["num_hidden_layers"]
+    loss, gradients = loss_and_gradients(own, batch(parents), rounds=2)
+    ours, got = loss_and_gradients(replaced, batch(parents), rounds=2, kept=kept)
+    taken = way or parents == (-1, -1, -1)
+    windows = name == "gemma3_text" and not way  # torch's kernel takes no window
+    assert windows or len(calls) == 2 * fields["num_hidden_layers"] * taken
     torch.testing.assert_close(ours, loss, rtol=1e-5, atol=0)
     for key, gradient in gradients.items():
         scale = float(gradient.abs().max()) + 1e-12
-        assert float((got[key] - gradient).abs().max()) <= 2e-4 * scale, key
+        # keys' biases shift all scores of a query alike: their gradient is a sum that cancels
+        tolerance = 2e-4 * scale + (1e-5 if key.endswith("k_proj.bias") else 0)
+        assert float((got[key] - gradient).abs().max()) <= tolerance, key
 
 
 def test_under_autocast_the_difference_is_that_of_bf16(monkeypatch):
@@ -107,11 +118,9 @@ def test_a_frozen_weight_gets_no_gradient(monkeypatch):
     assert frozen.mlp.gate_proj.weight.grad is not None
 
 
-def test_shared_prefixes_and_ordinary_calls_go_to_the_module_that_was_there(monkeypatch):
+def test_ordinary_calls_go_to_the_module_that_was_there(monkeypatch):
     replaced, own = with_and_without("llama", SMALL, monkeypatch)
     monkeypatch.setattr(blocks._SelfAttention, "apply", None)
-    forest = batch((-1, 0, 0))
-    torch.testing.assert_close(replaced.hidden(forest), own.hidden(forest), rtol=1e-4, atol=1e-5)
     ids = torch.randint(61, (2, 7), generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(
         replaced.model(input_ids=ids).logits, own.model(input_ids=ids).logits, rtol=1e-4, atol=1e-4
@@ -130,7 +139,7 @@ def test_other_rotations_are_noticed_even_where_attention_is_almost_uniform(monk
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(0.02)
-    monkeypatch.setattr(blocks, "_rotate", lambda *a, **k: None)
+    monkeypatch.setattr(blocks.ops, "rotate", lambda *a, **k: None)
     prepared = prepare(model)
     assert prepared.ragged
     assert not replaced_modules(prepared)
@@ -160,15 +169,3 @@ def test_names_on_disk_stay(tmp_path):
     torch.testing.assert_close(
         prepare(again).hidden(batch()), prepared.hidden(batch()), rtol=1e-5, atol=1e-6
     )
-
-
-def test_rotation_back_is_the_transposed_matrix():
-    draw = torch.Generator().manual_seed(0)
-    x, y = (torch.randn(4, 2, 8, generator=draw) for _ in range(2))
-    cos, sin = (torch.randn(4, 8, generator=draw) for _ in range(2))
-    turned, returned = x.clone(), y.clone()
-    blocks._rotate(turned, cos, sin)
-    blocks._rotate(returned, cos, sin, back=True)
-    torch.testing.assert_close((turned * y).sum(), (x * returned).sum())
-    half = torch.cat([-x[..., 4:], x[..., :4]], -1)
-    torch.testing.assert_close(turned, x * cos[:, None] + half * sin[:, None])

@@ -1,8 +1,12 @@
 """pytest tests/models/test_head.py"""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
+from models.native.test_ops import EITHER, way  # noqa: F401
+from regimen.models.buffers import kept_buffers
 from regimen.models.head import Head, reduce
 
 CASES = [
@@ -97,3 +101,32 @@ def test_unknown_needs_are_refused():
         reduce(hidden, head, source, target, {"colour"})
     with pytest.raises(ValueError, match="weights"):
         reduce(hidden, head, source, target, {"nll_sum"})
+
+
+@EITHER
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("case", CASES)
+def test_a_factor_that_is_known_beforehand_gives_the_same_gradients(case, kept, way):  # noqa: F811
+    _, head, source, target, _ = setting(case)
+    weight_N = torch.linspace(0.1, 2, len(target))
+    results = []
+    for factor in (None, 0.25):
+        leaves = [torch.randn(11, 6, generator=torch.Generator().manual_seed(1)).requires_grad_()]
+        leaves += [t.detach().float().requires_grad_() for t in (head.weight_VD, head.bias_V)
+                   if t is not None]  # fmt: skip
+        own = Head(leaves[1], leaves[2] if case["bias"] else None, head.softcap, head.scale)
+        with kept_buffers() if kept else nullcontext():
+            for _ in range(2):  # the second is added to the first
+                got = reduce(leaves[0], own, source, target, {"nll_sum"}, weight_N=weight_N,
+                             factor=factor, chunk=3)  # fmt: skip
+                (got.nll_sum * 0.25).backward()
+        results.append([got.nll_sum.detach(), got.logp_N, *(leaf.grad for leaf in leaves)])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_another_factor_than_was_said_is_an_error():
+    hidden, head, source, target, _ = setting(CASES[0])
+    got = reduce(hidden, head, source, target, {"nll_sum"}, weight_N=torch.ones(7), factor=0.5)
+    with pytest.raises(RuntimeError, match=r"0\.5"):
+        got.nll_sum.backward()

@@ -1,39 +1,34 @@
 """The two halves of a common decoder layer as one autograd function each, for CPUs.
 
-Self-attention with rotary positions over independent segments, and the gated network. What is
-cheap is computed again in the backward pass; gradients of weights are added where they stand. Only
-plain projections without bias go this way, and only forward passes of a flat batch; everything
-else, generation among it, runs through the modules of transformers.
+Self-attention with rotary positions, and the gated network. What is cheap is computed again in the
+backward pass; gradients of weights are added where they stand. Projections may have a bias and may
+carry LoRA; queries and keys may be normalised. Only forward passes of a flat batch go this way;
+everything else, generation among it, runs through the modules of transformers.
 
-Shape letters: T tokens, D width, F inner width, H query heads, K key heads, W width of a head,
-L tokens of a segment.
+Shape letters: T tokens, D width, F inner width, H query heads, K key heads, W width of a head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from regimen.models.attention import Call, Heard, MaskPlan
-from regimen.models.buffers import weight_gradient
-
-aten = torch.ops.aten
-
-
-def are_plain(projections: Sequence[nn.Module]) -> bool:
-    """Whether these are torch's own linear layers, without bias and without hooks."""
-    return all(
-        type(p) is nn.Linear
-        and p.bias is None
-        and not p._forward_hooks
-        and not p._forward_pre_hooks
-        for p in projections
-    )
+from regimen.models.native import ops
+from regimen.models.native.mixing import Attention, attends
+from regimen.models.projections import (
+    Part,
+    flat,
+    input_gradient,
+    part_gradients,
+    parts_of,
+    project,
+)
+from regimen.tokens.ragged import Plan
 
 
 def product_type(x: Tensor) -> torch.dtype:
@@ -42,10 +37,11 @@ def product_type(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
-def gated_network(x: Tensor, gate: nn.Module, up: nn.Module, down: nn.Module) -> Tensor:
-    """down(silu(gate(x)) * up(x)) for plain projections: (.., D) in and out."""
+def gated_network(x: Tensor, gate: Part, up: Part, down: Part) -> Tensor:
+    """down(silu(gate(x)) * up(x)): (.., D) in and out."""
+    parts = (gate, up, down)
     out: Tensor = _GatedNetwork.apply(  # type: ignore[no-untyped-call]
-        x.flatten(0, -2), gate.weight, up.weight, down.weight, product_type(x)
+        x.flatten(0, -2), parts, product_type(x), *flat(parts)
     )
     return out.view(*x.shape[:-1], -1)
 
@@ -55,74 +51,164 @@ class _GatedNetwork(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x_TD: Tensor, gate_FD: Tensor, up_FD: Tensor, down_DF: Tensor, dtype: torch.dtype
+        ctx: Any, x_TD: Tensor, parts: Sequence[Part], dtype: torch.dtype, *_tensors: Tensor | None
     ) -> Tensor:
         with torch.autocast(x_TD.device.type, enabled=False):
             low_TD = x_TD.to(dtype)
-            gate = low_TD @ gate_FD.to(dtype).t()
-            up = low_TD @ up_FD.to(dtype).t()
-            ctx.save_for_backward(low_TD, gate, up)
-            ctx.weights, ctx.dtype = (gate_FD, up_FD, down_DF), x_TD.dtype
-            return F.silu(gate).mul_(up) @ down_DF.to(dtype).t()
+            (gate_TF, up_TF), inner = project(low_TD, parts[:2])
+            (out,), inner_down = project(ops.swiglu(gate_TF, up_TF), parts[2:])
+        ctx.save_for_backward(low_TD, gate_TF, up_TF, inner, inner_down)
+        ctx.parts, ctx.dtype = parts, x_TD.dtype
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor | None, ...]:
-        low_TD, gate, up = ctx.saved_tensors
-        gate_FD, up_FD, down_DF = ctx.weights
-        dtype = low_TD.dtype
-        grad_inner = grad_TD @ down_DF.to(dtype)
-        active = F.silu(gate)
-        grad_down = weight_gradient(down_DF, grad_TD, active * up)
-        grad_up = active.mul_(grad_inner)
-        grad_inner.mul_(up)
-        grad_gate = aten.silu_backward.grad_input(grad_inner, gate, grad_input=grad_inner)
-        grad_x = None
-        if ctx.needs_input_grad[0]:
-            grad_x = (grad_gate @ gate_FD.to(dtype)).addmm_(grad_up, up_FD.to(dtype))
-            grad_x = grad_x.to(ctx.dtype)
-        return (
-            grad_x,
-            weight_gradient(gate_FD, grad_gate, low_TD),
-            weight_gradient(up_FD, grad_up, low_TD),
-            grad_down,
-            None,
-        )
+        low_TD, gate_TF, up_TF, inner, inner_down = ctx.saved_tensors
+        first, last = ctx.parts[:2], ctx.parts[2:]
+        grad_TD = grad_TD.contiguous()
+        grad_TF, grad_down = input_gradient([grad_TD], last)
+        assert grad_TF is not None
+        active_TF, grad_gate, grad_up = ops.swiglu_back(gate_TF, up_TF, grad_TF)
+        of_down = list(part_gradients([grad_TD], active_TF, inner_down, grad_down, last))
+        grads = [grad_gate, grad_up]
+        grad_x, grad_inner = input_gradient(grads, first, wanted=ctx.needs_input_grad[0])
+        of_first = part_gradients(grads, low_TD, inner, grad_inner, first)
+        grad_x = None if grad_x is None else grad_x.to(ctx.dtype)
+        return (grad_x, None, None, *of_first, *of_down)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadNorm:
+    """A norm of queries or keys before they are rotated: by head, or over all heads at once."""
+
+    weight: Tensor
+    eps: float
+    shift: float
+
+    @classmethod
+    def of(cls, module: Any) -> HeadNorm:
+        """The norm that a fused module computes."""
+        return cls(module.weight, module.eps, module.shift)
+
+    def factor(self) -> Tensor:
+        """What the normalised numbers are multiplied by, fp32."""
+        return self.weight.float() + self.shift if self.shift else self.weight.float()
+
+    def forward(self, x_THW: Tensor) -> tuple[Tensor, Tensor]:
+        """The normalised heads and 1 / rms."""
+        y, rstd = ops.rms_norm(x_THW.view(-1, len(self.weight)), self.factor(), self.eps)
+        return y.view_as(x_THW), rstd
+
+    def gradients(
+        self, grad_THW: Tensor, x_THW: Tensor, rstd: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """The gradients of the heads and of the weight."""
+        width, wanted = len(self.weight), self.weight.requires_grad
+        grads = (grad_THW.reshape(-1, width), x_THW.view(-1, width))
+        grad_x, grad_weight = ops.rms_norm_back(*grads, self.factor(), rstd, weight=wanted)
+        if grad_weight is not None:
+            grad_weight = grad_weight.to(self.weight.dtype)
+        return grad_x.view_as(grad_THW), grad_weight
 
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """What self-attention has to know besides tensors."""
+    """What self-attention has to know besides its input: of queries, keys, values and the output.
 
-    head_width: int
-    scaling: float
-    lengths: tuple[int, ...]
+    ``norms`` has one entry for the queries and one for the keys.
+    """
+
+    width: int
+    parts: tuple[Part, ...]
+    norms: tuple[HeadNorm | None, HeadNorm | None]
+    mix: Attention
     dtype: torch.dtype
 
-    def segments(self) -> Iterator[slice]:
-        """Rows of each segment."""
-        start = 0
-        for length in self.lengths:
-            yield slice(start, start + length)
-            start += length
+    @property
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """What autograd has to know."""
+        norms = (None if norm is None else norm.weight for norm in self.norms)
+        return (*flat(self.parts), *norms)
+
+
+class _SelfAttention(torch.autograd.Function):
+    """Projections, rotary positions (Su et al. 2021), attention along paths, and the output."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_TD: Tensor, cos_TW: Tensor, sin_TW: Tensor, form: _Form,
+        *_tensors: Tensor | None,
+    ) -> Tensor:  # fmt: skip
+        with torch.autocast(x_TD.device.type, enabled=False):
+            low_TD = x_TD.to(form.dtype)
+            heads, inner, raw, rstds = _heads(low_TD, form, cos_TW, sin_TW)
+            mixed_THW, lse = form.mix.forward(*heads)
+            (out,), inner_out = project(mixed_THW.flatten(1).to(form.dtype), form.parts[3:])
+        kept = (low_TD, *heads, mixed_THW, lse, cos_TW, sin_TW, inner, inner_out, *raw, *rstds)
+        ctx.save_for_backward(*kept)
+        ctx.form, ctx.dtype = form, x_TD.dtype
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor | None, ...]:
+        low_TD, query, key, value, mixed_THW, lse, cos, sin, inner, inner_out, *rest = (
+            ctx.saved_tensors
+        )
+        form: _Form = ctx.form
+        first, last = form.parts[:3], form.parts[3:]
+        grad_TD = grad_TD.contiguous()
+        grad_mixed, grad_last = input_gradient([grad_TD], last)
+        assert grad_mixed is not None
+        mixed_TD = mixed_THW.flatten(1).to(form.dtype)
+        of_out = list(part_gradients([grad_TD], mixed_TD, inner_out, grad_last, last))
+        grad_THW = grad_mixed.float().view_as(mixed_THW)
+        grads = list(form.mix.gradients(query, key, value, mixed_THW, lse, grad_THW))
+        of_norms: list[Tensor | None] = [None, None]
+        for i, norm in enumerate(form.norms):
+            ops.rotate(grads[i], cos, sin, back=True)
+            if norm is not None:
+                grads[i], of_norms[i] = norm.gradients(grads[i], rest[i], rest[2 + i])
+        low = [g.flatten(1).to(form.dtype) for g in grads]
+        grad_x, grad_inner = input_gradient(low, first, wanted=ctx.needs_input_grad[0])
+        of_first = part_gradients(low, low_TD, inner, grad_inner, first)
+        grad_x = None if grad_x is None else grad_x.to(ctx.dtype)
+        return (grad_x, None, None, None, *of_first, *of_out, *of_norms)
+
+
+Optional = tuple[Tensor | None, ...]
+
+
+def _heads(
+    low_TD: Tensor, form: _Form, cos_TW: Tensor, sin_TW: Tensor
+) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None, Optional, Optional]:
+    """Queries and keys, normalised and rotated, and values: (T, H or K, W); fp32, in which CPUs
+    attend faster. Then what adapters made of the input, and, where queries and keys are normalised,
+    what they were before and 1 / rms.
+    """
+    outs, inner = project(low_TD, form.parts[:3])
+    query, key, value = (out.float().view(len(low_TD), -1, form.width) for out in outs)
+    heads, raw, rstds = [query, key], [None, None], [None, None]
+    for i, norm in enumerate(form.norms):
+        if norm is not None:
+            raw[i] = heads[i]  # type: ignore[call-overload]
+            heads[i], rstds[i] = norm.forward(heads[i])  # type: ignore[call-overload]
+        ops.rotate(heads[i], cos_TW, sin_TW)
+    return (heads[0], heads[1], value), inner, tuple(raw), tuple(rstds)
 
 
 class SelfAttention(nn.Module):
     """In the place of a module with ``q_proj``, ``k_proj``, ``v_proj`` and ``o_proj``.
 
-    Flat batches of independent segments go through one function; every other call goes to the
-    module that was there before.
+    Flat batches go through one function; every other call goes to the module that was there before.
     """
 
     NAMES = ("q_proj", "k_proj", "v_proj", "o_proj")
-    q_proj: nn.Linear
-    k_proj: nn.Linear
-    v_proj: nn.Linear
-    o_proj: nn.Linear
+    NORMS = ("q_norm", "k_norm")
 
     def __init__(self, module: nn.Module, head_width: int, call: Call) -> None:
         super().__init__()
-        for name in self.NAMES:
-            setattr(self, name, getattr(module, name))
+        for name, child in module.named_children():
+            setattr(self, name, child)
         self.head_width, self.window = head_width, call.window
         self.scaling = head_width**-0.5 if call.scaling is None else call.scaling
         self.dropout = float(getattr(module, "attention_dropout", 0.0))
@@ -132,160 +218,51 @@ class SelfAttention(nn.Module):
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
         """transformers' signature: (1, T, D) in and out."""
         angles, mask = kwargs.get("position_embeddings"), kwargs.get("attention_mask")
-        if args or not self._is_flat(hidden_states, angles, mask, kwargs):
+        parts = None
+        if not args and self._is_flat(hidden_states, angles, mask, kwargs):
+            parts = parts_of([getattr(self, name) for name in self.NAMES])
+        if parts is None:
             out: tuple[Tensor, Any] = self._earlier()(hidden_states, *args, **kwargs)
             return out
         assert isinstance(mask, MaskPlan)
         assert mask.plan is not None
         assert angles is not None
-        form = _Form(
-            self.head_width, self.scaling, tuple(mask.plan.lengths), product_type(hidden_states)
-        )
+        mix = Attention(mask.plan, self.scaling, mask.window or self.window)
+        form = self.form(parts, mix, product_type(hidden_states))
         cos, sin = (angle[0].float() for angle in angles)
-        mixed = _SelfAttention.apply(  # type: ignore[no-untyped-call]
-            hidden_states[0], *self.weights(), cos, sin, form
+        mixed: Tensor = _SelfAttention.apply(  # type: ignore[no-untyped-call]
+            hidden_states.squeeze(0), cos, sin, form, *form.tensors
         )
-        return self.o_proj(mixed)[None], None
+        return mixed[None], None
+
+    def form(self, parts: tuple[Part, ...], mix: Attention, dtype: torch.dtype) -> _Form:
+        """What the function has to know."""
+        query, key = (
+            HeadNorm.of(norm) if (norm := getattr(self, name, None)) is not None else None
+            for name in self.NORMS
+        )
+        return _Form(self.head_width, parts, (query, key), mix, dtype)
 
     def _earlier(self) -> nn.Module:
         """The module that was there before, brought up to date only where something changed."""
         (module,) = self.before
-        for name in self.NAMES:
-            mine = getattr(self, name)
+        for name, mine in self.named_children():
             if getattr(module, name) is not mine:  # adapters may have come since
                 module.add_module(name, mine)
         if module.training != self.training:
             module.train(self.training)
         return module
 
-    def weights(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of queries, keys and values."""
-        return self.q_proj.weight, self.k_proj.weight, self.v_proj.weight
-
     def _is_flat(self, x: Tensor, angles: Any, mask: Any, kwargs: dict[str, Any]) -> bool:
         if not isinstance(mask, MaskPlan) or mask.plan is None or mask.sink is not None:
             return False
         if kwargs.get("past_key_values") is not None or x.device.type != "cpu" or len(x) != 1:
             return False
-        window = mask.window or self.window
-        if not mask.plan.is_flat or (window is not None and max(mask.plan.lengths) > window):
-            return False
         if self.training and self.dropout:
             return False
         if angles is None or angles[0].shape[0] != 1 or angles[0].shape[-1] != self.head_width:
             return False
-        return are_plain([getattr(self, name) for name in self.NAMES])
-
-
-class _SelfAttention(torch.autograd.Function):
-    """Projections, rotary positions (Su et al. 2021) and causal attention of each segment."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x_TD: Tensor,
-        query_D: Tensor,
-        key_D: Tensor,
-        value_D: Tensor,
-        cos_TW: Tensor,
-        sin_TW: Tensor,
-        form: _Form,
-    ) -> Tensor:
-        weights = (query_D, key_D, value_D)
-        with torch.autocast(x_TD.device.type, enabled=False):
-            low_TD = x_TD.to(form.dtype)
-            query, key, value = _projected(low_TD, weights, cos_TW, sin_TW, form.head_width)
-            out_THW = torch.empty_like(query)
-            sums = []
-            for rows in form.segments():
-                out, lse = aten._scaled_dot_product_flash_attention_for_cpu(
-                    *_heads(query, key, value, rows), 0.0, True, scale=form.scaling
-                )
-                out_THW[rows] = out[0].transpose(0, 1)
-                sums.append(lse)
-        ctx.save_for_backward(low_TD, query, key, value, out_THW, cos_TW, sin_TW, *sums)
-        ctx.weights, ctx.form, ctx.dtype = weights, form, x_TD.dtype
-        return out_THW.flatten(1).to(form.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        low_TD, query, key, value, out_THW, cos_TW, sin_TW, *sums = ctx.saved_tensors
-        form: _Form = ctx.form
-        grad_THW = grad.float().view_as(out_THW)
-        grads = tuple(torch.empty_like(t) for t in (query, key, value))
-        for rows, lse in zip(form.segments(), sums, strict=True):
-            done = aten._scaled_dot_product_flash_attention_for_cpu_backward(
-                grad_THW[rows].transpose(0, 1)[None],
-                *_heads(query, key, value, rows),
-                out_THW[rows].transpose(0, 1)[None],
-                lse,
-                0.0,
-                True,
-                scale=form.scaling,
-            )
-            for whole, part in zip(grads, done, strict=True):
-                whole[rows] = _grouped(part[0].transpose(0, 1), whole.shape[1])
-        _rotate(grads[0], cos_TW, sin_TW, back=True)
-        _rotate(grads[1], cos_TW, sin_TW, back=True)
-        flat = [g.flatten(1).to(form.dtype) for g in grads]
-        grad_x = None
-        if ctx.needs_input_grad[0]:
-            first, *rest = (w.to(form.dtype) for w in ctx.weights)
-            grad_x = flat[0] @ first
-            for g, w in zip(flat[1:], rest, strict=True):
-                grad_x.addmm_(g, w)
-            grad_x = grad_x.to(ctx.dtype)
-        weights = (weight_gradient(w, g, low_TD) for w, g in zip(ctx.weights, flat, strict=True))
-        return (grad_x, *weights, None, None, None)
-
-
-def _projected(
-    low_TD: Tensor, weights: Sequence[Tensor], cos_TW: Tensor, sin_TW: Tensor, width: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries and keys, rotated, and values: (T, H or K, W); fp32, in which CPUs attend faster."""
-    query, key, value = (
-        (low_TD @ w.to(low_TD.dtype).t()).float().view(len(low_TD), -1, width) for w in weights
-    )
-    _rotate(query, cos_TW, sin_TW)
-    _rotate(key, cos_TW, sin_TW)
-    return query, key, value
-
-
-def _heads(query: Tensor, key: Tensor, value: Tensor, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows of one segment as (1, H, L, W); keys and values repeated for groups of queries."""
-    groups = query.shape[1] // key.shape[1]
-    parts = [query[rows], key[rows], value[rows]]
-    if groups > 1:
-        parts[1:] = (p.repeat_interleave(groups, dim=1) for p in parts[1:])
-    first, second, third = (p.transpose(0, 1)[None] for p in parts)
-    return first, second, third
-
-
-def _grouped(grad_LHW: Tensor, heads: int) -> Tensor:
-    """Gradients of repeated heads added up: (L, heads, W)."""
-    length, repeated, width = grad_LHW.shape
-    if repeated == heads:
-        return grad_LHW
-    return grad_LHW.reshape(length, heads, repeated // heads, width).sum(2)
-
-
-def _rotate(x_THW: Tensor, cos_TW: Tensor, sin_TW: Tensor, *, back: bool = False) -> None:
-    """x * cos + rotate_half(x) * sin, in place; ``back`` applies the transposed matrix."""
-    half = x_THW.shape[-1] // 2
-    low, high = x_THW[..., :half], x_THW[..., half:]
-    cos, sin = cos_TW[:, None], sin_TW[:, None]
-    if back:
-        from_high, from_low = high * sin[..., half:], low * sin[..., :half]
-    else:
-        from_high, from_low = high * sin[..., :half], low * sin[..., half:]
-    low.mul_(cos[..., :half])
-    high.mul_(cos[..., half:])
-    if back:
-        low.add_(from_high)
-        high.sub_(from_low)
-    else:
-        low.sub_(from_high)
-        high.add_(from_low)
+        return attends(mask.plan, mask.window or self.window)
 
 
 SAME = 1e-4
@@ -299,7 +276,7 @@ def self_attention(
     """The module that does the same, if queries, keys, values and the rest show that one does.
 
     Args:
-        module: of transformers, with plain projections of these names and nothing else.
+        module: of transformers, with projections of these names and, perhaps, norms.
         x_TD: an input of it.
         cos_TW, sin_TW: the angles that came with it.
         heard: what it made of them.
@@ -308,13 +285,28 @@ def self_attention(
     if call.softcap is not None or call.sinks_H is not None or cos_TW.shape[-1] != width:
         return None
     made = SelfAttention(module, width, call)
-    if not are_plain([getattr(made, name) for name in made.NAMES]):
+    parts = parts_of([getattr(made, name) for name in made.NAMES])
+    if parts is None or not _norms_fit(made, heard):
         return None
-    projected = _projected(x_TD, made.weights(), cos_TW.float(), sin_TW.float(), width)
-    for ours, theirs in zip(
-        projected, (heard.query_THD, heard.key_TKD, heard.value_TKD), strict=True
-    ):
+    mix = Attention(Plan((len(x_TD),), (-1,)), made.scaling, call.window)
+    found, *_ = _heads(x_TD, made.form(parts, mix, x_TD.dtype), cos_TW.float(), sin_TW.float())
+    for ours, theirs in zip(found, (heard.query_THD, heard.key_TKD, heard.value_TKD), strict=True):
         scale = float(theirs.abs().max()) or 1.0
         if ours.shape != theirs.shape or float((ours - theirs).abs().max()) > SAME * scale:
             return None
     return made.train(module.training)
+
+
+def _norms_fit(module: SelfAttention, heard: Heard) -> bool:
+    """Whether the norms are fused ones over a head, or over all heads of queries or keys."""
+    names = set(dict(module.named_children())) - set(module.NAMES)
+    if names and names != set(module.NORMS):
+        return False
+    for name, heads in zip(module.NORMS, (heard.query_THD, heard.key_TKD), strict=True):
+        norm = getattr(module, name, None)
+        if norm is None:
+            continue
+        sizes = (heads.shape[2], heads.shape[1] * heads.shape[2])
+        if not hasattr(norm, "shift") or len(norm.weight) not in sizes:
+            return False
+    return True

@@ -74,18 +74,18 @@ def active(leaf: Tensor) -> Buffers | None:
     return None if hooked or leaf.device.type != "cpu" else _ACTIVE.buffers
 
 
-def weight_gradient(weight_OI: Tensor, grad_TO: Tensor, input_TI: Tensor) -> Tensor | None:
-    """The gradient of a projection's weight; None where ``weight.grad`` has it already."""
+def weight_gradient(
+    weight_OI: Tensor, grad_TO: Tensor, input_TI: Tensor, scale: float = 1.0
+) -> Tensor | None:
+    """``scale`` times the gradient of a projection's weight; None where ``.grad`` has it."""
     if not weight_OI.requires_grad:
         return None
     buffers = active(weight_OI)
     if buffers is None or weight_OI.dtype != grad_TO.dtype:
-        return (grad_TO.t() @ input_TI).to(weight_OI.dtype)
+        alone = grad_TO.t() @ input_TI
+        return (alone if scale == 1.0 else alone.mul_(scale)).to(weight_OI.dtype)
     gradient, missing = buffers.gradient(weight_OI)
-    if missing:
-        torch.mm(grad_TO.t(), input_TI, out=gradient)
-    else:
-        gradient.addmm_(grad_TO.t(), input_TI)
+    gradient.addmm_(grad_TO.t(), input_TI, beta=0 if missing else 1, alpha=scale)
     return None
 
 

@@ -48,7 +48,7 @@ class LanguageModel:
             out = backbone(
                 input_ids=batch.ids_T[None], position_ids=batch.position_T[None], use_cache=False
             )
-        hidden: Tensor = out.last_hidden_state[0]
+        hidden: Tensor = out.last_hidden_state.squeeze(0)
         return hidden
 
     def head(self) -> Head:
@@ -143,11 +143,12 @@ def _fuse_attention(model: Any) -> dict[str, torch.nn.Module]:
     Returns what was there, by name.
     """
     base = base_of(model)
-    names = set(SelfAttention.NAMES)
+    wanted = set(SelfAttention.NAMES)
     candidates = {
         name: module
         for name, module in base.named_modules()
-        if {n for n, _ in module.named_children()} == names and not list(module.parameters(False))
+        if {n for n, _ in module.named_children()} - set(SelfAttention.NORMS) == wanted
+        and not list(module.parameters(False))
     }
     inputs: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
 

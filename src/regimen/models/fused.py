@@ -22,7 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regimen.models.blocks import are_plain, gated_network
+from regimen.models.blocks import gated_network
+from regimen.models.native import ops
+from regimen.models.projections import parts_of
 
 TOLERANCE = 1e-5
 FEW = 0.8
@@ -51,21 +53,15 @@ class _RmsNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
-        width = x.shape[-1]
-        rstd = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        rstd = rstd.square_().div_(width).add_(eps).rsqrt_()
+        y, rstd = ops.rms_norm(x, weight_D, eps)
         ctx.save_for_backward(x, weight_D, rstd)
-        y: Tensor = (x * rstd).mul_(weight_D)
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
         x, weight_D, rstd = ctx.saved_tensors
-        unit = x * rstd
-        product = grad * unit
-        grad_weight = product.flatten(0, -2).sum(0) if ctx.needs_input_grad[1] else None
-        along = (product @ weight_D).div_(-x.shape[-1]).unsqueeze(-1)
-        return (grad * weight_D).addcmul_(unit, along).mul_(rstd), grad_weight, None
+        wanted = ctx.needs_input_grad[1]
+        return (*ops.rms_norm_back(grad, x, weight_D, rstd, weight=wanted), None)
 
 
 class _Swiglu(torch.autograd.Function):
@@ -74,13 +70,13 @@ class _Swiglu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gate_TF: Tensor, up_TF: Tensor) -> Tensor:
         ctx.save_for_backward(gate_TF, up_TF)
-        return F.silu(gate_TF).mul_(up_TF)
+        return ops.swiglu(gate_TF, up_TF)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         gate_TF, up_TF = ctx.saved_tensors
-        grad_gate = torch.ops.aten.silu_backward(grad * up_TF, gate_TF)
-        return grad_gate, F.silu(gate_TF).mul_(grad)
+        _, grad_gate, grad_up = ops.swiglu_back(gate_TF, up_TF, grad.clone())
+        return grad_gate, grad_up
 
 
 class RmsNorm(nn.Module):
@@ -118,8 +114,9 @@ class GatedMlp(nn.Module):
         return out.new_zeros(*flat.shape[:-1], out.shape[-1]).index_copy(0, rows, out).view_as(x)
 
     def _all(self, x: Tensor) -> Tensor:
-        if are_plain((self.gate_proj, self.up_proj, self.down_proj)):
-            return gated_network(x, self.gate_proj, self.up_proj, self.down_proj)
+        parts = parts_of((self.gate_proj, self.up_proj, self.down_proj))
+        if parts is not None:
+            return gated_network(x, *parts)
         inner = _Swiglu.apply(self.gate_proj(x), self.up_proj(x))  # type: ignore[no-untyped-call]
         out: Tensor = self.down_proj(inner)
         return out

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import torch
 
+from regimen.models.native.build import built
+
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
 
 
@@ -25,6 +27,7 @@ class Hardware:
     threads: int
     bf16: bool
     allocator: str
+    kernels: str
 
 
 def set_up(threads: int | None = None) -> Hardware:
@@ -41,7 +44,9 @@ def set_up(threads: int | None = None) -> Hardware:
     wanted = int(os.environ.get("OMP_NUM_THREADS", 0)) or threads or usable or 1
     if torch.get_num_threads() != wanted:
         torch.set_num_threads(wanted)
-    return Hardware(device(), wanted, bf16_is_fast(), allocator)
+    kernels = built()
+    said = "compiled" if kernels.library is not None else f"torch's own: {kernels.reason}"
+    return Hardware(device(), wanted, bf16_is_fast(), allocator, said)
 
 
 def tune_allocator() -> str:

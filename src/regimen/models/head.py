@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from regimen.models.buffers import active
+from regimen.models.native import ops
 
 NEEDS = ("logp", "lse", "entropy", "mean_logit", "nll_sum")
 
@@ -59,24 +60,32 @@ class Reduced:
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """Settings of one reduction that are no tensors."""
+    """Settings of one reduction that are no tensors.
+
+    ``factor`` is the gradient that ``nll_sum`` will get, if that is known.
+    """
 
     softcap: float | None
     scale: float
     chunk: int
     dtype: torch.dtype
     needs: frozenset[str]
+    factor: float | None = None
 
 
-def chunk_rows(vocabulary: int, elements: int = 1 << 21) -> int:
-    """Rows of a chunk so that its logits hold about ``elements`` numbers."""
+def chunk_rows(vocabulary: int, elements: int = 1 << 22) -> int:
+    """Rows of a chunk so that its logits hold about ``elements`` numbers.
+
+    Below about 128 rows the gradient of the weight costs more reading and writing than arithmetic.
+    """
     return max(16, min(2048, elements // max(vocabulary, 1)))
 
 
-def _tiles(product_CV: Tensor) -> Iterator[slice]:
+def _tiles(product_CV: Tensor, *, whole: bool = False) -> Iterator[slice]:
     """Rows of a chunk in pieces that fit the cache; on an accelerator the chunk is one piece."""
     rows, vocabulary = product_CV.shape
-    size = max(4, (1 << 19) // vocabulary) if product_CV.device.type == "cpu" else rows
+    small = product_CV.device.type == "cpu" and not whole
+    size = max(4, (1 << 19) // vocabulary) if small else rows
     for start in range(0, rows, size):
         yield slice(start, min(start + size, rows))
 
@@ -100,15 +109,31 @@ def full_logits(hidden_ND: Tensor, head: Head, dtype: torch.dtype) -> Tensor:
 
 
 class _Gradients:
-    """Accumulates the gradients of hidden rows, weight and bias over chunks."""
+    """Accumulates the gradients of hidden rows, weight and bias over chunks.
+
+    With ``final`` they are what the backward pass will give back, unscaled, and that of a weight
+    whose memory training keeps is added to its ``.grad`` at once.
+    """
 
     def __init__(
-        self, hidden_ND: Tensor, weight: Tensor, bias: Tensor | None, wanted: tuple[bool, ...]
+        self,
+        hidden_ND: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        wanted: tuple[bool, ...],
+        *,
+        final: bool = False,
     ) -> None:
         self.hidden = torch.empty_like(hidden_ND) if wanted[0] else None
-        # fp32: the sum over chunks must not round to bf16 each time
-        self.weight = _take(weight, weight.shape, torch.float32) if wanted[1] else None
-        self.leaf, self.summed = weight, False
+        self.leaf, self.summed, self.in_place = weight, False, False
+        self.weight: Tensor | None = None
+        buffers = active(weight)
+        if wanted[1] and final and buffers is not None and weight.dtype == torch.float32:
+            self.weight, missing = buffers.gradient(weight)
+            self.summed, self.in_place = not missing, True
+        elif wanted[1]:
+            # fp32: the sum over chunks must not round to bf16 each time
+            self.weight = _take(weight, weight.shape, torch.float32)
         self.bias = (
             torch.zeros_like(bias, dtype=torch.float32) if wanted[2] and bias is not None else None
         )
@@ -156,10 +181,12 @@ class _Gradients:
         """The gradients times ``factor``; None for a weight whose ``.grad`` has them already."""
         if self.weight is not None and not self.summed:
             self.weight.zero_()
-        hidden, bias = (g if g is None else g.mul_(factor) for g in (self.hidden, self.bias))
+        hidden, bias = (_times(g, factor) for g in (self.hidden, self.bias))
+        if self.in_place:
+            return hidden, None, bias
         buffers = active(self.leaf)
         if self.weight is None or buffers is None:
-            return hidden, self.weight if self.weight is None else self.weight.mul_(factor), bias
+            return hidden, _times(self.weight, factor), bias
         gradient, missing = buffers.gradient(self.leaf)
         if missing:
             gradient.copy_(self.weight.mul_(factor))
@@ -167,6 +194,10 @@ class _Gradients:
             gradient.add_(self.weight, alpha=float(factor))
         buffers.put(self.weight)
         return hidden, None, bias
+
+
+def _times(gradient: Tensor | None, factor: Tensor | float) -> Tensor | None:
+    return gradient if gradient is None or isinstance(factor, float) else gradient.mul_(factor)
 
 
 def _take(leaf: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
@@ -197,37 +228,36 @@ class _WeightedNll(torch.autograd.Function):
         shape: _Shape,
     ) -> tuple[Tensor, Tensor]:
         weight = weight_VD.to(shape.dtype)
-        grads = _Gradients(hidden_ND, weight_VD, bias_V, ctx.needs_input_grad[:3])
+        wanted, factor = ctx.needs_input_grad[:3], shape.factor
+        grads = _Gradients(hidden_ND, weight_VD, bias_V, wanted, final=factor is not None)
+        scaled_N = token_weight_N if factor is None else token_weight_N * factor
         logp_N = torch.empty(len(target_N), dtype=torch.float32, device=hidden_ND.device)
         for chunk, low_CD, product_CV in _products(hidden_ND, weight, weight_VD, shape):
-            for tile in _tiles(product_CV):
+            for tile in _tiles(product_CV, whole=ops.compiled(product_CV)):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
-                target = target_N[rows, None]
                 logits = _logits(product_CV[tile], bias_V, shape, copy=False)
-                picked = logits.gather(1, target)
-                largest = logits.amax(1, True)
                 # the gradient takes the place of the logits, unless a cap asks for them again
-                capped = shape.softcap is not None
-                grad = (logits - largest if capped else logits.sub_(largest)).exp_()
-                total = grad.sum(1, True)
-                logp_N[rows] = (picked - largest - total.log())[:, 0]
-                if not grads.any:
-                    continue
-                token_weight = token_weight_N[rows, None]
-                grad *= token_weight / total
-                grad.scatter_add_(1, target, -token_weight)
-                grads.tile(product_CV[tile], grad, logits if capped else None, shape)
+                capped = logits.clone() if grads.any and shape.softcap is not None else None
+                logp_N[rows] = ops.nll_rows(
+                    logits, target_N[rows], scaled_N[rows], gradient=grads.any
+                )
+                if grads.any:
+                    grads.tile(product_CV[tile], logits, capped, shape)
             if grads.any:
                 grads.chunk(chunk, product_CV, low_CD, weight)
-        ctx.grads = grads
+        ctx.grads, ctx.factor = grads, shape.factor
         ctx.mark_non_differentiable(logp_N)
         return -(logp_N * token_weight_N).sum(), logp_N
 
     @staticmethod
     def backward(ctx: Any, grad_sum: Tensor, _grad_logp: Tensor) -> tuple[Tensor | None, ...]:
-        grads = ctx.grads
+        grads, factor = ctx.grads, ctx.factor
         ctx.grads = None
-        return (*grads.scaled(grad_sum), None, None, None)
+        if factor is None:
+            return (*grads.scaled(grad_sum), None, None, None)
+        if abs(float(grad_sum) - factor) > 1e-5 * abs(factor):
+            raise RuntimeError(f"nll_sum was to get the gradient {factor}, and got {grad_sum}")
+        return (*grads.scaled(), None, None, None)
 
 
 class _Reduce(torch.autograd.Function):
@@ -310,6 +340,7 @@ def reduce(
     needs: Collection[str],
     *,
     weight_N: Tensor | None = None,
+    factor: float | None = None,
     chunk: int | None = None,
     dtype: torch.dtype | None = None,
 ) -> Reduced:
@@ -322,6 +353,8 @@ def reduce(
         target_N: target ids.
         needs: names from ``NEEDS``.
         weight_N: weights of ``nll_sum``; its gradient flows to hidden states and head only.
+        factor: the gradient that ``nll_sum`` will get in the backward pass, where that is known
+            beforehand: one block of the weight's size less. Another one is then an error.
         chunk: rows per chunk; chosen from the vocabulary if None.
         dtype: of the matrix products; the hidden states' own if None.
 
@@ -338,6 +371,7 @@ def reduce(
         chunk or chunk_rows(vocabulary),
         dtype or hidden_TD.dtype,
         frozenset(needs),
+        factor if "nll_sum" in needs else None,
     )
     whole = source_row_N.numel() == hidden_TD.shape[0] and bool(
         (source_row_N == torch.arange(hidden_TD.shape[0], device=hidden_TD.device)).all()

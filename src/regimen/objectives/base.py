@@ -12,6 +12,8 @@ from regimen.models.head import Reduced
 from regimen.tokens.ragged import RaggedBatch
 
 Metrics = Mapping[str, float]
+NLL = "nll"
+"""The component that the head reducer's ``nll_sum`` is: alone in it, and times 1."""
 
 
 @dataclass(frozen=True, slots=True)

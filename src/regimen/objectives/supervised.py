@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from regimen.models.head import Reduced
-from regimen.objectives.base import LossOut
+from regimen.objectives.base import NLL, LossOut
 from regimen.tokens.ragged import RaggedBatch
 
 
@@ -33,7 +33,7 @@ class Supervised:
 
     def weights(self, batch: RaggedBatch) -> Mapping[str, float]:
         """One component, weighted by the sum of the token weights."""
-        return {"nll": float(batch.weight_N.sum())}
+        return {NLL: float(batch.weight_N.sum())}
 
     def __call__(self, batch: RaggedBatch, reduced: Reduced) -> LossOut:
         """Weighted sums over the supervised tokens."""
@@ -50,4 +50,4 @@ class Supervised:
             row_N = row_N + smooth * (reduced.lse_N - reduced.mean_logit_N)
             row_N = row_N + self.z_loss * reduced.lse_N.square()
             total = (weight_N * row_N).sum()
-        return LossOut({"nll": total}, {"nll": float(nll)}, float(len(weight_N)))
+        return LossOut({NLL: total}, {NLL: float(nll)}, float(len(weight_N)))

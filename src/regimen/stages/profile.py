@@ -197,6 +197,7 @@ def sentences(found: Profile, saved: dict[str, Any], hardware: Hardware) -> Iter
         faults = f"{found.faults:,.1f} page faults a step"
     yield f"allocator: {faults}, {found.system_share:.1%} of processor time in the system"
     yield f"allocator: {hardware.allocator}"
+    yield f"kernels: {hardware.kernels}"
     every = saved["every_steps"]
     often = "the settings want none before the end"
     if every:

@@ -292,6 +292,7 @@ def training_summary(
         "bf16": hardware.bf16,
         "threads": hardware.threads,
         "allocator": hardware.allocator,
+        "kernels": hardware.kernels,
         "notes": list(prepared.notes),
         **({"trackers": dict(trackers)} if trackers else {}),
         **extra,

@@ -20,7 +20,7 @@ from regimen.models.buffers import kept_buffers
 from regimen.models.forward import LanguageModel, base_of
 from regimen.models.head import reduce
 from regimen.models.noise import embedding_noise
-from regimen.objectives.base import LossOut, Objective
+from regimen.objectives.base import NLL, LossOut, Objective
 from regimen.tokens.packing import packing_plan
 from regimen.tokens.ragged import RaggedBatch, ragged_batch
 from regimen.tokens.store import TokenRows
@@ -271,7 +271,7 @@ def accumulate(
     rows = 0.0
     for batch in batches:
         with mark("forward"), embedding_noise(embedding, batch, options.neftune_noise_alpha):
-            out = batch_loss(model, objective, batch.to(device), bf16=options.bf16)
+            out = batch_loss(model, objective, batch.to(device), bf16=options.bf16, weights=weights)
             loss = sum_components(out, weights)
         if not torch.isfinite(loss):
             raise _not_finite("loss", float(loss.detach()), [batch], row_name)
@@ -287,9 +287,18 @@ def accumulate(
 
 
 def batch_loss(
-    model: LanguageModel, objective: Objective, batch: RaggedBatch, *, bf16: bool
+    model: LanguageModel,
+    objective: Objective,
+    batch: RaggedBatch,
+    *,
+    bf16: bool,
+    weights: Mapping[str, float] | None = None,
 ) -> LossOut:
-    """Forward one batch and apply an objective; shared by training and evaluation."""
+    """Forward one batch and apply an objective; shared by training and evaluation.
+
+    ``weights`` are what ``sum_components`` will divide by, where a backward pass follows.
+    """
+    factor = None if weights is None or NLL not in weights else _share(weights[NLL])
     with torch.autocast(batch.ids_T.device.type, dtype=torch.bfloat16, enabled=bf16):
         hidden_TD = model.hidden(batch, batch.source_row_N)
         with mark("head"):
@@ -300,14 +309,19 @@ def batch_loss(
                 batch.target_N,
                 objective.needs,
                 weight_N=batch.weight_N,
+                factor=factor,
                 dtype=torch.bfloat16 if bf16 else None,
             )
             return objective(batch, reduced)
 
 
+def _share(weight: float) -> float:
+    return 1.0 / max(weight, 1e-12)
+
+
 def sum_components(out: LossOut, weights: Mapping[str, float]) -> Tensor:
     """Each component divided by its weight over the step; the only division there is."""
-    parts = [total / max(weights[name], 1e-12) for name, total in out.components.items()]
+    parts = [total * _share(weights[name]) for name, total in out.components.items()]
     return torch.stack([part.float() for part in parts]).sum()
 
 

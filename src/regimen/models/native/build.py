@@ -1,0 +1,116 @@
+"""Compiling ``kernels.c`` with the machine's own compiler, once, and loading the result.
+
+The library must share torch's OpenMP threads: two sets of them on the same cores would take turns
+waiting for each other. So it is linked against the very runtime that torch has loaded, and without
+one of these, or without a compiler, there are no kernels and torch's own operators are used.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+
+SWITCH = "REGIMEN_KERNELS"
+"""Set to ``off``, nothing is compiled or loaded."""
+SOURCE = Path(__file__).with_name("kernels.c")
+FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-ffp-contract=fast", "-fPIC", "-fopenmp")
+COMPILERS = ("cc", "gcc", "clang")
+LIMIT = 120.0
+"""Seconds for the compiler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The library, or why there is none."""
+
+    library: ctypes.CDLL | None
+    reason: str = ""
+
+
+@cache
+def built() -> Built:
+    """Compile if this machine has not done so before, and load; the same answer in a process."""
+    if os.environ.get(SWITCH, "").lower() in ("off", "0", "no", "false"):
+        return Built(None, f"switched off by {SWITCH}")
+    if sys.platform != "linux":
+        return Built(None, "only on Linux")
+    compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
+    if compiler is None:
+        return Built(None, f"no compiler ({', '.join(COMPILERS)})")
+    runtime = openmp_runtime()
+    if runtime is None:
+        return Built(None, "torch has not loaded an OpenMP runtime")
+    try:
+        path = _library(compiler, runtime)
+        return Built(ctypes.CDLL(str(path)))
+    except (OSError, subprocess.SubprocessError) as error:
+        told = getattr(error, "stderr", None) or str(error)
+        first = (told.decode(errors="replace") if isinstance(told, bytes) else told).strip()
+        return Built(None, f"{compiler}: {(first.splitlines() or ['failed'])[0]}")
+
+
+def openmp_runtime() -> Path | None:
+    """The OpenMP library that this process has in memory."""
+    torch.ones(2).sum()  # the runtime comes with the first operator at the latest
+    maps = Path("/proc/self/maps")
+    lines = maps.read_text().splitlines() if maps.is_file() else []
+    loaded = {parts[5] for line in lines if len(parts := line.split(maxsplit=5)) == 6}
+    names = ("libgomp", "libiomp", "libomp")
+    found = sorted(p for p in loaded if Path(p).name.startswith(names) and Path(p).is_file())
+    return Path(found[0]) if len(found) == 1 else None
+
+
+def _library(compiler: str, runtime: Path) -> Path:
+    """The compiled file: made now, or kept from an earlier process with the same ingredients."""
+    text = SOURCE.read_bytes()
+    version = subprocess.run(
+        [compiler, "--version"], capture_output=True, check=True, timeout=LIMIT
+    )
+    ingredients = (text, version.stdout, " ".join(FLAGS).encode(), str(runtime).encode(), _cpu())
+    name = hashlib.sha256(b"\0".join(ingredients)).hexdigest()[:20]
+    folder = _folder()
+    path = folder / f"kernels-{name}.so"
+    if path.is_file():
+        return path
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        part, whole = Path(work) / "kernels.o", Path(work) / "kernels.so"
+        for command in (
+            [compiler, *FLAGS, "-c", str(SOURCE), "-o", str(part)],
+            # without -fopenmp, which would bring a second runtime along
+            [compiler, "-shared", str(part), "-o", str(whole), str(runtime), "-lm"],
+        ):
+            subprocess.run(command, capture_output=True, check=True, timeout=LIMIT)
+        os.replace(whole, path)  # two processes may get here at once; both files are the same
+    return path
+
+
+def _cpu() -> bytes:
+    """What ``-march=native`` depends on: a home directory may be shared by several machines."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    kinds = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
+    return "\n".join([platform.machine(), *sorted(kinds)]).encode()
+
+
+def _folder() -> Path:
+    """Where compiled files are kept: the user's cache, or else a fresh temporary folder."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    folder = base / "regimen"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.access(folder, os.W_OK) and folder.stat().st_uid == os.getuid():
+            return folder
+    except OSError:
+        pass  # no home, or one that cannot be written: the file is made again by each process
+    return Path(tempfile.mkdtemp(prefix="regimen-"))

@@ -1,0 +1,89 @@
+"""Compiling: once for a machine, never required, never a second set of threads."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from regimen.models.native import build, ops
+
+SKIP = pytest.mark.skipif(build.built().library is None, reason=build.built().reason)
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """A process that has compiled nothing yet, with an empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(build.SWITCH, raising=False)
+    return build.built.__wrapped__
+
+
+def test_it_can_be_switched_off(fresh, monkeypatch):
+    monkeypatch.setenv(build.SWITCH, "off")
+    assert fresh().library is None
+    assert build.SWITCH in fresh().reason
+
+
+def test_without_a_compiler_there_is_a_reason(fresh, monkeypatch):
+    monkeypatch.setattr(build, "COMPILERS", ("no-such-compiler",))
+    assert fresh() == build.Built(None, "no compiler (no-such-compiler)")
+
+
+@SKIP
+def test_a_compiler_that_fails_is_told(fresh, monkeypatch, tmp_path):
+    broken = tmp_path / "kernels.c"
+    broken.write_text("int main( {")
+    monkeypatch.setattr(build, "SOURCE", broken)
+    found = fresh()
+    assert found.library is None
+    assert "error" in found.reason or "kernels.c" in found.reason
+    assert not list(tmp_path.rglob("*.so"))
+
+
+@SKIP
+def test_compiled_once_and_kept(fresh, tmp_path, monkeypatch):
+    assert fresh().library is not None
+    (made,) = (tmp_path / "regimen").iterdir()
+    assert made.suffix == ".so"
+    stamp = made.stat().st_mtime_ns
+    monkeypatch.setattr(subprocess, "run", only_asking_for_the_version(subprocess.run))
+    assert fresh().library is not None
+    assert made.stat().st_mtime_ns == stamp
+
+
+def only_asking_for_the_version(run):
+    def guarded(command, **kwargs):
+        assert "--version" in command, command
+        return run(command, **kwargs)
+
+    return guarded
+
+
+@SKIP
+def test_a_home_that_cannot_be_written_does_not_matter(fresh, monkeypatch, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    assert fresh().library is not None
+
+
+@SKIP
+def test_there_is_one_openmp_runtime_in_the_process():
+    script = (
+        "import torch\n"
+        "from regimen.models.native import build\n"
+        "before = build.openmp_runtime()\n"
+        "assert build.built().library is not None, build.built().reason\n"
+        "assert build.openmp_runtime() == before and before is not None\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@SKIP
+def test_every_function_of_the_table_is_in_the_library():
+    assert set(ops._functions()) == set(ops.SIGNATURES)
+    text = Path(build.SOURCE).read_text()
+    for name, letters in ops.SIGNATURES.items():
+        declared = text.split(f"void {name}(", 1)[1].split(")", 1)[0]
+        assert len(declared.split(",")) == len(letters), name

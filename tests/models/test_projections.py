@@ -1,0 +1,178 @@
+"""Groups of linear layers with LoRA: PEFT's own forward and backward, and what is left to PEFT."""
+
+import copy
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+
+from helpers.small_models import MODELS, SMALL, make
+from models.test_blocks import batch, loss_and_gradients, replaced_modules
+from regimen.models import blocks, projections
+from regimen.models.forward import prepare
+from regimen.models.projections import Part, parts_of
+
+
+def adapted(name="llama", fields=SMALL, **options):
+    """A small model with LoRA whose matrices B are not zero."""
+    config = LoraConfig(**{"r": 3, "lora_alpha": 5, "target_modules": "all-linear"} | options)
+    torch.manual_seed(0)
+    model = get_peft_model(make(name, fields), config)
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if "lora_B" in key:
+                parameter.normal_(std=0.05)
+    return model.train()
+
+
+def both(monkeypatch, *args, **options):
+    """Through the functions, and through PEFT's own modules."""
+    model = adapted(*args, **options)
+    other = copy.deepcopy(model)
+    replaced = prepare(model)
+    with monkeypatch.context() as patch:
+        patch.setattr("regimen.models.forward.fuse", lambda base: 0)
+        patch.setattr("regimen.models.forward._fuse_attention", lambda model: {})
+        return replaced, prepare(other)
+
+
+def counted(monkeypatch):
+    calls = []
+    for kind in (blocks._SelfAttention, blocks._GatedNetwork):
+        honest = kind.apply
+        monkeypatch.setattr(kind, "apply", lambda *a, f=honest: (calls.append(1), f(*a))[1])
+    return calls
+
+
+def agree(replaced, own, *, kept=False):
+    loss, gradients = loss_and_gradients(own, batch(), rounds=2)
+    ours, got = loss_and_gradients(replaced, batch(), rounds=2, kept=kept)
+    torch.testing.assert_close(ours, loss, rtol=1e-6, atol=0)
+    assert {k for k, g in got.items() if g is not None} == {
+        k for k, g in gradients.items() if g is not None
+    }
+    for key, gradient in gradients.items():
+        if gradient is not None:
+            scale = float(gradient.abs().max()) + 1e-12
+            assert float((got[key] - gradient).abs().max()) <= 1e-5 * scale, key
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3", "granite"])
+def test_losses_and_gradients_are_those_of_peft(name, kept, monkeypatch):
+    fields = SMALL if name == "llama" else MODELS.get(name, SMALL)
+    replaced, own = both(monkeypatch, name, fields)
+    calls = counted(monkeypatch)
+    agree(replaced, own, kept=kept)
+    assert len(calls) == 2 * 2 * fields["num_hidden_layers"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target_modules": ["q_proj", "v_proj"]},
+        {"target_modules": ["o_proj", "down_proj"]},
+        {"target_modules": ["k_proj", "up_proj"], "use_rslora": True},
+        {"rank_pattern": {"v_proj": 5}, "alpha_pattern": {"q_proj": 1}},
+        {"bias": "all"},
+    ],
+    ids=str,
+)
+def test_some_layers_other_ranks_other_scales(options, monkeypatch):
+    name = "qwen2" if "bias" in options else "llama"
+    agree(*both(monkeypatch, name, SMALL, **options))
+
+
+def test_frozen_weights_get_no_gradient_and_no_product(monkeypatch):
+    replaced, _ = both(monkeypatch)
+    products = []
+    honest = projections.weight_gradient
+    monkeypatch.setattr(
+        projections,
+        "weight_gradient",
+        lambda w, *a: (products.append(w.requires_grad), honest(w, *a))[1],
+    )
+    loss_and_gradients(replaced, batch())
+    for key, parameter in replaced.model.named_parameters():
+        assert (parameter.grad is None) == ("lora" not in key), key
+    assert products.count(True) == 7 * SMALL["num_hidden_layers"]  # B; A of a group is one product
+
+
+LEFT = {
+    "DoRA": {"use_dora": True},
+    "dropout": {"lora_dropout": 0.5},
+    "bias of B": {"lora_bias": True},
+}
+
+
+@pytest.mark.filterwarnings("ignore:.lora_bias")
+@pytest.mark.parametrize("options", LEFT.values(), ids=LEFT)
+def test_more_than_lora_is_left_to_peft(options, monkeypatch):
+    replaced, _ = both(monkeypatch, **options)
+    calls = counted(monkeypatch)
+    loss_and_gradients(replaced, batch())
+    assert not calls
+
+
+def test_dropout_is_no_obstacle_in_evaluation(monkeypatch):
+    replaced, own = both(monkeypatch, lora_dropout=0.5)
+    replaced.model.eval(), own.model.eval()
+    calls = counted(monkeypatch)
+    with torch.no_grad():
+        torch.testing.assert_close(replaced.hidden(batch()), own.hidden(batch()))
+    assert calls
+
+
+def test_switched_off_merged_second_and_late_adapters(monkeypatch):
+    replaced, own = both(monkeypatch)
+    models = (replaced, own)
+
+    def same():
+        with torch.no_grad():
+            out = [m.hidden(batch()) for m in models]
+        torch.testing.assert_close(*out, rtol=1e-5, atol=1e-5)
+        return out[0]
+
+    with_adapter = same()
+    with replaced.model.disable_adapter(), own.model.disable_adapter():
+        without = same()
+    assert not torch.allclose(with_adapter, without, atol=1e-3)
+    for m in models:
+        torch.manual_seed(1)
+        m.model.add_adapter("other", LoraConfig(r=2, init_lora_weights=False))
+    torch.testing.assert_close(same(), with_adapter)
+    for m in models:
+        m.model.set_adapter("other")
+    other = same()
+    assert not torch.allclose(other, with_adapter, atol=1e-3)
+    for m in models:
+        m.model.base_model.set_adapter(["default", "other"])  # two at once: PEFT's business
+    assert not torch.allclose(same(), other, atol=1e-3)
+    for m in models:
+        m.model.set_adapter("default")
+        m.model.merge_adapter()
+    torch.testing.assert_close(same(), with_adapter, rtol=1e-4, atol=1e-4)
+
+
+def test_an_adapter_that_comes_after_the_model_was_prepared(monkeypatch):
+    model = make("llama", SMALL)
+    prepared = prepare(model)
+    assert len(replaced_modules(prepared)) == SMALL["num_hidden_layers"]
+    torch.manual_seed(0)
+    late = prepare(get_peft_model(model, LoraConfig(r=2, init_lora_weights=False)))
+    calls = counted(monkeypatch)
+    loss_and_gradients(late, batch())
+    assert calls
+    assert all(p.grad is not None for k, p in late.model.named_parameters() if "lora" in k)
+
+
+def test_hooked_and_foreign_layers_are_no_parts():
+    plain, hooked = torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)
+    hooked.register_forward_hook(lambda *a: None)
+
+    class Other(torch.nn.Linear):
+        pass
+
+    assert parts_of([plain]) == (Part(plain.weight, plain.bias),)
+    assert parts_of([plain, hooked]) is None
+    assert parts_of([Other(2, 3)]) is None
