@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
-from regimen.models.native.build import built
+from regimen.models.native.ops import why_not
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
 
@@ -44,8 +44,8 @@ def set_up(threads: int | None = None) -> Hardware:
     wanted = int(os.environ.get("OMP_NUM_THREADS", 0)) or threads or usable or 1
     if torch.get_num_threads() != wanted:
         torch.set_num_threads(wanted)
-    kernels = built()
-    said = "compiled" if kernels.library is not None else f"torch's own: {kernels.reason}"
+    reason = why_not()
+    said = f"torch's own: {reason}" if reason else "compiled"
     return Hardware(device(), wanted, bf16_is_fast(), allocator, said)
 
 

@@ -26,6 +26,7 @@ from regimen.tokens.ragged import RaggedBatch, ragged_batch
 from regimen.tokens.store import TokenRows
 from regimen.training.marks import mark
 from regimen.training.schedules import Schedule
+from regimen.training.upkeep import clip, collecting_what_is_new
 
 MOST_NAMED = 20
 """Rows that an error names."""
@@ -186,7 +187,7 @@ def train(
     model.model.train()
     if not state.cursor:  # a checkpoint brings the states of the generators with it
         torch.manual_seed(options.seed)
-    with kept_buffers(base_of(model.model).get_input_embeddings()):
+    with kept_buffers(base_of(model.model).get_input_embeddings()), collecting_what_is_new():
         return _steps(model, data, objective, optimizer, parameters, options, hooks, state)
 
 
@@ -211,8 +212,7 @@ def _steps(
             batches = list(_step_batches(data, state, options, steps))
         losses = accumulate(model, objective, batches, options, data.rows.name)
         with mark("clip"):
-            bound = options.max_grad_norm or math.inf
-            norm = float(torch.nn.utils.clip_grad_norm_(parameters, bound))
+            norm = clip(parameters, options.max_grad_norm)
         if not math.isfinite(norm):
             raise _not_finite("gradient norm", norm, batches, data.rows.name)
         with mark("optimizer"):

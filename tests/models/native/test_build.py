@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from regimen.models.native import build, ops
+from regimen.models.native import build, mixing, ops
 
 SKIP = pytest.mark.skipif(build.built().library is None, reason=build.built().reason)
 
@@ -87,3 +87,25 @@ def test_every_function_of_the_table_is_in_the_library():
     for name, letters in ops.SIGNATURES.items():
         declared = text.split(f"void {name}(", 1)[1].split(")", 1)[0]
         assert len(declared.split(",")) == len(letters), name
+
+
+@SKIP
+@pytest.mark.parametrize("name", ["rms_norm_back", "attention", "nll_rows"])
+def test_a_function_that_computes_something_else_is_noticed(name, monkeypatch):
+    honest = ops.call
+
+    def wrong(function, *arguments):
+        honest(function, *arguments)
+        if function == name:
+            arguments[4 if name == "rms_norm_back" else 3].mul_(1.01)
+
+    monkeypatch.setattr(ops, "call", wrong)
+    monkeypatch.setattr(mixing, "call", wrong)
+    assert name in ops.why_not.__wrapped__()
+    assert not ops.OFF.trusted
+    assert not ops.OFF.now
+
+
+@SKIP
+def test_the_compiled_functions_agree_here():
+    assert ops.why_not.__wrapped__() == ""

@@ -10,10 +10,11 @@
  * V vocabulary, S segments, P positions of a path (a segment and its ancestors).
  */
 #include <math.h>
-#include <omp.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+int omp_get_thread_num(void); /* omp.h is not always there */
 
 #define LANES 16
 typedef float vec __attribute__((vector_size(64), aligned(4), may_alias));

@@ -1,0 +1,64 @@
+"""One look at the compiled loops before they are used: small inputs, against torch's operators.
+
+A compiler may be wrong, or right about another machine. What disagrees is not used, and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from regimen.models.native import mixing, ops
+from regimen.tokens.ragged import Plan
+
+TOLERANCE = 1e-4
+"""Relative to the largest number of a result."""
+
+
+@torch.no_grad()
+def disagreement() -> str:
+    """The first operator whose compiled form gives something else, or nothing."""
+    compiled = _results()
+    ops.OFF.now = True
+    try:
+        expected = list(_results())
+    finally:
+        ops.OFF.now = False
+    for (name, ours), (_, theirs) in zip(compiled, expected, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            scale = float(b.abs().max()) or 1.0
+            if not float((a - b).abs().max()) <= TOLERANCE * scale:
+                return f"{name} disagrees with torch"
+    return ""
+
+
+def _results() -> Iterator[tuple[str, tuple[Tensor, ...]]]:
+    """Every operator once, at sizes that are no multiples of a vector."""
+    draw = torch.Generator().manual_seed(0)
+
+    def some(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=draw)
+
+    x, weight, grad = some(5, 37), some(37), some(5, 37)
+    y, rstd = ops.rms_norm(x, weight, 1e-5)
+    yield "rms_norm", (y, rstd)
+    of_x, of_weight = ops.rms_norm_back(grad, x, weight, rstd, weight=True)
+    assert of_weight is not None
+    yield "rms_norm_back", (of_x, of_weight)
+    yield "swiglu", (ops.swiglu(x, grad),)
+    yield "swiglu_back", ops.swiglu_back(x, y, grad.clone())
+    heads = some(5, 2, 10)
+    ops.rotate(heads, some(5, 10), some(5, 10))
+    yield "rotate", (heads,)
+    target, logits = torch.tensor([0, 36, 5, 7, 20]), x.clone()
+    logp = ops.nll_rows(logits, target, some(5).abs(), gradient=True)
+    yield "nll_rows", (logp, logits)
+    lse, top = ops.row_tops(x)
+    yield "row_tops", (lse, top.float())
+    mix = mixing.Attention(Plan((40, 9), (-1, -1)), 0.3)
+    query, key, value, grad = some(49, 4, 10), some(49, 2, 10), some(49, 2, 10), some(49, 4, 10)
+    out, sums = mix.forward(query, key, value)
+    yield "attention", (out, sums)
+    yield "attention_back", mix.gradients(query, key, value, out, sums, grad)
