@@ -274,13 +274,15 @@ class _Reduce(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         weight = weight_VD.to(shape.dtype)
         out = torch.zeros(4, len(target_N), dtype=torch.float32, device=hidden_ND.device)
+        nothing_N = out[3]
+        large = ops.compiled(out) and "entropy" not in shape.needs
         for chunk, _, product_CV in _products(hidden_ND, weight, weight_VD, shape):
-            for tile in _tiles(product_CV):
+            for tile in _tiles(product_CV, whole=large and product_CV.dtype == torch.float32):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
-                logits = _logits(product_CV[tile], bias_V, shape)
-                lse = logits.logsumexp(1)
-                out[0, rows] = logits.gather(1, target_N[rows, None])[:, 0] - lse
-                out[1, rows] = lse
+                logits = _logits(product_CV[tile], bias_V, shape, copy=False)
+                out[0, rows] = ops.nll_rows(logits, target_N[rows], nothing_N[rows], gradient=False)
+                out[1, rows] = logits.gather(1, target_N[rows, None])[:, 0] - out[0, rows]
+                lse = out[1, rows]
                 if "entropy" in shape.needs:
                     out[2, rows] = lse - ((logits - lse[:, None]).exp_() * logits).sum(1)
                 if "mean_logit" in shape.needs:
@@ -297,21 +299,21 @@ class _Reduce(torch.autograd.Function):
         grads = _Gradients(hidden_ND, weight_VD, bias_V, ctx.needs_input_grad[:3])
         g_logp, g_lse, g_entropy, g_mean = (g[:, None].float() for g in grad_outputs)
         for chunk, low_CD, product_CV in _products(hidden_ND, weight, weight_VD, shape):
-            for tile in _tiles(product_CV):
+            # d logp = onehot - p;  d lse = p;  d entropy = -p (log p + entropy);  d mean = 1 / V
+            kept = shape.softcap is not None or "entropy" in shape.needs
+            for tile in _tiles(product_CV, whole=ops.compiled(product_CV) and not kept):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
-                logits = _logits(product_CV[tile], bias_V, shape)
-                centred = logits - out[1, rows, None]
-                grad = centred.exp()
-                # d logp = onehot - p;  d lse = p;  d entropy = -p (log p + entropy);
-                # d mean = 1 / V
+                grad = _logits(product_CV[tile], bias_V, shape, copy=kept)
+                logits = grad.clone() if kept else None
+                weight_R = (g_lse[rows] - g_logp[rows])[:, 0]
+                ops.nll_rows(grad, target_N[rows], weight_R, gradient=True)
+                grad.scatter_add_(1, target_N[rows, None], g_lse[rows])
                 if "entropy" in shape.needs:
-                    centred += out[2, rows, None]
-                    grad *= g_lse[rows] - g_logp[rows] - g_entropy[rows] * centred
-                else:
-                    grad *= g_lse[rows] - g_logp[rows]
-                grad.scatter_add_(1, target_N[rows, None], g_logp[rows])
+                    assert logits is not None
+                    log_p = logits - out[1, rows, None]
+                    grad -= log_p.exp().mul_(log_p.add_(out[2, rows, None])).mul_(g_entropy[rows])
                 if "mean_logit" in shape.needs:
-                    grad += g_mean[rows] / logits.shape[1]
+                    grad += g_mean[rows] / grad.shape[1]
                 grads.tile(product_CV[tile], grad, logits, shape)
             grads.chunk(chunk, product_CV, low_CD, weight)
         return (*grads.scaled(), None, None)
