@@ -43,13 +43,14 @@ bench: $(VENV)/.installed-dev bench-env
 	$(BIN)/python benchmarks/train.py --json
 	$(BIN)/python benchmarks/generate.py --json
 
-bench-env: $(BENCH_VENV)/.installed
+bench-env: $(BENCH_VENV)/.installed $(BENCH_VENV)-litgpt/.installed \
+		$(BENCH_VENV)-llamafactory/.installed
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/zensical build --strict
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) site .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) $(BENCH_VENV)-litgpt $(BENCH_VENV)-llamafactory site .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "regimen needs Python 3.11 or newer; none was found" >&2; exit 1; }
@@ -69,10 +70,28 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 	$(INSTALL) -e '.[docs]'
 	@touch $@
 
-# Peers are measured from an environment of their own.
+# Peers are measured from environments of their own: what they ask for cannot be in one.
 $(BENCH_VENV)/.installed: $(REQUIREMENTS)
 	@test -n "$(PYTHON)" || { echo "regimen needs Python 3.11 or newer; none was found" >&2; exit 1; }
 	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet -c constraints.txt torch
 	$(BENCH_VENV)/bin/python -m pip install --quiet -c constraints.txt trl peft bitsandbytes
+	@touch $@
+
+# Of what is tested with regimen, only torch; the rest is as these peers ask for it.
+TORCH = $(shell grep '^torch==' constraints.txt)
+$(BENCH_VENV)-litgpt/.installed: constraints.txt
+	@test -n "$(PYTHON)" || { echo "regimen needs Python 3.11 or newer; none was found" >&2; exit 1; }
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet $(TORCH)
+	$(@D)/bin/python -m pip install --quiet $(TORCH) litgpt==0.5.13
+	@touch $@
+
+# torchvision and torchaudio come built for another torch and fail when they are imported.
+$(BENCH_VENV)-llamafactory/.installed: constraints.txt
+	@test -n "$(PYTHON)" || { echo "regimen needs Python 3.11 or newer; none was found" >&2; exit 1; }
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet $(TORCH)
+	$(@D)/bin/python -m pip install --quiet $(TORCH) llamafactory==0.9.5
+	$(@D)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio
 	@touch $@

@@ -1,20 +1,21 @@
-"""What runs on each side: regimen's one configuration, and the peer's committed grid.
+"""The peers' committed grids: every way in which a peer is run on a work.
 
-Every entry but `defaults` has the same maximum length, the same rows in each optimizer step and the
-same optimizer. `defaults` is the peer as it comes: only what a run of a given length on a CPU needs
-is set (the output directory, no reporting, the number of steps, `use_cpu`). The grid is run in the
-type of numbers that the machine multiplies faster, and three of its entries in the other as well.
+Every entry but a peer's defaults has the same maximum length, the same rows in each optimizer step
+and the same optimizer. `defaults` is the peer as it comes: only what a run of a given length on a
+CPU needs is set (the output directory, no reporting, the number of steps, `use_cpu`), and what the
+work is about (the adapter of `sft_lora`). A grid is run in the type of numbers that the machine
+multiplies faster, and one of its entries in the other as well. Entries that promise most come
+first: later ones are left after their second step if they are slower than half the best so far.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from work import BETAS, LEARNING_RATE, MAX_LENGTH, ROWS_PER_STEP
-
-REGIMEN = {"batches_per_step": 6}
+from work import BETAS, MAX_LENGTH
+from works import Work
 
 ROWS_OF_DEFAULTS = 8
 """Rows of an optimizer step where SFTConfig is left alone."""
@@ -26,105 +27,170 @@ KEEP_BLOCKS = {
 }
 """glibc gives freed blocks back to the kernel later: what regimen sets from inside."""
 
-_EQUAL: dict[str, Any] = {
-    "use_cpu": True,
-    "learning_rate": LEARNING_RATE,
-    "lr_scheduler_type": "constant",
-    "adam_beta1": BETAS[0],
-    "adam_beta2": BETAS[1],
-    "max_length": MAX_LENGTH,
-    "train_sampling_strategy": "sequential",
-}
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Configuration:
-    """One way to run the peer: settings of SFTConfig, and environment variables.
+    """One way to run a peer: settings for its script, and environment variables.
 
-    ``rows`` of an optimizer step; ``same_order`` says whether its steps are the same rows as
-    regimen's, so that the losses must agree step by step.
+    ``compared`` says how many of its steps are the same rows in the same arithmetic as regimen's,
+    so that the losses must agree: all of them (None), the first, or none.
     """
 
     name: str
     settings: Mapping[str, Any]
     environment: Mapping[str, str] = field(default_factory=dict)
-    rows: int = ROWS_PER_STEP
-    same_order: bool = True
+    peer: str = "trl"
+    script: str = "trl_sft.py"
+    compared: int | None = None
+    defaults: bool = False
+
+    @property
+    def label(self) -> str:
+        """The peer and the entry."""
+        return f"{self.peer}: {self.name}"
 
 
-def _configuration(
-    name: str,
-    batch: int,
-    *,
-    bf16: bool,
-    checkpointing: bool = False,
-    keep_blocks: bool = True,
-    **more: Any,
-) -> Configuration:
-    settings = _EQUAL | {
-        "bf16": bf16,
-        "gradient_checkpointing": checkpointing,
-        "per_device_train_batch_size": batch,
-        "gradient_accumulation_steps": ROWS_PER_STEP // batch,
-        **more,
-    }
-    same_order = settings["train_sampling_strategy"] == "sequential" and not more.get("packing")
-    environment = KEEP_BLOCKS if keep_blocks else {}
-    name = f"{name}, {'bf16' if bf16 else 'fp32'}"
-    return Configuration(name, settings, environment, same_order=same_order)
-
-
-DEFAULTS = Configuration("defaults", {"use_cpu": True}, rows=ROWS_OF_DEFAULTS, same_order=False)
+Rows = tuple[str, int, Mapping[str, Any]]
+"""A name, rows of a micro-batch, and what else is set."""
 
 _GROUPED = {"train_sampling_strategy": "group_by_length"}
 _FREE = {"padding_free": True, "max_length": None}
-_PACKS = 4
-"""Packs of ``MAX_LENGTH`` tokens in a step that hold about the tokens of its rows."""
+_PACKED = {"packing": True}
+_BEST = "batch 4, grouped by length"
 
-_SHAPES: tuple[tuple[str, int, dict[str, Any]], ...] = (
-    ("defaults, equal step", 8, {"checkpointing": True, "keep_blocks": False}),
-    ("batch 1", 1, {}),
-    ("batch 2", 2, {}),
-    ("batch 4", 4, {}),
-    ("batch 8", 8, {}),
-    ("batch 32", 32, {}),
-    ("batch 1, allocator as it is", 1, {"keep_blocks": False}),
-    ("batch 8, allocator as it is", 8, {"keep_blocks": False}),
-    ("batch 1, checkpointing", 1, {"checkpointing": True}),
-    ("batch 8, checkpointing", 8, {"checkpointing": True}),
-    ("batch 4, grouped by length", 4, _GROUPED),
+_SHAPES: tuple[Rows, ...] = (
+    (_BEST, 4, _GROUPED),
     ("batch 8, grouped by length", 8, _GROUPED),
-    ("batch 32, grouped by length", 32, _GROUPED),
     ("batch 4, padding-free", 4, _FREE),
-    ("batch 32, padding-free", 32, _FREE),
-    ("packed, 1 pack", 1, {"packing": True, "gradient_accumulation_steps": _PACKS}),
-    ("packed, 4 packs", 4, {"packing": True, "gradient_accumulation_steps": 1}),
-    ("batch 1, compiled", 1, {"torch_compile": True}),
-    ("batch 8, compiled", 8, {"torch_compile": True}),
-    ("batch 1, one loading process", 1, {"dataloader_num_workers": 1}),
+    ("packed, 1 pack", 1, _PACKED),
+    ("batch 2, grouped by length", 2, _GROUPED),
+    ("batch 2", 2, {}),
     ("batch 1, plain AdamW", 1, {"optim": "adamw_torch"}),
+    ("batch 1, allocator as it is", 1, {"keep_blocks": False}),
+    ("batch 1, checkpointing", 1, {"gradient_checkpointing": True}),
+    ("batch 1, compiled", 1, {"torch_compile": True}),
+    ("batch 32, grouped by length", 32, _GROUPED),
+)
+_SHAPES_135M: tuple[Rows, ...] = (
+    (_BEST, 4, _GROUPED),
+    ("batch 4, padding-free", 4, _FREE),
+    ("packed, 1 pack", 1, _PACKED),
+    ("batch 2, grouped by length", 2, _GROUPED),
+    ("batch 1, checkpointing", 1, {"gradient_checkpointing": True}),
+    ("batch 8, grouped by length", 8, _GROUPED),
+    ("batch 1, compiled", 1, {"torch_compile": True}),
+)
+_SHAPES_EVAL: tuple[Rows, ...] = (
+    (_BEST, 4, _GROUPED),
+    ("batch 8, grouped by length", 8, _GROUPED),
+    ("batch 16, grouped by length", 16, _GROUPED),
+    ("batch 4, padding-free", 4, _FREE),
+    ("batch 2, padding-free", 2, _FREE),
+    ("packed, 1 pack", 1, {"packing": True, "eval_packing": True}),
+    ("batch 2, grouped by length", 2, _GROUPED),
+    ("batch 1", 1, {}),
+    ("batch 1, allocator as it is", 1, {"keep_blocks": False}),
+    ("batch 4, grouped by length, Trainer", 4, {"trainer": "transformers", **_GROUPED}),
+    ("batch 1, Trainer", 1, {"trainer": "transformers"}),
+    ("batch 32, grouped by length", 32, _GROUPED),
+    ("batch 1, compiled", 1, {"torch_compile": True}),
+    ("batch 4, padding-free, compiled", 4, {"torch_compile": True, **_FREE}),
 )
 
-_IN_BOTH = {"batch 1", "batch 8, grouped by length", "packed, 1 pack"}
-"""Shapes that are run in both types of numbers, to show which is faster on the machine."""
+
+def grid(work: Work, bf16: bool) -> tuple[Configuration, ...]:
+    """All entries of a work, for a machine whose products are faster in bf16, or in fp32."""
+    shapes = _SHAPES_135M if work.name == "sft_full_135m" else _SHAPES
+    if work.evaluates:
+        made = [_evaluating(row, bf16) for row in _SHAPES_EVAL]
+        return (*made, _evaluating(_SHAPES_EVAL[0], not bf16))
+    made = [_training(work, row, bf16) for row in shapes]
+    made.append(_training(work, shapes[0], not bf16))
+    return (*made, *_litgpt(work, bf16), *_llamafactory(work, bf16))
 
 
-def grid(bf16: bool) -> tuple[Configuration, ...]:
-    """The entries for a machine whose matrix products are faster in bf16, or in fp32."""
-    entries = [_configuration(name, batch, bf16=bf16, **more) for name, batch, more in _SHAPES]
-    entries += [
-        _configuration(name, batch, bf16=not bf16, **more)
-        for name, batch, more in _SHAPES
-        if name in _IN_BOTH
-    ]
-    return tuple(entries)
+def defaults(work: Work) -> Configuration:
+    """TRL as it comes."""
+    script = "trl_eval.py" if work.evaluates else "trl_sft.py"
+    return Configuration("defaults", {"use_cpu": True}, {}, "trl", script, 0, True)
 
 
-def quick_best(bf16: bool) -> Configuration:
+def quick_best(work: Work, bf16: bool) -> Configuration:
     """Stands for the grid in a quick run."""
-    return by_name(f"batch 1, {'bf16' if bf16 else 'fp32'}")
+    return grid(work, bf16)[0]
 
 
-def by_name(name: str) -> Configuration:
-    """The entry of either grid with this name."""
-    return next(e for e in (DEFAULTS, *grid(True), *grid(False)) if e.name == name)
+def _named(name: str, bf16: bool) -> str:
+    return f"{name}, {'bf16' if bf16 else 'fp32'}"
+
+
+def _equal(work: Work) -> dict[str, Any]:
+    """The settings of transformers' trainers that make the work equal."""
+    return {
+        "use_cpu": True,
+        "learning_rate": work.learning_rate,
+        "lr_scheduler_type": "constant",
+        "adam_beta1": BETAS[0],
+        "adam_beta2": BETAS[1],
+        "max_length": MAX_LENGTH,
+        "train_sampling_strategy": "sequential",
+    }
+
+
+def _training(work: Work, row: Rows, bf16: bool) -> Configuration:
+    """TRL's SFTTrainer. Packs of ``MAX_LENGTH`` tokens hold about the tokens of a step's rows."""
+    name, batch, more = row
+    settings = _equal(work) | {"bf16": bf16, "gradient_checkpointing": False} | dict(more)
+    keep_blocks = settings.pop("keep_blocks", True)
+    packed = settings.get("packing", False)
+    settings["per_device_train_batch_size"] = batch
+    settings["gradient_accumulation_steps"] = work.rows_per_step // (8 if packed else 1) // batch
+    same = settings["train_sampling_strategy"] == "sequential" and not packed
+    environment = KEEP_BLOCKS if keep_blocks else {}
+    return Configuration(_named(name, bf16), settings, environment, compared=None if same else 0)
+
+
+def _evaluating(row: Rows, bf16: bool) -> Configuration:
+    """``evaluate()`` of TRL's or transformers' trainer; the rows are the same in any order."""
+    name, batch, more = row
+    settings: dict[str, Any] = {
+        "use_cpu": True,
+        "bf16": bf16,
+        "max_length": MAX_LENGTH,
+        "train_sampling_strategy": "sequential",
+        "per_device_eval_batch_size": batch,
+        "prediction_loss_only": True,
+    } | dict(more)
+    environment = KEEP_BLOCKS if settings.pop("keep_blocks", True) else {}
+    compared = 0 if settings.get("eval_packing") else None  # a packed row is cut at its pack's end
+    name = _named(name, bf16)
+    return Configuration(name, settings, environment, script="trl_eval.py", compared=compared)
+
+
+def _litgpt(work: Work, bf16: bool) -> Iterator[Configuration]:
+    """LitGPT's fine-tuning. Its rate follows a cosine from 0, so only first losses are compared."""
+    if "litgpt" not in work.peers:
+        return
+    common = {"precision": "bf16-mixed" if bf16 else "32-true", "lr": work.learning_rate}
+    for batch in (2, 1):
+        settings = common | {"micro_batch_size": batch, "global_batch_size": work.rows_per_step}
+        name = _named(f"batch {batch}", bf16)
+        yield Configuration(name, settings, KEEP_BLOCKS, "litgpt", "litgpt_sft.py", 1)
+    yield Configuration("defaults", {}, {}, "litgpt", "litgpt_sft.py", 0, True)
+
+
+def _llamafactory(work: Work, bf16: bool) -> Iterator[Configuration]:
+    """LLaMA-Factory's trainer, which is transformers' with its own collator and templates."""
+    if "llamafactory" not in work.peers:
+        return
+    settings = _equal(work) | {
+        "bf16": bf16,
+        "disable_gradient_checkpointing": True,
+        "train_sampling_strategy": "group_by_length",
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": work.rows_per_step // 4,
+    }
+    settings["cutoff_len"] = settings.pop("max_length")
+    script = "llamafactory_sft.py"
+    yield Configuration(_named(_BEST, bf16), settings, KEEP_BLOCKS, "llamafactory", script, 0)
+    yield Configuration("defaults", {"use_cpu": True}, {}, "llamafactory", script, 0, True)

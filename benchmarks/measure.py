@@ -6,6 +6,7 @@ Standard library only, so that a peer's environment can import it.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -60,6 +61,14 @@ class Step:
     loss: float
 
 
+class TooSlow(Exception):
+    """Raised out of the peer's own loop: the run is far behind the best so far, and is left."""
+
+
+FLOOR = "BENCH_FLOOR"
+"""Environment variable: tokens a second below which a run is left after its second step."""
+
+
 @dataclass(slots=True)
 class Recorder:
     """Collects the steps and the memory of one process; made after its imports."""
@@ -68,22 +77,37 @@ class Recorder:
     peak_was_reset: bool = field(default_factory=reset_peak)
     began: float = 0.0
     steps: list[Step] = field(default_factory=list)
+    floor: float = field(default_factory=lambda: float(os.environ.get(FLOOR, 0)))
+    cut: bool = False
+    peak: int = 0
 
     def begin(self) -> None:
         """Training starts now."""
         self.began = time.perf_counter()
 
     def step(self, tokens: int, supervised: int, loss: float) -> None:
-        """An optimizer step has ended; ``tokens`` are those that are no padding."""
+        """An optimizer step has ended; ``tokens`` are those that are no padding.
+
+        Raises:
+            TooSlow: the second step was below the floor.
+        """
         ended = time.perf_counter() - self.began
         self.steps.append(Step(ended, time.process_time(), tokens, supervised, loss))
+        if len(self.steps) == 2 and tokens < self.floor * (ended - self.steps[0].ended):
+            self.cut = True
+            raise TooSlow
+
+    def stop(self) -> None:
+        """What comes after is no part of the work: the peak is that until now."""
+        self.peak = peak_bytes()
 
     def write(self, path: Path, **extra: Any) -> None:
         """Write what was measured as JSON."""
         result = {
             "steps": [asdict(step) for step in self.steps],
             "imported": self.imported,
-            "peak": peak_bytes(),
+            "peak": self.peak or peak_bytes(),
+            "cut": self.cut,
             "peak_was_reset": self.peak_was_reset,
             **extra,
         }

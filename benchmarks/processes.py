@@ -44,6 +44,23 @@ class Run:
         """Tokens and supervised tokens of each step."""
         return [(step["tokens"], step["supervised"]) for step in self.raw["steps"]]
 
+    @property
+    def cut(self) -> bool:
+        """Whether the run was left early because it was far behind the best."""
+        return bool(self.raw.get("cut"))
+
+    @property
+    def utilisation(self) -> float | None:
+        """Counted matrix arithmetic over time, as a share of the rate of the products alone.
+
+        None where the side did not measure that rate.
+        """
+        if "flop" not in self.raw:
+            return None
+        steps = self.raw["steps"]
+        seconds = steps[-1]["ended"] - steps[self.warm - 1]["ended"]
+        return float(sum(self.raw["flop"][self.warm :]) / seconds / self.raw["flop_per_second"])
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

@@ -1,4 +1,4 @@
-"""regimen's side of the work `sft_full`: one run of its loop in one process.
+"""regimen's side of the works that train: one run of its loop in one process.
 
 python benchmarks/regimen_sft.py WORK OUT '{"max_steps": 8, "batches_per_step": 4}'
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,25 @@ import torch
 import transformers.models.llama.modeling_llama  # noqa: F401 - both sides import it
 
 from measure import Recorder
-from regimen.models.forward import prepare
+from regimen.adapters.lora import LoraSpec, add_lora
+from regimen.models.arithmetic import arithmetic
+from regimen.models.forward import LanguageModel, prepare
 from regimen.models.hardware import set_up
 from regimen.models.loading import ModelSpec, load_model
 from regimen.objectives.supervised import Supervised
 from regimen.tokens.packing import packing_plan
+from regimen.tokens.ragged import RaggedBatch
 from regimen.tokens.store import TokenRows
-from regimen.training.loop import Hooks, LoopOptions, State, train
+from regimen.training.loop import Data, Hooks, LoopOptions, State, train
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
+from regimen.training.profiling.rates import product_rate
 from regimen.training.schedules import Schedule
-from work import BETAS, LEARNING_RATE, ROWS_PER_STEP, Rows, read
+from work import BETAS, Rows, facts_of, read
+from work import SEED as DRAWN
 
 SEED = 0
+Batches = Sequence[Sequence[RaggedBatch]]
+"""The micro-batches of each step."""
 
 
 class MicroBatches(TokenRows):
@@ -40,15 +47,17 @@ class MicroBatches(TokenRows):
         return np.ones(len(self), dtype=np.int64)
 
 
-def micro_batches(lengths: np.ndarray, batches_per_step: int) -> list[np.ndarray]:
+def micro_batches(
+    lengths: np.ndarray, batches_per_step: int, rows_per_step: int
+) -> list[np.ndarray]:
     """Rows of each micro-batch: those of a step, in the file's order, shared out by tokens.
 
     Rows are independent segments, so which of them go through the model together changes nothing
     but memory; the longest go first, each to the micro-batch with the fewest tokens.
     """
     batches: list[np.ndarray] = []
-    for start in range(0, len(lengths), ROWS_PER_STEP):
-        of_step = lengths[start : start + ROWS_PER_STEP]
+    for start in range(0, len(lengths), rows_per_step):
+        of_step = lengths[start : start + rows_per_step]
         bins: list[list[int]] = [[] for _ in range(batches_per_step)]
         tokens = [0] * batches_per_step
         for row in np.argsort(-of_step, kind="stable"):
@@ -59,13 +68,13 @@ def micro_batches(lengths: np.ndarray, batches_per_step: int) -> list[np.ndarray
     return batches
 
 
-def token_rows(rows: Rows, batches_per_step: int) -> MicroBatches:
+def token_rows(rows: Rows, batches_per_step: int, rows_per_step: int) -> MicroBatches:
     """Each micro-batch as one row of independent segments; steps are those of the file's order.
 
     The plan of rows of one length is a permutation that depends on the seed alone; placing
     micro-batch ``k`` where the plan looks for its ``k``-th row undoes it.
     """
-    batches = micro_batches(rows.lengths, batches_per_step)
+    batches = micro_batches(rows.lengths, batches_per_step, rows_per_step)
     plan = packing_plan(np.ones(len(batches)), seed=SEED, epoch=0, token_budget=1)
     placed = {numbers[0]: batch for numbers, batch in zip(plan, batches, strict=True)}
     ordered = [placed[number] for number in range(len(batches))]
@@ -82,18 +91,45 @@ def token_rows(rows: Rows, batches_per_step: int) -> MicroBatches:
     )
 
 
+def arithmetic_of(
+    model: LanguageModel, steps: Batches, dtype: torch.dtype, *, backward: bool = True
+) -> dict[str, Any]:
+    """The matrix arithmetic of each step, and how fast the machine does it now at these shapes.
+
+    Returns:
+        FLOP of each step, and FLOP a second of the linear layers' products alone, at the shapes
+        of the batch with the middle number of tokens.
+    """
+    computed = arithmetic(model)
+    flop = [
+        sum(f.total if backward else f.forward for b in step for f in computed.flop(b).values())
+        for step in steps
+    ]
+    batches = sorted((b for step in steps for b in step), key=lambda b: b.num_tokens)
+    products = computed.products(batches[len(batches) // 2])
+    wanted = {p: count for p, count in products.items() if backward or p[0] == "forward"}
+    return {"flop": flop, "flop_per_second": product_rate(wanted, dtype).flop_per_second}
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that regimen's side runs on."""
+    return {name: version(name) for name in ("regimen", "transformers", "peft", "torch")}
+
+
 def main(work: Path, out: Path, settings: Mapping[str, Any]) -> None:
     """Train and write what was measured to ``out``."""
     recorder = Recorder()
     hardware = set_up()
-    rows = read(work)
+    rows, facts = read(work), facts_of(work)
     model = load_model(ModelSpec(path=str(work / "model")))
+    if facts["lora"]:
+        model = add_lora(model, LoraSpec(**facts["lora"]), seed=DRAWN)
     language_model = prepare(model)
     optimizer = OPTIMIZERS["adamw"](parameter_groups(model, 0.0))
     assert all(group["betas"] == BETAS for group in optimizer.param_groups)
     batches_per_step = int(settings["batches_per_step"])
     options = LoopOptions(
-        learning_rate=LEARNING_RATE,
+        learning_rate=facts["learning_rate"],
         schedule=Schedule(kind="constant", warmup=0.0),
         tokens_per_batch=1,
         accumulation=batches_per_step,
@@ -107,18 +143,25 @@ def main(work: Path, out: Path, settings: Mapping[str, Any]) -> None:
         recorder.step(state.tokens - seen[0], state.supervised - seen[1], losses["loss"])
         seen[:] = [state.tokens, state.supervised]
 
-    data = token_rows(rows, batches_per_step)
+    tokens = token_rows(rows, batches_per_step, facts["rows_per_step"])
     recorder.begin()
-    train(language_model, data, Supervised(), optimizer, options, Hooks(progress=record))
+    train(language_model, tokens, Supervised(), optimizer, options, Hooks(progress=record))
+    recorder.stop()
+    data = Data(tokens, options)
+    numbers = [data.row_numbers(i)[0] for i in range(batches_per_step * len(recorder.steps))]
+    batches = [data.batch(n) for n in numbers]
+    steps = [batches[i : i + batches_per_step] for i in range(0, len(batches), batches_per_step)]
+    dtype = torch.bfloat16 if options.bf16 else next(model.parameters()).dtype
     recorder.write(
         out,
-        versions={name: version(name) for name in ("regimen", "transformers", "torch")},
+        versions=versions(),
         threads=torch.get_num_threads(),
         rows=rows.digest(),
         dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
         autocast=options.bf16,
         ragged=language_model.ragged,
         allocator=hardware.allocator,
+        **arithmetic_of(language_model, steps, dtype),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ A ratio is the peer's time or memory over regimen's: above 1 is better for regim
 the peer with nothing set but what a run needs; "best" is the fastest of a grid that stands in
 `benchmarks/`, at the same maximum length and, in training, the same rows in each optimizer step.
 Processes take turns. Tokens are those that are no padding, without the first steps. Memory is the
-peak resident memory of a process minus what was resident after its imports.
+peak resident memory of a process minus what was resident after its imports. A utilisation is the
+matrix arithmetic that the work needs, over its time, as a share of the rate at which the machine
+forms the same products alone.
 """
 
+LEFT = "\\* left after its second step: slower than half the best until then."
 NO_RESULT = "\nNo result has been committed yet.\n"
 
 
@@ -31,46 +35,72 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def section(result: Mapping[str, Any]) -> str:
-    """One benchmark: where it ran, its ratios, its rows."""
-    machine, data = result["machine"], result["data"]
-    versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
-    done = [row for row in result["rows"] if "failed" not in row]
-    failed = [row for row in result["rows"] if "failed" in row]
+    """One benchmark: where it ran, its ratios, its rows; a section for each of its works."""
+    if "works" not in result:
+        return _section(result["name"], result, result["rows"])
+    return "".join(
+        _section(name, part, [row for row in result["rows"] if row["work"] == name])
+        for name, part in result["works"].items()
+    )
+
+
+def _section(name: str, result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    machine = result["machine"]
+    done = [row for row in rows if "failed" not in row]
+    failed = [row for row in rows if "failed" in row]
+    ratios = [(key, f"{value:.2f}") for key, value in result["ratios"].items()]
+    ratios += [(key, f"{value:.2f}") for key, value in result.get("utilisation", {}).items()]
     lines = [
-        f"\n## {result['name']}\n",
+        f"\n## {name}\n",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB,",
         f"{machine['threads']} threads, load before {machine['load_before']}.",
-        f"{versions}.",
+        *_wrapped([f"{lib} {number}" for lib, number in result["versions"].items()]),
         "",
-        *_work(data),
-        f"The peer's best: {result['best']}.",
+        *_work(result),
+        f"The fastest of the peers: {result['best']}.",
         "",
-        *table(("ratio", "value"), [(k, f"{v:.2f}") for k, v in result["ratios"].items()]),
+        *table(("ratio", "value"), ratios),
         "",
         *table(
             ("configuration", "tokens/s", "range", "MiB", "runs", _agreement(done[0])),
             [_cells(row) for row in done],
         ),
     ]
+    if any(row.get("left_early") for row in done):
+        lines += ["", LEFT]
     if failed:
         lines += ["", "Did not run:", ""]
-        lines += table(
-            ("configuration", "why"), [(r["configuration"], _short(r["failed"])) for r in failed]
-        )
+        why = [(f"{r['side']}: {r['configuration']}", _short(r["failed"])) for r in failed]
+        lines += table(("configuration", "why"), why)
     return "\n".join(lines) + "\n"
 
 
-def _work(data: Mapping[str, Any]) -> list[str]:
+def _wrapped(items: Sequence[str], width: int = 100) -> list[str]:
+    """Items after one another, with commas, in lines of at most ``width``."""
+    return textwrap.wrap(", ".join(items) + ".", width)
+
+
+def _work(result: Mapping[str, Any]) -> list[str]:
     """What both sides did, in words."""
+    data, work = result["data"], result.get("work", {})
     if "new_tokens" in data:
         return [
             f"{data['prompts']} prompts of {data['mean_length']:.0f} tokens, {data['new_tokens']} "
             "new tokens after each, greedy."
         ]
-    return [
-        f"{data['rows_per_step']} rows in a step, {data['mean_length']:.0f} tokens in a row,",
+    where = "an evaluation, again and again" if work.get("evaluates") else "a step"
+    lines = [
+        f"{data['rows_per_step']} rows in {where}, {data['mean_length']:.0f} tokens in a row,",
         f"{data['supervised_share']:.0%} of them supervised, at most {data['max_length']}.",
     ]
+    if work:
+        model, lora = work["model"], work["lora"]
+        trained = f"LoRA of rank {lora['r']} on all linear layers" if lora else "all weights"
+        lines.append(
+            f"{model['num_hidden_layers']} layers of width {model['hidden_size']}, vocabulary "
+            f"{model['vocab_size']:,}; {'nothing' if work['evaluates'] else trained} trained."
+        )
+    return lines
 
 
 def _agreement(row: Mapping[str, Any]) -> str:
@@ -80,10 +110,11 @@ def _agreement(row: Mapping[str, Any]) -> str:
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     speed, memory = row["tokens_per_second"], row["memory_mib"]
+    mark = " *" if row.get("left_early") else ""
     same, differs = row.get("same_ids"), row.get("loss_difference")
     agreement = f"{same:.0%}" if same is not None else "" if differs is None else f"{differs:.2%}"
     return (
-        row["side"] if row["side"] == "regimen" else f"{row['side']}: {row['configuration']}",
+        row["side"] if row["side"] == "regimen" else f"{row['side']}: {row['configuration']}{mark}",
         f"{speed['median']:,.0f}",
         f"{speed['low']:,.0f}-{speed['high']:,.0f}",
         f"{memory['median']:,.0f}",

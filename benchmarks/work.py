@@ -1,12 +1,14 @@
-"""The works `sft_full` and `generate`: what both sides read, written to disk once.
+"""What both sides of a work read, written to disk once: a model, rows of ids, a tokenizer.
 
-A 15 M-parameter Llama with random weights and a vocabulary of 32,000, and rows of ids with the
-lengths of instruction data. Everything follows from the constants below and fixed seeds.
+Llamas with random weights, and rows with the lengths of instruction data. Everything follows from
+the constants below and fixed seeds; works.py says which work reads what.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +29,23 @@ MODEL: dict[str, Any] = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
+"""15 M parameters."""
+MODEL_135M: dict[str, Any] = MODEL | {
+    "vocab_size": 49_152,
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+}
+"""The shape of SmolLM2-135M."""
+LORA: dict[str, Any] = {
+    "r": 16,
+    "lora_alpha": 32,
+    "lora_dropout": 0.0,
+    "target_modules": "all-linear",
+}
 MAX_LENGTH = 1024
-ROWS_PER_STEP = 32
-LEARNING_RATE = 1e-3
 BETAS = (0.9, 0.95)
 
 # Log-normal fit to 5,000 alpaca rows in alpaca's usual prompt, tokens of a 32k byte-fallback BPE:
@@ -81,14 +97,13 @@ def row_lengths(count: int, seed: int = SEED) -> tuple[np.ndarray, np.ndarray]:
     return prompt, np.minimum(completion.clip(SHORTEST[1]), MAX_LENGTH - prompt)
 
 
-def draw_rows(count: int, seed: int = SEED) -> Rows:
+def draw_rows(count: int, seed: int = SEED, vocabulary: int = MODEL["vocab_size"]) -> Rows:
     """``count`` rows; a smaller count gives the first of a larger one's rows.
 
     Ids follow Zipf's law, so that the loss falls within a few steps and says something.
     """
     prompts, completions = row_lengths(count, seed)
     lengths = prompts + completions
-    vocabulary = MODEL["vocab_size"]
     share = 1.0 / (np.arange(3, vocabulary) + 2.7)
     edges = np.cumsum(share / share.sum())
     uniform = np.random.default_rng([seed, 1]).random(int(lengths.sum()))
@@ -99,17 +114,33 @@ def draw_rows(count: int, seed: int = SEED) -> Rows:
     return Rows(ids, lengths, prompts)
 
 
-def write(directory: Path, rows: Rows) -> None:
-    """Write ``model/``, ``tokenizer/`` and ``rows.npz``: all that a side reads."""
+def write(
+    directory: Path,
+    rows: Rows,
+    model: Mapping[str, Any] = MODEL,
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Write ``model/``, ``tokenizer/``, ``rows.npz`` and ``work.json``: all that a side reads.
+
+    ``facts`` of the work, for ``work.json``; where they name an adapter, ``adapter/`` as well.
+    """
     np.savez(directory / "rows.npz", ids=rows.ids, lengths=rows.lengths, prompts=rows.prompts)
-    _write_tokenizer(directory / "tokenizer")
-    _write_model(directory / "model")
+    (directory / "work.json").write_text(json.dumps(dict(facts or {})))
+    _write_tokenizer(directory / "tokenizer", int(model["vocab_size"]))
+    _write_model(directory / "model", model)
+    if facts and facts.get("lora"):
+        _write_adapter(directory, facts["lora"])
 
 
 def read(directory: Path) -> Rows:
     """The rows that ``write`` wrote."""
     with np.load(directory / "rows.npz") as arrays:
         return Rows(arrays["ids"], arrays["lengths"], arrays["prompts"])
+
+
+def facts_of(directory: Path) -> dict[str, Any]:
+    """What ``write`` wrote about the work."""
+    return dict(json.loads((directory / "work.json").read_text()))
 
 
 def prompts(rows: Rows) -> list[tuple[int, ...]]:
@@ -121,22 +152,31 @@ def prompts(rows: Rows) -> list[tuple[int, ...]]:
     ]
 
 
-def _write_model(directory: Path) -> None:
+def _write_model(directory: Path, model: Mapping[str, Any]) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(SEED)
-    fields = dict(MODEL)
+    fields = dict(model)
     config = AutoConfig.for_model(fields.pop("model_type"), **fields)
     AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(directory)
 
 
-def _write_tokenizer(directory: Path) -> None:
+def _write_adapter(directory: Path, lora: Mapping[str, Any]) -> None:
+    """The adapter's initial weights, which both sides start from: A is drawn at random."""
+    from regimen.adapters.lora import LoraSpec, add_lora
+    from regimen.models.loading import ModelSpec, load_model
+
+    model = load_model(ModelSpec(path=str(directory / "model")))
+    add_lora(model, LoraSpec(**lora), seed=SEED).save_pretrained(directory / "adapter")
+
+
+def _write_tokenizer(directory: Path, vocabulary: int) -> None:
     """A tokenizer of whole words ``w3`` ...: trainers ask for one, though the rows are ids."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = ["<pad>", "<s>", "</s>", *(f"w{i}" for i in range(3, MODEL["vocab_size"]))]
+    words = ["<pad>", "<s>", "</s>", *(f"w{i}" for i in range(3, vocabulary))]
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<pad>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(
