@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from regimen.models.chunks import chunk_rows
 from regimen.models.forward import LanguageModel, backbone_of, base_of
 from regimen.models.fused import FEW, GatedMlp
-from regimen.models.head import chunk_rows
 from regimen.models.parts import ATTENTION, HEAD, REST, parts_below
 from regimen.tokens.ragged import Plan, RaggedBatch, Segment, ragged_batch
 

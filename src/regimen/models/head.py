@@ -5,24 +5,20 @@ computed, reduced and dropped; the backward pass computes them again, or, where 
 weighted sum of log-probabilities with weights known beforehand, the gradients are formed in the
 forward pass, when the logits are at hand.
 
-A chunk's products are kept in the type of the matrix products, and turned into fp32 logits and back
-into gradients a tile at a time, in the same memory: one matrix product for many rows, while the
-element-wise work stays in the processor's cache.
-
 Shape letters: T tokens, N supervised rows, C rows of a chunk, R rows of a tile, V vocabulary,
 D hidden width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from regimen.models.buffers import active
+from regimen.models.chunks import HeadGradients, Shape, chunk_rows, logits_of, products, tiles
 from regimen.models.native import ops
 
 NEEDS = ("logp", "lse", "entropy", "mean_logit", "nll_sum")
@@ -58,160 +54,10 @@ class Reduced:
     nll_sum: Tensor | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """Settings of one reduction that are no tensors.
-
-    ``factor`` is the gradient that ``nll_sum`` will get, if that is known.
-    """
-
-    softcap: float | None
-    scale: float
-    chunk: int
-    dtype: torch.dtype
-    needs: frozenset[str]
-    factor: float | None = None
-
-
-def chunk_rows(vocabulary: int, elements: int = 1 << 22) -> int:
-    """Rows of a chunk so that its logits hold about ``elements`` numbers.
-
-    Below about 128 rows the gradient of the weight costs more reading and writing than arithmetic.
-    """
-    return max(16, min(2048, elements // max(vocabulary, 1)))
-
-
-def _tiles(product_CV: Tensor, *, whole: bool = False) -> Iterator[slice]:
-    """Rows of a chunk in pieces that fit the cache; on an accelerator the chunk is one piece."""
-    rows, vocabulary = product_CV.shape
-    small = product_CV.device.type == "cpu" and not whole
-    size = max(4, (1 << 19) // vocabulary) if small else rows
-    for start in range(0, rows, size):
-        yield slice(start, min(start + size, rows))
-
-
-def _logits(product_RV: Tensor, bias: Tensor | None, shape: _Shape, *, copy: bool = True) -> Tensor:
-    """fp32 logits of ``hidden @ weight.T``; without ``copy``, in the product's place if fp32."""
-    logits_RV = product_RV.to(torch.float32, copy=copy)
-    if bias is not None:
-        logits_RV += bias.float()
-    if shape.scale != 1.0:
-        logits_RV *= shape.scale
-    if shape.softcap is not None:
-        logits_RV.div_(shape.softcap).tanh_().mul_(shape.softcap)
-    return logits_RV
-
-
 def full_logits(hidden_ND: Tensor, head: Head, dtype: torch.dtype) -> Tensor:
     """fp32 logits of a few rows over the whole vocabulary: for sampling and for the probe."""
-    shape = _Shape(head.softcap, head.scale, len(hidden_ND), dtype, frozenset())
-    return _logits(hidden_ND.to(dtype) @ head.weight_VD.to(dtype).t(), head.bias_V, shape)
-
-
-class _Gradients:
-    """Accumulates the gradients of hidden rows, weight and bias over chunks.
-
-    With ``final`` they are what the backward pass will give back, unscaled, and that of a weight
-    whose memory training keeps is added to its ``.grad`` at once.
-    """
-
-    def __init__(
-        self,
-        hidden_ND: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        wanted: tuple[bool, ...],
-        *,
-        final: bool = False,
-    ) -> None:
-        self.hidden = torch.empty_like(hidden_ND) if wanted[0] else None
-        self.leaf, self.summed, self.in_place = weight, False, False
-        self.weight: Tensor | None = None
-        buffers = active(weight)
-        if wanted[1] and final and buffers is not None and weight.dtype == torch.float32:
-            self.weight, missing = buffers.gradient(weight)
-            self.summed, self.in_place = not missing, True
-        elif wanted[1]:
-            # fp32: the sum over chunks must not round to bf16 each time
-            self.weight = _take(weight, weight.shape, torch.float32)
-        self.bias = (
-            torch.zeros_like(bias, dtype=torch.float32) if wanted[2] and bias is not None else None
-        )
-        self.any = any(wanted)
-
-    def tile(
-        self, product_RV: Tensor, grad_RV: Tensor, logits_RV: Tensor | None, shape: _Shape
-    ) -> None:
-        """Put the gradient of hidden @ weight.T + bias in the place of the product.
-
-        ``grad_RV`` is that of the capped, scaled logits, fp32, and is used up; ``logits_RV`` are
-        those logits and only asked for under a cap.
-        """
-        if shape.softcap is not None:
-            assert logits_RV is not None
-            grad_RV *= 1 - (logits_RV / shape.softcap) ** 2
-        if shape.scale != 1.0:
-            grad_RV *= shape.scale
-        if self.bias is not None:
-            self.bias += grad_RV.sum(0)
-        if grad_RV.data_ptr() != product_RV.data_ptr():
-            product_RV.copy_(grad_RV)
-
-    def chunk(self, rows: slice, grad_CV: Tensor, hidden_CD: Tensor, weight: Tensor) -> None:
-        """Add one chunk's share; ``grad_CV`` is what the tiles left in the product's place."""
-        if self.hidden is not None:
-            self.hidden[rows] = grad_CV @ weight
-        if self.weight is None:
-            return
-        if self.weight.dtype != grad_CV.dtype:
-            share = _take(self.leaf, self.weight.shape, grad_CV.dtype)
-            torch.mm(grad_CV.t(), hidden_CD, out=share)
-            if self.summed:
-                self.weight += share
-            else:
-                self.weight.copy_(share)
-            _put(self.leaf, share)
-        elif self.summed:
-            self.weight.addmm_(grad_CV.t(), hidden_CD)
-        else:
-            torch.mm(grad_CV.t(), hidden_CD, out=self.weight)
-        self.summed = True
-
-    def scaled(self, factor: Tensor | float = 1.0) -> tuple[Tensor | None, ...]:
-        """The gradients times ``factor``; None for a weight whose ``.grad`` has them already."""
-        if self.weight is not None and not self.summed:
-            self.weight.zero_()
-        hidden, bias = (_times(g, factor) for g in (self.hidden, self.bias))
-        if self.in_place:
-            return hidden, None, bias
-        buffers = active(self.leaf)
-        if self.weight is None or buffers is None:
-            return hidden, _times(self.weight, factor), bias
-        gradient, missing = buffers.gradient(self.leaf)
-        if missing:
-            gradient.copy_(self.weight.mul_(factor))
-        else:
-            gradient.add_(self.weight, alpha=float(factor))
-        buffers.put(self.weight)
-        return hidden, None, bias
-
-
-def _times(gradient: Tensor | None, factor: Tensor | float) -> Tensor | None:
-    return gradient if gradient is None or isinstance(factor, float) else gradient.mul_(factor)
-
-
-def _take(leaf: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    """A block with any content, from the kept ones where training keeps them."""
-    buffers = active(leaf)
-    if buffers is None:
-        return torch.empty(shape, dtype=dtype, device=leaf.device)
-    return buffers.take(shape, dtype)
-
-
-def _put(leaf: Tensor, block: Tensor) -> None:
-    buffers = active(leaf)
-    if buffers is not None:
-        buffers.put(block)
+    shape = Shape(head.softcap, head.scale, len(hidden_ND), dtype, frozenset())
+    return logits_of(hidden_ND.to(dtype) @ head.weight_VD.to(dtype).t(), head.bias_V, shape)
 
 
 class _WeightedNll(torch.autograd.Function):
@@ -225,17 +71,17 @@ class _WeightedNll(torch.autograd.Function):
         bias_V: Tensor | None,
         target_N: Tensor,
         token_weight_N: Tensor,
-        shape: _Shape,
+        shape: Shape,
     ) -> tuple[Tensor, Tensor]:
         weight = weight_VD.to(shape.dtype)
         wanted, factor = ctx.needs_input_grad[:3], shape.factor
-        grads = _Gradients(hidden_ND, weight_VD, bias_V, wanted, final=factor is not None)
+        grads = HeadGradients(hidden_ND, weight_VD, bias_V, wanted, final=factor is not None)
         scaled_N = token_weight_N if factor is None else token_weight_N * factor
         logp_N = torch.empty(len(target_N), dtype=torch.float32, device=hidden_ND.device)
-        for chunk, low_CD, product_CV in _products(hidden_ND, weight, weight_VD, shape):
-            for tile in _tiles(product_CV, whole=ops.compiled(product_CV)):
+        for chunk, low_CD, product_CV in products(hidden_ND, weight, weight_VD, shape):
+            for tile in tiles(product_CV, whole=ops.compiled(product_CV)):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
-                logits = _logits(product_CV[tile], bias_V, shape, copy=False)
+                logits = logits_of(product_CV[tile], bias_V, shape, copy=False)
                 # the gradient takes the place of the logits, unless a cap asks for them again
                 capped = logits.clone() if grads.any and shape.softcap is not None else None
                 logp_N[rows] = ops.nll_rows(
@@ -270,16 +116,16 @@ class _Reduce(torch.autograd.Function):
         weight_VD: Tensor,
         bias_V: Tensor | None,
         target_N: Tensor,
-        shape: _Shape,
+        shape: Shape,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         weight = weight_VD.to(shape.dtype)
         out = torch.zeros(4, len(target_N), dtype=torch.float32, device=hidden_ND.device)
         nothing_N = out[3]
         large = ops.compiled(out) and "entropy" not in shape.needs
-        for chunk, _, product_CV in _products(hidden_ND, weight, weight_VD, shape):
-            for tile in _tiles(product_CV, whole=large and product_CV.dtype == torch.float32):
+        for chunk, _, product_CV in products(hidden_ND, weight, weight_VD, shape):
+            for tile in tiles(product_CV, whole=large and product_CV.dtype == torch.float32):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
-                logits = _logits(product_CV[tile], bias_V, shape, copy=False)
+                logits = logits_of(product_CV[tile], bias_V, shape, copy=False)
                 out[0, rows] = ops.nll_rows(logits, target_N[rows], nothing_N[rows], gradient=False)
                 out[1, rows] = logits.gather(1, target_N[rows, None])[:, 0] - out[0, rows]
                 lse = out[1, rows]
@@ -294,16 +140,16 @@ class _Reduce(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         hidden_ND, weight_VD, bias_V, target_N, out = ctx.saved_tensors
-        shape: _Shape = ctx.shape
+        shape: Shape = ctx.shape
         weight = weight_VD.to(shape.dtype)
-        grads = _Gradients(hidden_ND, weight_VD, bias_V, ctx.needs_input_grad[:3])
+        grads = HeadGradients(hidden_ND, weight_VD, bias_V, ctx.needs_input_grad[:3])
         g_logp, g_lse, g_entropy, g_mean = (g[:, None].float() for g in grad_outputs)
-        for chunk, low_CD, product_CV in _products(hidden_ND, weight, weight_VD, shape):
+        for chunk, low_CD, product_CV in products(hidden_ND, weight, weight_VD, shape):
             # d logp = onehot - p;  d lse = p;  d entropy = -p (log p + entropy);  d mean = 1 / V
             kept = shape.softcap is not None or "entropy" in shape.needs
-            for tile in _tiles(product_CV, whole=ops.compiled(product_CV) and not kept):
+            for tile in tiles(product_CV, whole=ops.compiled(product_CV) and not kept):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
-                grad = _logits(product_CV[tile], bias_V, shape, copy=kept)
+                grad = logits_of(product_CV[tile], bias_V, shape, copy=kept)
                 logits = grad.clone() if kept else None
                 weight_R = (g_lse[rows] - g_logp[rows])[:, 0]
                 ops.nll_rows(grad, target_N[rows], weight_R, gradient=True)
@@ -317,21 +163,6 @@ class _Reduce(torch.autograd.Function):
                 grads.tile(product_CV[tile], grad, logits, shape)
             grads.chunk(chunk, product_CV, low_CD, weight)
         return (*grads.scaled(), None, None)
-
-
-def _products(
-    hidden_ND: Tensor, weight: Tensor, leaf: Tensor, shape: _Shape
-) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Rows, hidden states and ``hidden @ weight.T`` of each chunk; all share one memory."""
-    rows = len(hidden_ND)
-    # kept blocks are of one size, whatever the batch
-    size = shape.chunk if active(leaf) is not None else min(shape.chunk, rows)
-    memory = _take(leaf, torch.Size((size, len(weight))), shape.dtype)
-    for start in range(0, rows, max(size, 1)):
-        chunk = slice(start, min(start + size, rows))
-        low_CD = hidden_ND[chunk].to(shape.dtype)
-        yield chunk, low_CD, torch.mm(low_CD, weight.t(), out=memory[: len(low_CD)])
-    _put(leaf, memory)
 
 
 def reduce(
@@ -367,7 +198,7 @@ def reduce(
     if unknown or ("nll_sum" in needs and weight_N is None):
         raise ValueError(f"cannot reduce {sorted(unknown) or 'nll_sum without weights'}")
     vocabulary = head.weight_VD.shape[0]
-    shape = _Shape(
+    shape = Shape(
         head.softcap,
         head.scale,
         chunk or chunk_rows(vocabulary),

@@ -1,0 +1,185 @@
+"""A vocabulary projection a chunk of rows at a time: its products, and its gradients' sums.
+
+A chunk's products are kept in the type of the matrix products, and turned into fp32 logits and back
+into gradients a tile at a time, in the same memory: one matrix product for many rows, while the
+element-wise work stays in the processor's cache.
+
+Shape letters: N supervised rows, C rows of a chunk, R rows of a tile, V vocabulary, D hidden width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from regimen.models.buffers import active
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Settings of one reduction that are no tensors.
+
+    ``factor`` is the gradient that ``nll_sum`` will get, if that is known.
+    """
+
+    softcap: float | None
+    scale: float
+    chunk: int
+    dtype: torch.dtype
+    needs: frozenset[str]
+    factor: float | None = None
+
+
+def chunk_rows(vocabulary: int, elements: int = 1 << 22) -> int:
+    """Rows of a chunk so that its logits hold about ``elements`` numbers.
+
+    Below about 128 rows the gradient of the weight costs more reading and writing than arithmetic.
+    """
+    return max(16, min(2048, elements // max(vocabulary, 1)))
+
+
+def tiles(product_CV: Tensor, *, whole: bool = False) -> Iterator[slice]:
+    """Rows of a chunk in pieces that fit the cache; on an accelerator the chunk is one piece."""
+    rows, vocabulary = product_CV.shape
+    small = product_CV.device.type == "cpu" and not whole
+    size = max(4, (1 << 19) // vocabulary) if small else rows
+    for start in range(0, rows, size):
+        yield slice(start, min(start + size, rows))
+
+
+def logits_of(
+    product_RV: Tensor, bias: Tensor | None, shape: Shape, *, copy: bool = True
+) -> Tensor:
+    """fp32 logits of ``hidden @ weight.T``; without ``copy``, in the product's place if fp32."""
+    logits_RV = product_RV.to(torch.float32, copy=copy)
+    if bias is not None:
+        logits_RV += bias.float()
+    if shape.scale != 1.0:
+        logits_RV *= shape.scale
+    if shape.softcap is not None:
+        logits_RV.div_(shape.softcap).tanh_().mul_(shape.softcap)
+    return logits_RV
+
+
+class HeadGradients:
+    """Accumulates the gradients of hidden rows, weight and bias over chunks.
+
+    With ``final`` they are what the backward pass will give back, unscaled, and that of a weight
+    whose memory training keeps is added to its ``.grad`` at once.
+    """
+
+    def __init__(
+        self,
+        hidden_ND: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        wanted: tuple[bool, ...],
+        *,
+        final: bool = False,
+    ) -> None:
+        self.hidden = torch.empty_like(hidden_ND) if wanted[0] else None
+        self.leaf, self.summed, self.in_place = weight, False, False
+        self.weight: Tensor | None = None
+        buffers = active(weight)
+        if wanted[1] and final and buffers is not None and weight.dtype == torch.float32:
+            self.weight, missing = buffers.gradient(weight)
+            self.summed, self.in_place = not missing, True
+        elif wanted[1]:
+            # fp32: the sum over chunks must not round to bf16 each time
+            self.weight = _take(weight, weight.shape, torch.float32)
+        self.bias = (
+            torch.zeros_like(bias, dtype=torch.float32) if wanted[2] and bias is not None else None
+        )
+        self.any = any(wanted)
+
+    def tile(
+        self, product_RV: Tensor, grad_RV: Tensor, logits_RV: Tensor | None, shape: Shape
+    ) -> None:
+        """Put the gradient of hidden @ weight.T + bias in the place of the product.
+
+        ``grad_RV`` is that of the capped, scaled logits, fp32, and is used up; ``logits_RV`` are
+        those logits and only asked for under a cap.
+        """
+        if shape.softcap is not None:
+            assert logits_RV is not None
+            grad_RV *= 1 - (logits_RV / shape.softcap) ** 2
+        if shape.scale != 1.0:
+            grad_RV *= shape.scale
+        if self.bias is not None:
+            self.bias += grad_RV.sum(0)
+        if grad_RV.data_ptr() != product_RV.data_ptr():
+            product_RV.copy_(grad_RV)
+
+    def chunk(self, rows: slice, grad_CV: Tensor, hidden_CD: Tensor, weight: Tensor) -> None:
+        """Add one chunk's share; ``grad_CV`` is what the tiles left in the product's place."""
+        if self.hidden is not None:
+            self.hidden[rows] = grad_CV @ weight
+        if self.weight is None:
+            return
+        if self.weight.dtype != grad_CV.dtype:
+            share = _take(self.leaf, self.weight.shape, grad_CV.dtype)
+            torch.mm(grad_CV.t(), hidden_CD, out=share)
+            if self.summed:
+                self.weight += share
+            else:
+                self.weight.copy_(share)
+            _put(self.leaf, share)
+        elif self.summed:
+            self.weight.addmm_(grad_CV.t(), hidden_CD)
+        else:
+            torch.mm(grad_CV.t(), hidden_CD, out=self.weight)
+        self.summed = True
+
+    def scaled(self, factor: Tensor | float = 1.0) -> tuple[Tensor | None, ...]:
+        """The gradients times ``factor``; None for a weight whose ``.grad`` has them already."""
+        if self.weight is not None and not self.summed:
+            self.weight.zero_()
+        hidden, bias = (_times(g, factor) for g in (self.hidden, self.bias))
+        if self.in_place:
+            return hidden, None, bias
+        buffers = active(self.leaf)
+        if self.weight is None or buffers is None:
+            return hidden, _times(self.weight, factor), bias
+        gradient, missing = buffers.gradient(self.leaf)
+        if missing:
+            gradient.copy_(self.weight.mul_(factor))
+        else:
+            gradient.add_(self.weight, alpha=float(factor))
+        buffers.put(self.weight)
+        return hidden, None, bias
+
+
+def _times(gradient: Tensor | None, factor: Tensor | float) -> Tensor | None:
+    return gradient if gradient is None or isinstance(factor, float) else gradient.mul_(factor)
+
+
+def _take(leaf: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """A block with any content, from the kept ones where training keeps them."""
+    buffers = active(leaf)
+    if buffers is None:
+        return torch.empty(shape, dtype=dtype, device=leaf.device)
+    return buffers.take(shape, dtype)
+
+
+def _put(leaf: Tensor, block: Tensor) -> None:
+    buffers = active(leaf)
+    if buffers is not None:
+        buffers.put(block)
+
+
+def products(
+    hidden_ND: Tensor, weight: Tensor, leaf: Tensor, shape: Shape
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Rows, hidden states and ``hidden @ weight.T`` of each chunk; all share one memory."""
+    rows = len(hidden_ND)
+    # kept blocks are of one size, whatever the batch
+    size = shape.chunk if active(leaf) is not None else min(shape.chunk, rows)
+    memory = _take(leaf, torch.Size((size, len(weight))), shape.dtype)
+    for start in range(0, rows, max(size, 1)):
+        chunk = slice(start, min(start + size, rows))
+        low_CD = hidden_ND[chunk].to(shape.dtype)
+        yield chunk, low_CD, torch.mm(low_CD, weight.t(), out=memory[: len(low_CD)])
+    _put(leaf, memory)
