@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from models.native.test_ops import COMPILED, EITHER, close, way  # noqa: F401
 from regimen.models.attention import Call, causal_mask, explicit_attention
 from regimen.models.native import ops
-from regimen.models.native.mixing import Attention, attends
+from regimen.models.native.mixing import Attention, attends, attention_step
 from regimen.tokens.ragged import Plan
 
 
@@ -86,3 +86,25 @@ def test_torch_alone_takes_flat_plans_only(monkeypatch):
     assert attends(Plan((3, 4), (-1, -1)), 4)
     assert not attends(Plan((3, 4), (-1, -1)), 3)
     assert not attends(Plan((3, 4), (-1, 0)), None)
+
+
+@pytest.mark.parametrize("way", [COMPILED], indirect=True)
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_one_query_of_each_row_over_a_cache(way, data):  # noqa: F811
+    rows, positions = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 40))
+    heads, groups = data.draw(st.sampled_from([(1, 1), (2, 2), (4, 2)]))
+    width = data.draw(st.sampled_from([4, 16, 40, 64, 80]))
+    draw = torch.Generator().manual_seed(width)
+    keys, values = (torch.randn(rows, positions, heads // groups, width, generator=draw)
+                    for _ in range(2))  # fmt: skip
+    row_T = torch.randperm(rows, generator=draw)[: data.draw(st.integers(1, rows))]
+    last_T = torch.tensor([data.draw(st.integers(0, positions - 1)) for _ in row_T])
+    first_T = torch.tensor([data.draw(st.integers(0, int(n))) for n in last_T])
+    query = torch.randn(len(row_T), heads, width, generator=draw)
+    out = attention_step(query, keys, values, row_T, first_T, last_T, 0.3)
+    for t, (row, first, last) in enumerate(zip(row_T, first_T, last_T, strict=True)):
+        seen = slice(int(first), int(last) + 1)
+        key, value = (x[row, seen].repeat_interleave(groups, 1) for x in (keys, values))
+        probability = (torch.einsum("hw,phw->hp", query[t], key) * 0.3).softmax(-1)
+        close(out[t], torch.einsum("hp,phw->hw", probability, value), 1e-5)

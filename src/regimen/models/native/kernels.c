@@ -26,10 +26,17 @@ INLINE void store(float *p, vec x) { *(vec *)p = x; }
 INLINE vec all(float x) { return (vec){} + x; }
 INLINE vec pick(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mask & (ivec)b)); }
 
+/* Halves of a vector added up until one number is left. */
 INLINE float sum_of(vec x) {
-    float s = 0;
-    for (int i = 0; i < LANES; i++) s += x[i];
-    return s;
+    typedef float half __attribute__((vector_size(32)));
+    typedef float quarter __attribute__((vector_size(16)));
+    half h[2];
+    memcpy(h, &x, sizeof h);
+    h[0] += h[1];
+    quarter q[2];
+    memcpy(q, h, sizeof q);
+    q[0] += q[1];
+    return (q[0][0] + q[0][2]) + (q[0][1] + q[0][3]);
 }
 
 INLINE float largest_of(vec x) {
@@ -556,6 +563,68 @@ static void backward_of(const forest *f, long s, long k, const float *q, const f
     scatter(f, s, grad_k, f->K, k, dk);
     scatter(f, s, grad_v, f->K, k, dv);
     free(area);
+}
+
+/* out (T, H, W): the query of each token over positions first..last of its row of keys and values
+ * (R, M, K, W), as a cache keeps them. scores: room for (threads, M). */
+void attention_step(const float *q, const float *keys, const float *values, float *out,
+                    const int64_t *row, const int64_t *first, const int64_t *last, float *scores,
+                    long T, long H, long K, long W, long M, float scale, int threads) {
+    long groups = H / K;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 4)
+    for (long task = 0; task < T * K; task++) {
+        long t = task / K, k = task % K, count = last[t] - first[t] + 1;
+        float *p = scores + (long)omp_get_thread_num() * M;
+        const float *key = keys + ((row[t] * M + first[t]) * K + k) * W;
+        const float *value = values + ((row[t] * M + first[t]) * K + k) * W;
+        for (long h = k * groups; h < (k + 1) * groups; h++) {
+            const float *query = q + (t * H + h) * W;
+            float *to = out + (t * H + h) * W;
+            float m = -INFINITY;
+            for (long j = 0; j < count; j++) {
+                const float *one = key + j * K * W;
+                vec a = all(0);
+                long w = 0;
+                for (; w + LANES <= W; w += LANES) a += load(query + w) * load(one + w);
+                float s = sum_of(a);
+                for (; w < W; w++) s += query[w] * one[w];
+                p[j] = s * scale;
+                m = p[j] > m ? p[j] : m;
+            }
+            vec total = all(0);
+            for (long j = 0; j < count; j += LANES) {
+                long n = count - j < LANES ? count - j : LANES;
+                vec e = exp_v((n == LANES ? load(p + j) : load_some(p + j, n, -INFINITY)) - m);
+                store_some(p + j, e, n);
+                total += e;
+            }
+            float inverse = 1.0f / sum_of(total);
+            long w = 0;
+            for (; w + 4 * LANES <= W; w += 4 * LANES) {
+                vec a = all(0), b = all(0), c = all(0), d = all(0);
+                for (long j = 0; j < count; j++) {
+                    const float *one = value + j * K * W + w;
+                    a += p[j] * load(one);
+                    b += p[j] * load(one + LANES);
+                    c += p[j] * load(one + 2 * LANES);
+                    d += p[j] * load(one + 3 * LANES);
+                }
+                store(to + w, a * inverse);
+                store(to + w + LANES, b * inverse);
+                store(to + w + 2 * LANES, c * inverse);
+                store(to + w + 3 * LANES, d * inverse);
+            }
+            for (; w < W; w += LANES) {
+                long n = W - w < LANES ? W - w : LANES;
+                vec a = all(0);
+                for (long j = 0; j < count; j++) {
+                    const float *one = value + j * K * W + w;
+                    a += p[j] * (n == LANES ? load(one) : load_some(one, n, 0));
+                }
+                store_some(to + w, a * inverse, n);
+            }
+        }
+    }
 }
 
 /* out (T, H, W) and lse (T, H) of causal attention along the paths of a forest of segments. */

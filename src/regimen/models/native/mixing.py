@@ -90,6 +90,24 @@ class Attention:
             yield slice(start, start + length)
 
 
+def attention_step(
+    query_THW: Tensor, keys_RMKW: Tensor, values_RMKW: Tensor, row_T: Tensor, first_T: Tensor,
+    last_T: Tensor, scale: float,
+) -> Tensor:  # fmt: skip
+    """Attention of one query each over positions first..last of a row of a cache: (T, H, W).
+
+    Compiled alone; see ``compiled``. R rows of the cache, M its positions.
+    """
+    query_THW, out = query_THW.contiguous(), query_THW.new_empty(query_THW.shape)
+    tokens, heads, width = query_THW.shape
+    positions, key_heads = keys_RMKW.shape[1:3]
+    scores = query_THW.new_empty(torch.get_num_threads(), positions)
+    where = (row_T.contiguous(), first_T.contiguous(), last_T.contiguous())
+    sizes = (tokens, heads, key_heads, width, positions, scale)
+    call("attention_step", query_THW, keys_RMKW, values_RMKW, out, *where, scores, *sizes)
+    return out
+
+
 @dataclass(frozen=True, slots=True)
 class _Forest:
     """A plan as the arrays that the compiled loop reads; a tree is a root and what continues it."""

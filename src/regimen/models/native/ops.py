@@ -56,6 +56,7 @@ SIGNATURES = {
     "nll_rows": "ppppnnii",
     "row_tops": "pppnni",
     "attention": "pppppnnnfnppppppni",
+    "attention_step": "ppppppppnnnnnfi",
     "attention_back": "pppppppppnnnfnppppppni",
 }
 """Arguments of the C functions: p pointer, n long, i int, f float."""
