@@ -42,6 +42,7 @@ types: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev bench-env
 	$(BIN)/python benchmarks/train.py --json
 	$(BIN)/python benchmarks/generate.py --json
+	$(BIN)/python benchmarks/head.py --json
 
 bench-env: $(BENCH_VENV)/.installed $(BENCH_VENV)-litgpt/.installed \
 		$(BENCH_VENV)-llamafactory/.installed

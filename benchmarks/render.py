@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from head_page import head_section
+
 ROOT = Path(__file__).resolve().parents[1]
 
 HEAD = """# Benchmarks
@@ -36,6 +38,8 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
 
 def section(result: Mapping[str, Any]) -> str:
     """One benchmark: where it ran, its ratios, its rows; a section for each of its works."""
+    if result["name"] == "head":
+        return head_section(result)
     if "works" not in result:
         return _section(result["name"], result, result["rows"])
     return "".join(

@@ -169,6 +169,33 @@ def verify(
 
 
 @app.command()
+def chat(
+    place: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run directory, or a model's folder.")
+    ],
+    system: Annotated[str, typer.Option(help="A system message.")] = "",
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 256,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
+    top_p: Annotated[float, typer.Option(min=0.01, max=1.0, help="Nucleus sampling.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of sampling.")] = 0,
+    json: Json = False,
+) -> None:
+    """Talk with what a run ended with; /reset begins anew, /quit ends."""
+    from regimen.stages.chat import chat as talk
+
+    result = talk(
+        place,
+        system=system,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+    )
+    if json:
+        console.result(result)
+
+
+@app.command()
 def schema() -> None:
     """The JSON schema of the settings, for editors."""
     from regimen.settings.loading import json_schema

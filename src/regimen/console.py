@@ -50,6 +50,20 @@ def line(text: str = "") -> None:
         _write(sys.stdout, clean(text))
 
 
+def ask(prompt: str) -> str | None:
+    """The next line of standard input without its end; None where there is no more.
+
+    The prompt is shown to a person only, not where the lines come from a file or a pipe.
+    """
+    if sys.stdin.isatty():
+        try:
+            return input(prompt)
+        except EOFError:
+            return None
+    text = sys.stdin.readline()
+    return text.rstrip("\n") if text else None
+
+
 def result(value: Mapping[str, Any]) -> None:
     """Print one JSON line: the machine-readable result, last line of a command with ``--json``."""
     _write(sys.stdout, json.dumps(jsonable(value), allow_nan=False))

@@ -5,6 +5,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from helpers.small_models import PADDED, make
 from regimen.adapters.lora import LoraSpec, add_lora, linear_names, trainable
 from regimen.errors import AdapterError
 from regimen.models.forward import prepare
@@ -76,6 +77,18 @@ def test_the_seed_decides_the_initial_weights():
 
     assert torch.equal(first(1), first(1))
     assert not torch.equal(first(1), first(2))
+
+
+def test_a_module_that_takes_no_adapter_is_an_error_that_names_those_that_do():
+    def mamba():
+        return make("mamba", PADDED["mamba"])
+
+    with pytest.raises(AdapterError, match=r"out_proj of mamba") as refused:
+        add_lora(mamba(), LoraSpec(), seed=0)
+    assert "PEFT" not in str(refused.value)
+    assert refused.value.fix.endswith("[dt_proj, in_proj, x_proj].")
+    adapted = add_lora(mamba(), LoraSpec(target_modules=("dt_proj", "in_proj", "x_proj")), seed=0)
+    assert trainable(adapted).tensors == 2 * 3 * 2
 
 
 def test_a_target_that_matches_nothing_names_the_near_one():

@@ -22,6 +22,7 @@ MODELS = {
     "gemma3_text": {**SMALL, "head_dim": 8, "sliding_window": 4, "query_pre_attn_scalar": 8},
     "phi3": {**SMALL, "sliding_window": 4, "pad_token_id": 0, "eos_token_id": 0},
     "gpt_neox": {key: size for key, size in SMALL.items() if key != "num_key_value_heads"},
+    "phi": SMALL,
     "olmo2": {**SMALL, "eos_token_id": 0},
     "gpt2": {
         "vocab_size": 61,

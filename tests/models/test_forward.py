@@ -6,7 +6,7 @@ import torch
 from helpers.small_models import MODELS, PADDED, SMALL, make
 from regimen.memory.activations import checkpoint_activations
 from regimen.models.forward import LanguageModel, base_of, prepare
-from regimen.models.head import reduce
+from regimen.models.head import full_logits, reduce
 from regimen.tokens.ragged import Segment, ragged_batch
 
 
@@ -66,6 +66,23 @@ def test_a_batch_equals_its_segments_alone_in_loss_and_gradient(name, checkpoint
     assert float((grad_vector(model) - want).norm() / want.norm()) < 1e-4
 
 
+@pytest.mark.parametrize("name", [*MODELS, *PADDED])
+def test_logits_of_every_token_are_those_of_its_path_alone(name):
+    model = make(name, {**MODELS, **PADDED}[name])
+    parts = segments()
+    batch = ragged_batch(parts)
+    expected = []
+    with torch.no_grad():
+        for index, part in enumerate(parts):
+            ids = [i for s in batch.plan.path(index) for i in parts[s].ids]
+            logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
+            expected.append(logits[len(ids) - len(part.ids) :])
+        prepared = prepare(model)
+        got = full_logits(prepared.hidden(batch), prepared.head(), torch.float32)
+    largest = float(torch.cat(expected).abs().max())
+    assert float((got - torch.cat(expected)).abs().max()) < 2e-5 * largest
+
+
 def test_a_plan_does_not_leak_into_ordinary_calls():
     model = make("llama", SMALL)
     ids = torch.randint(61, (1, 9))
@@ -90,6 +107,47 @@ def test_two_models_in_two_threads_do_not_share_a_plan():
             )
             for a, b in zip(got, expected, strict=True):
                 torch.testing.assert_close(a, b)
+
+
+def test_two_models_in_two_threads_have_their_own_gradients_with_checkpointing():
+    from concurrent.futures import ThreadPoolExecutor
+
+    def prepared(name):
+        model = make(name, MODELS[name]).train()
+        checkpoint_activations(model)
+        return prepare(model)
+
+    def gradients(pair):
+        model, batch = pair
+        for _ in range(4):
+            model.model.zero_grad()
+            hidden = model.hidden(batch)
+            loss = reduce(hidden, model.head(), batch.source_row_N, batch.target_N, {"logp"})
+            loss.logp_N.sum().backward()
+        return grad_vector(model.model)
+
+    names = ("mistral", "gpt2")
+    batches = [ragged_batch(segments()), ragged_batch(segments()[:2])]
+    alone = [gradients(pair) for pair in zip(map(prepared, names), batches, strict=True)]
+    pairs = list(zip(map(prepared, names), batches, strict=True))
+    with ThreadPoolExecutor(2) as pool:
+        for mine, expected in zip(pool.map(gradients, pairs), alone, strict=True):
+            assert float((mine - expected).norm() / expected.norm()) < 1e-6
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_an_attention_argument_that_nobody_knows_means_padded_batches(name, monkeypatch):
+    model = make(name, MODELS[name])
+    expected = model(input_ids=torch.tensor([[1, 2, 3]])).logits
+    kind = next(m for m in model.modules() if type(m).__name__.endswith("Attention"))
+    forward = type(kind).forward
+    monkeypatch.setattr(
+        type(kind), "forward", lambda self, *a, **k: forward(self, *a, **k, position_bias=1.0)
+    )
+    prepared = prepare(model)
+    assert not prepared.ragged
+    assert "arguments that ragged attention does not know" in prepared.reason
+    torch.testing.assert_close(model(input_ids=torch.tensor([[1, 2, 3]])).logits, expected)
 
 
 def test_a_wrong_ragged_answer_is_caught_by_the_probe(monkeypatch):

@@ -25,6 +25,7 @@ EXPECTED = {  # norms and gated networks in two layers and at the end
     "olmo2": (9, 2),
     "gpt2": (0, 0),
     "opt": (0, 0),
+    "phi": (0, 0),
     "mixtral": (5, 0),
     "qwen2_moe": (5, 2),  # the shared experts
     "gpt_oss": (5, 0),

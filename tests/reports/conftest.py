@@ -170,7 +170,7 @@ def write_training(run: Path, stage: str, rng: random.Random) -> None:
             }
         rows.append(row)
         if stage == "tune" and step % 68 == 0:
-            rows.append({"step": step, "eval/loss": 0.75 + 3.3 * decay})
+            rows.append({"step": step, "eval_loss": 0.75 + 3.3 * decay})
     lines = [json.dumps(row) for row in rows]
     (place / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 34', encoding="utf-8")
     write_json(

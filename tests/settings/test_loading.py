@@ -434,6 +434,17 @@ def test_the_schema_describes_the_fields() -> None:
     assert "pydantic" not in str(schema).lower()
 
 
+def test_the_schema_asks_later_tunings_of_a_list_for_no_model() -> None:
+    schema = json_schema()
+    one, several = schema["properties"]["tune"]["anyOf"][0]["oneOf"]
+    first, later = several["prefixItems"][0], several["items"]
+    assert first == one
+    required, free = (schema["$defs"][it["$ref"].rsplit("/", 1)[1]] for it in (first, later))
+    assert required["required"] == ["model"]
+    assert "required" not in free
+    assert free["properties"] == required["properties"]
+
+
 def test_the_example_of_the_readme_is_valid(tmp_path: Path, repo_root: Path) -> None:
     readme = (repo_root / "README.md").read_text(encoding="utf-8")
     examples = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)

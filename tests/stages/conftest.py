@@ -65,12 +65,11 @@ class TextProject:
         return self.weights(name), self.metrics(name)
 
 
-@pytest.fixture
-def text_project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.txt").write_text("\n\n".join(TEXTS))
+def make_project(folder):
+    """Write ``text.txt`` and ``base`` into a folder."""
+    (folder / "text.txt").write_text("\n\n".join(TEXTS))
     tokenizer = train_tokenizer(TEXTS * 5, 300)
-    tokenizer.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(folder / "base")
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -81,5 +80,20 @@ def text_project(tmp_path, monkeypatch):
         max_position_embeddings=128,
         tie_word_embeddings=True,
     )
-    LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
-    return TextProject(tmp_path)
+    LlamaForCausalLM(config).save_pretrained(folder / "base")
+    return TextProject(folder)
+
+
+@pytest.fixture
+def text_project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return make_project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_project(tmp_path_factory):
+    """One project for all tests of a file, whose working directory it is as well."""
+    with pytest.MonkeyPatch.context() as patched:
+        folder = tmp_path_factory.mktemp("project")
+        patched.chdir(folder)
+        yield make_project(folder)

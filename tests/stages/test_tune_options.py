@@ -11,6 +11,7 @@ import torch
 from regimen.models.forward import prepare
 from regimen.models.loading import ModelSpec, load_model
 from regimen.objectives.supervised import Supervised
+from regimen.reports import write_report
 from regimen.stages import training_run
 from regimen.tokens.rendering import Rendered
 from regimen.tokens.store import load_token_rows, token_rows
@@ -55,6 +56,23 @@ def test_the_final_model_is_the_best_or_the_last(text_project, monkeypatch, keep
     )
     assert text_project.run(straight) == 0
     assert text_project.weights("v") == text_project.weights("s")
+
+
+def test_the_report_draws_the_validation_loss_under_the_name_it_is_logged_with(text_project):
+    from regimen.reports.sections.training import series
+
+    file = text_project.settings("r", max_steps=6, validation={"share": 0.2, "every": 2}, **MORE)
+    assert text_project.run(file) == 0
+    rows = text_project.metrics("r")
+    page = write_report(text_project.folder / "runs/r").read_text()
+    assert [step for step, _ in series(rows, "eval_loss")] == [2, 4, 6]
+    assert "held out" in page
+
+
+def test_a_tiny_learning_rate_is_logged_as_it_is(text_project):
+    file = text_project.settings("t", max_steps=2, learning_rate=2e-7, **MORE)
+    assert text_project.run(file) == 0
+    assert [line["learning_rate"] for line in text_project.metrics("t")] == [2e-7, 2e-7]
 
 
 def test_noise_on_embeddings_changes_training_and_follows_the_seed(text_project):

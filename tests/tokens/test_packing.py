@@ -1,5 +1,6 @@
 """pytest tests/tokens/test_packing.py"""
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,14 @@ def test_a_plan_holds_every_row_once_within_the_budget(lengths, seed, epoch, bud
     assert plan == packing_plan(
         lengths, seed=seed, epoch=epoch, token_budget=budget, shuffle=shuffle
     )
+
+
+def test_the_same_arguments_give_the_same_plan_whatever_was_drawn_before():
+    lengths = np.random.default_rng(1).integers(1, 60, 500)
+    first = packing_plan(lengths, seed=3, epoch=2, token_budget=128)
+    np.random.seed(9)
+    np.random.rand(5)
+    assert packing_plan(lengths.tolist(), seed=3, epoch=2, token_budget=128) == first
 
 
 def test_epochs_and_seeds_have_their_own_order():

@@ -180,6 +180,19 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_rows():
         train(model, rows(), Supervised(), optimizer, options())
 
 
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_change():
+    model = tiny()
+    weight = model.model.model.layers[1].mlp.up_proj.weight
+    weight.register_hook(lambda gradient: gradient * float("inf"))
+    before = {name: p.clone() for name, p in model.model.named_parameters()}
+    optimizer = OPTIMIZERS["adamw"](parameter_groups(model.model, 0.0))
+    named = token_rows([Rendered((1, i, 5), (0.0, 1.0, 1.0), f"instance {i}") for i in range(4)])
+    with pytest.raises(TrainingError, match=r"gradient norm is no longer finite[\s\S]*instance 3"):
+        train(model, named, Supervised(), optimizer, options(tokens_per_batch=99))
+    for name, parameter in model.model.named_parameters():
+        assert torch.equal(parameter, before[name]), name
+
+
 def test_nothing_to_train_is_an_error():
     model = tiny()
     optimizer = OPTIMIZERS["adamw"](parameter_groups(model.model, 0.0))

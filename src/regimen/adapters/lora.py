@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def add_lora(model: Any, spec: LoraSpec, *, seed: int, new_tokens: Sequence[int]
         new_tokens: ids whose embedding rows (and head rows, if untied) are trained as well.
 
     Raises:
-        AdapterError: a target module matches nothing.
+        AdapterError: a target module matches nothing, or takes no adapter.
     """
     from peft import LoraConfig, TaskType, get_peft_model
 
@@ -88,7 +89,24 @@ def add_lora(model: Any, spec: LoraSpec, *, seed: int, new_tokens: Sequence[int]
         trainable_token_indices=_token_rows(model, new_tokens),
     )
     torch.manual_seed(seed)
-    return get_peft_model(model, config)
+    known = linear_names(model)  # PEFT may have changed some before it refuses one
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise _refused(str(model.config.model_type), known, str(error)) from error
+
+
+def _refused(kind: str, known: set[str], reason: str) -> AdapterError:
+    """Which modules PEFT will not adapt in this model, and which it may."""
+    refused = set(re.findall(r"'(\w+)'", reason)) & known
+    others = ", ".join(sorted(known - refused))
+    return AdapterError(
+        "A module of this model cannot take the adapter.",
+        slug="adapter-refused",
+        got=f"{', '.join(sorted(refused))} of {kind}" if refused else f"{kind}: {reason[:200]}",
+        expected=f"some of {others}",
+        fix=f"Name modules that can: adapter.target_modules: [{others}].",
+    )
 
 
 def _token_rows(model: Any, new_tokens: Sequence[int]) -> dict[str, list[int]] | None:

@@ -142,7 +142,8 @@ class _Reduce(torch.autograd.Function):
         hidden_ND, weight_VD, bias_V, target_N, out = ctx.saved_tensors
         shape: Shape = ctx.shape
         weight = weight_VD.to(shape.dtype)
-        grads = HeadGradients(hidden_ND, weight_VD, bias_V, ctx.needs_input_grad[:3])
+        wanted = ctx.needs_input_grad[:3]
+        grads = HeadGradients(hidden_ND, weight_VD, bias_V, wanted, final=True)
         g_logp, g_lse, g_entropy, g_mean = (g[:, None].float() for g in grad_outputs)
         for chunk, low_CD, product_CV in products(hidden_ND, weight, weight_VD, shape):
             # d logp = onehot - p;  d lse = p;  d entropy = -p (log p + entropy);  d mean = 1 / V

@@ -11,6 +11,9 @@ import torch
 
 from regimen.errors import ModelError, near
 
+MOST_NAMED = 6
+"""Weights that an error names."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
@@ -83,8 +86,13 @@ def load_model(spec: ModelSpec, *, seed: int = 0, quantisation: Any = None) -> A
         )
     _check_folder(spec.path, "config.json", "model")
     extra = {"quantization_config": quantisation} if quantisation is not None else {}
+    told = logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what is missing is told below
     try:
-        return AutoModelForCausalLM.from_pretrained(spec.path, dtype=dtype, **extra)
+        network: Any = AutoModelForCausalLM  # its types know only one of the two results
+        model, found = network.from_pretrained(
+            spec.path, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **extra
+        )
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             "The model cannot be loaded.",
@@ -92,6 +100,33 @@ def load_model(spec: ModelSpec, *, seed: int = 0, quantisation: Any = None) -> A
             got=f"{spec.path}: {str(error).splitlines()[0]}",
             fix="Name a folder with config.json and model.safetensors, or a hub name.",
         ) from error
+    finally:
+        logging.set_verbosity(told)
+    _check_complete(spec.path, found)
+    return model
+
+
+def _check_complete(path: str, found: Mapping[str, Any]) -> None:
+    """Every weight must have come from the files; transformers draws those that have not.
+
+    A head that is tied to the embedding is not in the files and not missing.
+    """
+    missing = sorted(found["missing_keys"])
+    shapes = sorted(str(name[0]) for name in found["mismatched_keys"])
+    absent = missing or shapes
+    if not absent:
+        return
+    named = ", ".join(absent[:MOST_NAMED])
+    more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
+    raise ModelError(
+        "Some weights of the model are not in its files."
+        if missing
+        else "Some weights in the model's files have another shape than its config says.",
+        slug="weights-missing" if missing else "weights-mismatched",
+        got=f"{path}: {named}{more}",
+        expected="every weight that config.json describes",
+        fix="Get the model again; with these weights drawn at random it would be another model.",
+    )
 
 
 def _model_types() -> list[str]:

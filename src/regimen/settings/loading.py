@@ -75,7 +75,25 @@ def dump_yaml(settings: PipelineSettings) -> str:
 def json_schema() -> dict[str, Any]:
     """JSON schema of a settings file, with the fields' docstrings as descriptions."""
     schema = PipelineSettings.model_json_schema()
+    _describe_later_tunings(schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _describe_later_tunings(schema: dict[str, Any]) -> None:
+    """After the first of a list, a tuning that names no model goes on from the one before.
+
+    pydantic knows one class of tunings, whose model is required.
+    """
+    definitions = schema["$defs"]
+    whole = definitions["TuneSettings"]
+    later = {**whole, "required": [name for name in whole["required"] if name != "model"]}
+    if not later["required"]:
+        del later["required"]
+    definitions["LaterTuneSettings"] = later
+    forms = schema["properties"]["tune"]["anyOf"][0]["oneOf"]
+    (several,) = (form for form in forms if form.get("type") == "array")
+    several["prefixItems"] = [several["items"]]
+    several["items"] = {"$ref": "#/$defs/LaterTuneSettings"}
 
 
 def _plain(value: Any) -> Any:

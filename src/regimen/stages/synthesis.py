@@ -15,6 +15,9 @@ from regimen.protocols import Generator
 from regimen.records import Example, Instance
 from regimen.settings.build import GeneratorSettings, SyntheticSettings
 
+TOKENS = SelfInstructSpec()
+"""The longest answers of the paper; the settings may ask for shorter ones."""
+
 
 def synthesise(section: SyntheticSettings, seed: int, ledger: Ledger) -> list[Instance]:
     """The instances of all rounds; every candidate that is dropped is in the ledger."""
@@ -22,6 +25,7 @@ def synthesise(section: SyntheticSettings, seed: int, ledger: Ledger) -> list[In
     generator = make_generator(section.generator, seeds)
     machine: list[Seed] = []
     instances: list[Instance] = []
+    longest = section.generator.max_new_tokens
     for number in range(section.rounds):
         pool = NoveltyPool([one.instruction for one in (*seeds, *machine)])
         spec = SelfInstructSpec(
@@ -29,6 +33,8 @@ def synthesise(section: SyntheticSettings, seed: int, ledger: Ledger) -> list[In
             seed=seed,
             round=number,
             temperature=section.generator.temperature,
+            instruction_tokens=min(TOKENS.instruction_tokens, longest),
+            example_tokens=min(TOKENS.example_tokens, longest),
         )
         found = self_instruct(seeds, generator, pool.admit, spec, machine)
         for name in found.entered:

@@ -155,7 +155,7 @@ class Writer:
         seconds = max(state.seconds - self.logged.seconds, 1e-9)
         self.logged = replace(state)
         values = {
-            **{name: round(value, 6) for name, value in losses.items()},
+            **{name: seven_digits(value) for name, value in losses.items()},
             "num_tokens": state.tokens,
             "supervised_tokens": state.supervised,
             "tokens_per_second": round(tokens / seconds, 1),
@@ -194,6 +194,11 @@ class Writer:
     def best(self, _state: State, _losses: Mapping[str, float]) -> None:
         """Keep the weights of the lowest validation loss so far."""
         write_model(self.job.prepared.model, self.job.prepared.tokenizer, self.run.path(BEST))
+
+
+def seven_digits(value: float) -> float:
+    """A number of fp32 as it is worth: a learning rate of 2e-7 keeps its digits."""
+    return float(f"{value:.7g}")
 
 
 def _go_on(

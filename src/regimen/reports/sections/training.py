@@ -80,7 +80,7 @@ def _note(rows: Sequence[Json]) -> str:
 def _panels(rows: Sequence[Json], stage: str) -> list[Curves]:
     colour = "aligned" if stage == "align" else "tuned"
     loss = _smooth_lines(rows, "loss", colour)
-    held_out = series(rows, "eval/loss")
+    held_out = series(rows, "eval_loss")
     if held_out:
         loss.append(Line(label="held out", colour="warn", points=held_out, dots=True))
     rewards = [
