@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from helpers import small_models
 from helpers.small_models import MODELS, PADDED
+from regimen.generation import decoding
 from regimen.generation.engine import Engine
 from regimen.generation.rows import Prompt
 from regimen.models.forward import prepare
@@ -26,8 +27,10 @@ def prompts(**changes):
     ]
 
 
+@pytest.mark.parametrize("worth", [0, 1 << 40])
 @pytest.mark.parametrize("name", EVERY)
-def test_greedy_ids_equal_transformers_generate(name):
+def test_greedy_ids_equal_transformers_generate(name, worth, monkeypatch):
+    monkeypatch.setattr(decoding, "WORTH", worth)  # with copied weights, and without
     model = make(name)
     stop = 3
     expected = {}

@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from regimen.generation.rows import Continuation, Decode, Prompt, Row, choose
+from regimen.generation.vocabulary import Scores
 
 
 class _Choice(LogitsProcessor):
@@ -32,7 +33,7 @@ class _Choice(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Scores (R, V) in which only the chosen ids are left."""
-        self.chosen = choose(scores.float().log_softmax(-1), self.rows)
+        self.chosen = choose(Scores.of(scores.float()), self.rows)
         ids = torch.tensor([[token] for token, _ in self.chosen], device=scores.device)
         return torch.full_like(scores, float("-inf")).scatter(1, ids, 0.0)
 

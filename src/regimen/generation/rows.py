@@ -6,7 +6,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+
+from regimen.generation.sampling import sample
+from regimen.generation.vocabulary import Scores
 
 Decode = Callable[[Sequence[int]], str]
 
@@ -77,23 +79,20 @@ class Row:
         return any(stop in tail for stop in self.prompt.stop)
 
 
-def choose(logprob_RV: Tensor, rows: Sequence[Row]) -> list[tuple[int, float]]:
+def choose(scores: Scores, rows: Sequence[Row]) -> list[tuple[int, float]]:
     """The next id of each row and its log-probability (nats) under the model."""
-    tokens = logprob_RV.argmax(-1).tolist()
-    for index, row in enumerate(rows):
-        if row.prompt.temperature > 0:
-            tokens[index] = sample(logprob_RV[index], row.prompt, len(row.ids))
-    chosen = logprob_RV.gather(1, torch.tensor(tokens, device=logprob_RV.device)[:, None])
-    return list(zip(tokens, chosen[:, 0].tolist(), strict=True))
-
-
-def sample(logprob_V: Tensor, prompt: Prompt, position: int) -> int:
-    """Nucleus sampling (Holtzman et al. 2020) with noise from (seed, position) alone."""
-    probability = (logprob_V / prompt.temperature).softmax(-1)
-    if prompt.top_p < 1.0:
-        ordered, order = probability.sort(descending=True, stable=True)
-        beyond = ordered.cumsum(0) - ordered >= prompt.top_p
-        probability = probability.clone()
-        probability[order[beyond]] = 0.0
-    noise = torch.Generator().manual_seed((prompt.seed * 1_000_003 + position) % (1 << 63))
-    return int(torch.multinomial(probability.cpu(), 1, generator=noise))
+    tokens = scores.best_R.tolist()
+    drawn = [index for index, row in enumerate(rows) if row.prompt.temperature > 0]
+    if drawn:
+        asked = [rows[index].prompt for index in drawn]
+        found = sample(
+            scores.logits_RV if len(drawn) == len(rows) else scores.logits_RV[drawn],
+            [prompt.temperature for prompt in asked],
+            [prompt.top_p for prompt in asked],
+            [(rows[index].prompt.seed, len(rows[index].ids)) for index in drawn],
+        )
+        for index, token in zip(drawn, found, strict=True):
+            tokens[index] = token
+    picked = torch.tensor(tokens, device=scores.lse_R.device)[:, None]
+    logps = scores.logits_RV.gather(1, picked)[:, 0] - scores.lse_R
+    return list(zip(tokens, logps.tolist(), strict=True))

@@ -1,0 +1,87 @@
+"""How a run of generation computes hidden states and scores: flat where it can, else by modules.
+
+Shape letters: R rows, T tokens of a flat batch, N of them that are read, D width.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from regimen.generation.cache import Cache
+from regimen.generation.copying import by_modules, flat_network
+from regimen.generation.vocabulary import Scores, Vocabulary
+from regimen.models.forward import LanguageModel
+from regimen.models.head import full_logits
+
+WORTH = 128
+"""New tokens above which copies of the weights pay."""
+BATCH = 512
+"""Tokens of prompts that a flat network reads at once: their states stay in the cache."""
+SPARE = 0.5
+"""Share of the memory that is free that the copies may take."""
+
+
+class Decoder:
+    """The cache of a run, and copies of the weights that are dropped with it.
+
+    Args:
+        model: a prepared model, in evaluation mode.
+        rows: of the cache.
+        positions: of each row.
+        new_tokens: the most that the run may generate, all rows together.
+        bf16: autocast to bf16.
+    """
+
+    def __init__(
+        self, model: LanguageModel, rows: int, positions: int, new_tokens: int, *, bf16: bool
+    ) -> None:
+        self.model, self.bf16 = model, bf16
+        self.head = model.head()
+        self.cache = Cache(rows, positions)
+        weight = self.head.weight_VD
+        copies = new_tokens >= WORTH and not bf16 and weight.device.type == "cpu"
+        copies = copies and weight.dtype == torch.float32 and _fits(model)
+        self.network = flat_network(model, positions) if copies else None
+        self.vocabulary = Vocabulary(self.head, rows) if copies else None
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens of prompts that are best read at once."""
+        return BATCH if self.network is not None else 1 << 30
+
+    def hidden(self, ids_T: Tensor, position_T: Tensor, read_N: Tensor | None = None) -> Tensor:
+        """Last hidden states (N, D) of these tokens of the batch that the cache points to.
+
+        Without ``read_N``, of all.
+        """
+        if self.network is not None:
+            return self.network.hidden(self.cache, ids_T, position_T, read_N)
+        with torch.autocast(ids_T.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            hidden = by_modules(self.model, self.cache, ids_T, position_T)
+        return hidden if read_N is None else hidden[read_N]
+
+    def scores(self, hidden_RD: Tensor) -> Scores:
+        """Of the next id, after each row. Valid until the next call."""
+        if self.vocabulary is not None:
+            return self.vocabulary.scores(hidden_RD)
+        return Scores.of(full_logits(hidden_RD, self.head, self.head.weight_VD.dtype))
+
+
+def _fits(model: LanguageModel) -> bool:
+    """Whether a copy of the model is a small part of the free memory; unknown counts as yes."""
+    free = free_bytes()
+    needed = sum(p.nbytes for p in model.model.parameters())
+    return free is None or needed <= SPARE * free
+
+
+def free_bytes() -> int | None:
+    """Memory that Linux can give without swapping; None elsewhere."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return kilobytes[0] * 1024 if kilobytes else None
