@@ -98,7 +98,7 @@ WORKS: dict[str, Work] = {
             minutes=15,
             full=_SMALL,
             quick=_QUICK,
-            regimen={"batches_per_step": 6},
+            regimen={"batches_per_step": 3},
             peers=("trl", "litgpt", "llamafactory"),
         ),
         Work(
@@ -106,7 +106,7 @@ WORKS: dict[str, Work] = {
             minutes=15,
             full=_SMALL,
             quick=_QUICK,
-            regimen={"batches_per_step": 8},
+            regimen={"batches_per_step": 3},
             peers=("trl", "litgpt", "llamafactory"),
             lora=LORA,
         ),
