@@ -1,0 +1,19 @@
+"""What is asked of the machine."""
+
+import torch
+
+from regimen.models.hardware import on_large_pages, set_up
+
+
+def test_a_block_on_large_pages_is_the_same_block():
+    small, large = torch.arange(5.0), torch.arange(3 << 20)
+    for block in (small, large):
+        kept = block.clone()
+        given = on_large_pages(block)
+        assert given.data_ptr() == block.data_ptr()
+        assert torch.equal(given, kept)
+
+
+def test_a_run_says_whether_loops_are_compiled():
+    said = set_up(torch.get_num_threads()).kernels
+    assert said == "compiled" or said.startswith("torch's own: ")
