@@ -25,6 +25,8 @@ NAMES = (
     "regimen_sft",
     "regimen_eval",
     "generate",
+    "head_page",
+    "head",
 )
 
 

@@ -2,27 +2,11 @@
 
 import importlib
 import sys
-from pathlib import Path
-from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
 
 from regimen.errors import RunError
-
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-NAMES = ("measure", "processes", "head_page", "render", "result", "work", "head")
-
-
-@pytest.fixture(scope="module")
-def bench():
-    sys.path.insert(0, str(FOLDER))
-    try:
-        yield SimpleNamespace(**{name: importlib.import_module(name) for name in NAMES})
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in NAMES:
-            sys.modules.pop(name, None)
 
 
 def measured(bench, monkeypatch, **other):
@@ -69,8 +53,7 @@ def test_a_peak_that_cannot_be_counted_anew_is_an_error(bench, monkeypatch):
         measured(bench, monkeypatch, peak_was_reset=False)
 
 
-def test_both_sides_compute_the_same_gradient(bench, monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
+def test_both_sides_compute_the_same_gradient(bench):
     once = importlib.import_module("head_once")
     try:
         found = {}
