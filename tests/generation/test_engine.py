@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from helpers import small_models
 from helpers.small_models import MODELS, PADDED
 from regimen.generation import decoding
+from regimen.generation.decoding import Decoder
 from regimen.generation.engine import Engine
 from regimen.generation.rows import Prompt
 from regimen.models.forward import prepare
@@ -66,9 +67,9 @@ def test_a_sample_does_not_depend_on_its_neighbours(order, rows):
 
 def test_a_prompt_is_read_once_for_all_its_samples(monkeypatch):
     read = []
-    honest = Engine._hidden
+    honest = Decoder.hidden
     monkeypatch.setattr(
-        Engine, "_hidden", lambda self, *args: read.append(len(args[1])) or honest(self, *args)
+        Decoder, "hidden", lambda self, *args: read.append(len(args[0])) or honest(self, *args)
     )
     ids = prompts()[0].ids
     asked = [Prompt(str(i), ids, 5, temperature=1.0, seed=i) for i in range(6)]

@@ -20,6 +20,8 @@ from regimen.generation.flat import FlatNetwork, Layer
 from regimen.generation.weights import Block, joined, norm_of, paired, weights_of
 from regimen.models import attention
 from regimen.models.attention import Heard
+from regimen.models.blocks import SelfAttention
+from regimen.models.differences import relative_difference
 from regimen.models.forward import LanguageModel, backbone_of
 from regimen.models.fused import GatedMlp, RmsNorm
 from regimen.tokens.ragged import Plan
@@ -27,8 +29,6 @@ from regimen.tokens.ragged import Plan
 SAME = 1e-4
 """How far states may be from those of the modules, relative to the largest."""
 NORMS = ("input_layernorm", "post_attention_layernorm")
-PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
-HEAD_NORMS = ("q_norm", "k_norm")
 FIXED_ANGLES = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary positions whose angles do not depend on the length of the text."""
 
@@ -62,8 +62,7 @@ def flat_network(model: LanguageModel, positions: int) -> FlatNetwork | None:
         return None
     network = FlatNetwork(backbone.get_input_embeddings(), layers, backbone.norm, turn)
     for ours, theirs in zip(_probe(network.hidden, backbone, positions), expected, strict=True):
-        scale = float(theirs.abs().max()) or 1.0
-        if not float((ours - theirs).abs().max()) <= SAME * scale:
+        if not relative_difference(ours, theirs) <= SAME:
             return None
     return network
 
@@ -87,10 +86,10 @@ def _is_common_layer(layer: nn.Module) -> bool:
     if set(parts) != {"self_attn", "mlp", *NORMS}:
         return False
     names = {name for name, _ in parts["self_attn"].named_children()}
-    if not set(PROJECTIONS) <= names <= {*PROJECTIONS, *HEAD_NORMS}:
+    if not set(SelfAttention.NAMES) <= names <= {*SelfAttention.NAMES, *SelfAttention.NORMS}:
         return False
     norms = [parts[name] for name in NORMS]
-    norms += [getattr(parts["self_attn"], name) for name in HEAD_NORMS if name in names]
+    norms += [getattr(parts["self_attn"], name) for name in SelfAttention.NORMS if name in names]
     return (
         all(isinstance(norm, RmsNorm) for norm in norms)
         and isinstance(parts["mlp"], GatedMlp)
@@ -115,14 +114,14 @@ def _layer(layer: Any, heard: Heard, block: Block) -> Layer | None:
     attend, mlp, call = layer.self_attn, layer.mlp, heard.call
     heads, key_heads = heard.query_THD.shape[1], heard.key_TKD.shape[1]
     width = heard.query_THD.shape[2]
-    norms = [getattr(attend, name, None) for name in HEAD_NORMS]
+    norms = [getattr(attend, name, None) for name in SelfAttention.NORMS]
     if width % 2 or heard.value_TKD.shape[1:] != (key_heads, width):
         return None
     if call.softcap is not None or call.sinks_H is not None:
         return None
     if any(norm is not None and len(norm.weight) != width for norm in norms):
         return None
-    modules = [getattr(attend, name) for name in PROJECTIONS]
+    modules = [getattr(attend, name) for name in SelfAttention.NAMES]
     modules += [mlp.gate_proj, mlp.up_proj, mlp.down_proj]
     found = [given for given in map(weights_of, modules) if given is not None]
     if len(found) < len(modules):

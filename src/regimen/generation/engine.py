@@ -117,7 +117,7 @@ class Engine:
             plan = Plan(lengths, (-1,) * len(lengths))
             cache.point(plan, torch.repeat_interleave(places, sizes), position)
             ids = torch.tensor([i for ids in group for i in ids])
-            hidden = self._hidden(decoder, ids, position, sizes.cumsum(0) - 1)
+            hidden = decoder.hidden(ids, position, sizes.cumsum(0) - 1)
             cache.last |= zip(group.values(), hidden, strict=True)
         source |= fresh
         for place, prompt in taken.items():
@@ -135,12 +135,7 @@ class Engine:
         ids = torch.tensor([row.ids[-1] for row in rows])
         position = torch.tensor([len(row.prompt.ids) + len(row.ids) - 1 for row in rows])
         decoder.cache.point(None, torch.tensor(places), position)
-        yield from self._choose(decoder, self._hidden(decoder, ids, position), places, running)
-
-    def _hidden(
-        self, decoder: Decoder, ids_T: Tensor, position_T: Tensor, read_N: Tensor | None = None
-    ) -> Tensor:
-        return decoder.hidden(ids_T, position_T, read_N)
+        yield from self._choose(decoder, decoder.hidden(ids, position), places, running)
 
     def _choose(
         self, decoder: Decoder, hidden_RD: Tensor, places: list[int], running: list[Row | None]

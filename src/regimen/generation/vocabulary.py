@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from regimen.models.hardware import on_large_pages
+from regimen.generation.weights import Block
+from regimen.models.chunks import logits_of
 from regimen.models.head import Head
 from regimen.models.native.ops import row_tops
 
@@ -40,15 +41,8 @@ class Vocabulary:
 
     def __init__(self, head: Head, rows: int) -> None:
         self.head, self.size = head, len(head.weight_VD)
-        width = head.weight_VD.shape[1]
-        count = -(-self.size // TILE)
-        self.tile = min(TILE, self.size)
-        copied = on_large_pages(torch.empty(count * self.tile * width))
-        self.weights: list[Tensor] = []
-        for index, part in enumerate(torch.split(head.weight_VD, self.tile)):
-            start = index * self.tile * width
-            tile = copied[start : start + part.numel()].view(width, len(part))
-            self.weights.append(tile.copy_(part.t()))
+        block = Block(head.weight_VD.numel())
+        self.weights = [block.transposed(part) for part in torch.split(head.weight_VD, TILE)]
         self._logits = torch.empty(rows * self.size)
 
     def scores(self, hidden_RD: Tensor) -> Scores:
@@ -57,18 +51,9 @@ class Vocabulary:
         logits_RV = self._logits[: rows * self.size].view(rows, self.size)
         start = 0
         for weight in self.weights:
-            tile = logits_RV[:, start : start + weight.shape[1]]
-            torch.mm(hidden_RD, weight, out=tile)
-            self._finish(tile, start)
-            start += weight.shape[1]
+            end = start + weight.shape[1]
+            tile = torch.mm(hidden_RD, weight, out=logits_RV[:, start:end])
+            bias = self.head.bias_V
+            logits_of(tile, None if bias is None else bias[start:end], self.head)
+            start = end
         return Scores.of(logits_RV)
-
-    def _finish(self, tile_RN: Tensor, start: int) -> None:
-        """Bias, scale and cap, in place."""
-        head = self.head
-        if head.bias_V is not None:
-            tile_RN += head.bias_V[start : start + tile_RN.shape[1]]
-        if head.scale != 1.0:
-            tile_RN *= head.scale
-        if head.softcap is not None:
-            tile_RN.div_(head.softcap).tanh_().mul_(head.softcap)

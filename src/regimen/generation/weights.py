@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from regimen.models.fused import RmsNorm
 from regimen.models.hardware import on_large_pages
+from regimen.models.projections import part_of
 
 Weights = tuple[Tensor, Tensor | None]
 """(N, D) and (N,), as a linear layer has them."""
@@ -76,26 +76,14 @@ def norm_of(module: RmsNorm, *, paired: bool = False) -> Norm:
     return Norm(halves_in_turns(weight, len(weight)) if paired else weight, module.eps)
 
 
-def weights_of(module: Any) -> Weights | None:
-    """The weights of torch's own linear layer, with PEFT's plain LoRA added in."""
-    adapted = _is_plain_lora(module)
-    linear = module.base_layer if adapted else module
-    if type(linear) is not nn.Linear:
+def weights_of(module: nn.Module) -> Weights | None:
+    """The weights of a plain linear layer, with LoRA added in; None for one that is more."""
+    part = part_of(module)
+    if part is None:
         return None
-    weight = linear.weight
-    if adapted and not module.disable_adapters and not module.merged:
-        for name in module.active_adapters:
-            if name in module.lora_A:
-                weight = weight + module.get_delta_weight(name)
-    return weight, linear.bias
-
-
-def _is_plain_lora(module: Any) -> bool:
-    """Whether this is LoRA on a linear layer, without variants and biases of its own."""
-    kind = type(module)
-    if (kind.__module__, kind.__name__) != ("peft.tuners.lora.layer", "Linear"):
-        return False
-    return not (any(module.lora_bias.values()) or getattr(module, "lora_variant", None))
+    if part.a_RI is None or part.b_OR is None:
+        return part.weight_OI, part.bias_O
+    return torch.addmm(part.weight_OI, part.b_OR, part.a_RI, alpha=part.scale), part.bias_O
 
 
 def paired(given: Weights, width: int) -> Weights:

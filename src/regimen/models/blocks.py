@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from regimen.models.attention import Call, Heard, MaskPlan
+from regimen.models.differences import relative_difference
 from regimen.models.native import ops
 from regimen.models.native.mixing import Attention, attends
 from regimen.models.projections import (
@@ -291,8 +292,7 @@ def self_attention(
     mix = Attention(Plan((len(x_TD),), (-1,)), made.scaling, call.window)
     found, *_ = _heads(x_TD, made.form(parts, mix, x_TD.dtype), cos_TW.float(), sin_TW.float())
     for ours, theirs in zip(found, (heard.query_THD, heard.key_TKD, heard.value_TKD), strict=True):
-        scale = float(theirs.abs().max()) or 1.0
-        if ours.shape != theirs.shape or float((ours - theirs).abs().max()) > SAME * scale:
+        if ours.shape != theirs.shape or not relative_difference(ours, theirs) <= SAME:
             return None
     return made.train(module.training)
 

@@ -11,11 +11,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from regimen.models.buffers import active
+
+
+class Finish(Protocol):
+    """What comes after the product and its bias: logits = cap(scale * product)."""
+
+    @property
+    def softcap(self) -> float | None:
+        """c of c * tanh(x / c), if capped."""
+
+    @property
+    def scale(self) -> float:
+        """The factor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +63,15 @@ def tiles(product_CV: Tensor, *, whole: bool = False) -> Iterator[slice]:
         yield slice(start, min(start + size, rows))
 
 
-def logits_of(
-    product_RV: Tensor, bias: Tensor | None, shape: Shape, *, copy: bool = True
-) -> Tensor:
-    """fp32 logits of ``hidden @ weight.T``; without ``copy``, in the product's place if fp32."""
-    logits_RV = product_RV.to(torch.float32, copy=copy)
+def logits_of(product_RV: Tensor, bias: Tensor | None, finish: Finish) -> Tensor:
+    """fp32 logits of ``hidden @ weight.T``, in the product's place if that is fp32."""
+    logits_RV = product_RV.to(torch.float32)
     if bias is not None:
         logits_RV += bias.float()
-    if shape.scale != 1.0:
-        logits_RV *= shape.scale
-    if shape.softcap is not None:
-        logits_RV.div_(shape.softcap).tanh_().mul_(shape.softcap)
+    if finish.scale != 1.0:
+        logits_RV *= finish.scale
+    if finish.softcap is not None:
+        logits_RV.div_(finish.softcap).tanh_().mul_(finish.softcap)
     return logits_RV
 
 

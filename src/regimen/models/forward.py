@@ -11,6 +11,7 @@ from torch import Tensor
 from regimen.errors import ModelError
 from regimen.models import attention
 from regimen.models.blocks import SelfAttention, self_attention
+from regimen.models.differences import relative_difference
 from regimen.models.fused import fuse, reading
 from regimen.models.head import Head, full_logits
 from regimen.tokens.ragged import Plan, RaggedBatch, Segment, ragged_batch, to_padded
@@ -233,8 +234,7 @@ def _probe(model: Any, expected: list[Tensor], *, forest: bool) -> str:
         base.train(training)
     logits = full_logits(hidden, head_of(model), torch.float32)
     together = torch.cat([expected[0], expected[1], expected[2][7 if forest else 0 :]])
-    scale = float(together.abs().max()) or 1.0
-    worst = float((logits - together).abs().max()) / scale
+    worst = relative_difference(logits, together)
     tolerance = 1e-3 if hidden.dtype == torch.float32 else 5e-2
     return "" if worst <= tolerance else f"its logits differ by {worst:.2g} of their size"
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regimen.models.blocks import gated_network
+from regimen.models.differences import relative_difference
 from regimen.models.native import ops
 from regimen.models.projections import parts_of
 
@@ -198,6 +199,4 @@ def _is_silu(activation: nn.Module | None) -> bool:
 def _close(a: Tensor, b: Tensor) -> bool:
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    scale = float(a.abs().max()) or 1.0
-    tolerance = TOLERANCE if a.dtype == torch.float32 else 2e-2
-    return float((a - b).abs().max()) <= tolerance * scale
+    return relative_difference(b, a) <= (TOLERANCE if a.dtype == torch.float32 else 2e-2)

@@ -56,8 +56,7 @@ class Reduced:
 
 def full_logits(hidden_ND: Tensor, head: Head, dtype: torch.dtype) -> Tensor:
     """fp32 logits of a few rows over the whole vocabulary: for sampling and for the probe."""
-    shape = Shape(head.softcap, head.scale, len(hidden_ND), dtype, frozenset())
-    return logits_of(hidden_ND.to(dtype) @ head.weight_VD.to(dtype).t(), head.bias_V, shape)
+    return logits_of(hidden_ND.to(dtype) @ head.weight_VD.to(dtype).t(), head.bias_V, head)
 
 
 class _WeightedNll(torch.autograd.Function):
@@ -81,7 +80,7 @@ class _WeightedNll(torch.autograd.Function):
         for chunk, low_CD, product_CV in products(hidden_ND, weight, weight_VD, shape):
             for tile in tiles(product_CV, whole=ops.compiled(product_CV)):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
-                logits = logits_of(product_CV[tile], bias_V, shape, copy=False)
+                logits = logits_of(product_CV[tile], bias_V, shape)
                 # the gradient takes the place of the logits, unless a cap asks for them again
                 capped = logits.clone() if grads.any and shape.softcap is not None else None
                 logp_N[rows] = ops.nll_rows(
@@ -125,7 +124,7 @@ class _Reduce(torch.autograd.Function):
         for chunk, _, product_CV in products(hidden_ND, weight, weight_VD, shape):
             for tile in tiles(product_CV, whole=large and product_CV.dtype == torch.float32):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
-                logits = logits_of(product_CV[tile], bias_V, shape, copy=False)
+                logits = logits_of(product_CV[tile], bias_V, shape)
                 out[0, rows] = ops.nll_rows(logits, target_N[rows], nothing_N[rows], gradient=False)
                 out[1, rows] = logits.gather(1, target_N[rows, None])[:, 0] - out[0, rows]
                 lse = out[1, rows]
@@ -150,7 +149,7 @@ class _Reduce(torch.autograd.Function):
             kept = shape.softcap is not None or "entropy" in shape.needs
             for tile in tiles(product_CV, whole=ops.compiled(product_CV) and not kept):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
-                grad = logits_of(product_CV[tile], bias_V, shape, copy=kept)
+                grad = logits_of(product_CV[tile], bias_V, shape)
                 logits = grad.clone() if kept else None
                 weight_R = (g_lse[rows] - g_logp[rows])[:, 0]
                 ops.nll_rows(grad, target_N[rows], weight_R, gradient=True)

@@ -65,13 +65,15 @@ def _lora_part(module: Any) -> Part | None:
     base = module.base_layer
     if type(base) is not nn.Linear or _is_hooked(base) or _is_hooked(module):
         return None
-    if module.disable_adapters or not set(module.active_adapters) & set(module.lora_A.keys()):
-        return None if module.merged else Part(base.weight, base.bias)
-    (name, *more) = [n for n in module.active_adapters if n in module.lora_A]
+    active = [name for name in module.active_adapters if name in module.lora_A]
+    if module.merged:  # PEFT takes the adapter out again where it is switched off
+        return None if module.disable_adapters else Part(base.weight, base.bias)
+    if module.disable_adapters or not active:
+        return Part(base.weight, base.bias)
+    name, *more = active
     a, b = module.lora_A[name], module.lora_B[name]
     others = (
         more
-        or module.merged
         or getattr(module, "fan_in_fan_out", False)
         or name in getattr(module, "lora_variant", {})  # DoRA and its like
         or type(a) is not nn.Linear

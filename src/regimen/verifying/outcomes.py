@@ -9,6 +9,8 @@ from typing import Literal
 
 from torch import Tensor
 
+from regimen.models.differences import relative_difference
+
 Verdict = Literal["holds", "broken", "not applicable", "not run"]
 
 LOGITS = 1e-4
@@ -78,9 +80,7 @@ def logit_difference(ours_KV: Tensor, theirs_KV: Tensor) -> float:
     PEFT cuts a vocabulary that was padded for speed down to the tokenizer's; no token is lost.
     """
     columns = min(ours_KV.shape[1], theirs_KV.shape[1])
-    ours, theirs = ours_KV[:, :columns], theirs_KV[:, :columns]
-    scale = float(theirs.abs().max()) or 1.0
-    return float((ours - theirs).abs().max()) / scale
+    return relative_difference(ours_KV[:, :columns], theirs_KV[:, :columns])
 
 
 def loss_difference(ours: float, theirs: float) -> float:

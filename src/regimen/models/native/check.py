@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from regimen.models.differences import relative_difference
 from regimen.models.native import mixing, ops
 from regimen.tokens.ragged import Plan
 
@@ -28,8 +29,7 @@ def disagreement() -> str:
         ops.OFF.now = False
     for (name, ours), (_, theirs) in zip(compiled, expected, strict=True):
         for a, b in zip(ours, theirs, strict=True):
-            scale = float(b.abs().max()) or 1.0
-            if not float((a - b).abs().max()) <= TOLERANCE * scale:
+            if not relative_difference(a, b) <= TOLERANCE:
                 return f"{name} disagrees with torch"
     return ""
 
