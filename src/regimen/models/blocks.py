@@ -97,7 +97,8 @@ class HeadNorm:
 
     def forward(self, x_THW: Tensor) -> tuple[Tensor, Tensor]:
         """The normalised heads and 1 / rms."""
-        y, rstd = ops.rms_norm(x_THW.view(-1, len(self.weight)), self.factor(), self.eps)
+        rows = x_THW.view(-1, len(self.weight))
+        y, rstd = ops.rms_norm(rows, self.factor(), self.eps, torch.float32)
         return y.view_as(x_THW), rstd
 
     def gradients(
@@ -144,7 +145,7 @@ class _SelfAttention(torch.autograd.Function):
             low_TD = x_TD.to(form.dtype)
             heads, inner, raw, rstds = _heads(low_TD, form, cos_TW, sin_TW)
             mixed_THW, lse = form.mix.forward(*heads)
-            (out,), inner_out = project(mixed_THW.flatten(1).to(form.dtype), form.parts[3:])
+            (out,), inner_out = project(mixed_THW.flatten(1), form.parts[3:])
         kept = (low_TD, *heads, mixed_THW, lse, cos_TW, sin_TW, inner, inner_out, *raw, *rstds)
         ctx.save_for_backward(*kept)
         ctx.form, ctx.dtype = form, x_TD.dtype
@@ -160,13 +161,14 @@ class _SelfAttention(torch.autograd.Function):
         grad_TD = grad_TD.contiguous()
         grad_mixed, grad_last = input_gradient([grad_TD], last)
         assert grad_mixed is not None
-        mixed_TD = mixed_THW.flatten(1).to(form.dtype)
+        mixed_TD = mixed_THW.flatten(1)
         of_out = list(part_gradients([grad_TD], mixed_TD, inner_out, grad_last, last))
-        grad_THW = grad_mixed.float().view_as(mixed_THW)
+        grad_THW = grad_mixed.view_as(mixed_THW)
         grads = list(form.mix.gradients(query, key, value, mixed_THW, lse, grad_THW))
         of_norms: list[Tensor | None] = [None, None]
         for i, norm in enumerate(form.norms):
-            ops.rotate(grads[i], cos, sin, back=True)
+            kind = form.dtype if norm is None else torch.float32
+            grads[i] = ops.rotate(grads[i], cos, sin, back=True, dtype=kind)
             if norm is not None:
                 grads[i], of_norms[i] = norm.gradients(grads[i], rest[i], rest[2 + i])
         low = [g.flatten(1).to(form.dtype) for g in grads]
@@ -182,18 +184,17 @@ Optional = tuple[Tensor | None, ...]
 def _heads(
     low_TD: Tensor, form: _Form, cos_TW: Tensor, sin_TW: Tensor
 ) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None, Optional, Optional]:
-    """Queries and keys, normalised and rotated, and values: (T, H or K, W); fp32, in which CPUs
-    attend faster. Then what adapters made of the input, and, where queries and keys are normalised,
-    what they were before and 1 / rms.
+    """Queries and keys, normalised and rotated, and values: (T, H or K, W). Then what adapters made
+    of the input, and, where queries and keys are normalised, what they were before and 1 / rms.
     """
     outs, inner = project(low_TD, form.parts[:3])
-    query, key, value = (out.float().view(len(low_TD), -1, form.width) for out in outs)
+    query, key, value = (out.view(len(low_TD), -1, form.width) for out in outs)
     heads, raw, rstds = [query, key], [None, None], [None, None]
     for i, norm in enumerate(form.norms):
         if norm is not None:
             raw[i] = heads[i]  # type: ignore[call-overload]
             heads[i], rstds[i] = norm.forward(heads[i])  # type: ignore[call-overload]
-        ops.rotate(heads[i], cos_TW, sin_TW)
+        heads[i] = ops.rotate(heads[i], cos_TW, sin_TW, dtype=form.dtype)  # type: ignore[call-overload]
     return (heads[0], heads[1], value), inner, tuple(raw), tuple(rstds)
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regimen.models.native import ops
+
 
 class Buffers:
     """Blocks by shape and type: taken, filled, put back. One thread's."""
@@ -81,11 +83,14 @@ def weight_gradient(
     if not weight_OI.requires_grad:
         return None
     buffers = active(weight_OI)
-    if buffers is None or weight_OI.dtype != grad_TO.dtype:
+    if buffers is None:
         alone = grad_TO.t() @ input_TI
         return (alone if scale == 1.0 else alone.mul_(scale)).to(weight_OI.dtype)
     gradient, missing = buffers.gradient(weight_OI)
-    gradient.addmm_(grad_TO.t(), input_TI, beta=0 if missing else 1, alpha=scale)
+    if gradient.dtype == grad_TO.dtype:
+        gradient.addmm_(grad_TO.t(), input_TI, beta=0 if missing else 1, alpha=scale)
+    else:
+        ops.accumulate(gradient, grad_TO.t() @ input_TI, scale, add=not missing)
     return None
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from regimen.models.buffers import active
+from regimen.models.native import ops
 
 
 class Finish(Protocol):
@@ -73,6 +74,12 @@ def logits_of(product_RV: Tensor, bias: Tensor | None, finish: Finish) -> Tensor
     if finish.softcap is not None:
         logits_RV.div_(finish.softcap).tanh_().mul_(finish.softcap)
     return logits_RV
+
+
+def is_plain(product_CV: Tensor, bias: Tensor | None, finish: Finish) -> bool:
+    """Whether products are logits, and are reduced in their own memory and type, all at once."""
+    finished = bias is not None or finish.scale != 1.0 or finish.softcap is not None
+    return ops.compiled(product_CV) and not finished
 
 
 class HeadGradients:
@@ -133,10 +140,7 @@ class HeadGradients:
         if self.weight.dtype != grad_CV.dtype:
             share = _take(self.leaf, self.weight.shape, grad_CV.dtype)
             torch.mm(grad_CV.t(), hidden_CD, out=share)
-            if self.summed:
-                self.weight += share
-            else:
-                self.weight.copy_(share)
+            ops.accumulate(self.weight, share, add=self.summed)
             _put(self.leaf, share)
         elif self.summed:
             self.weight.addmm_(grad_CV.t(), hidden_CD)

@@ -18,7 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regimen.models.chunks import HeadGradients, Shape, chunk_rows, logits_of, products, tiles
+from regimen.models.chunks import (
+    HeadGradients,
+    Shape,
+    chunk_rows,
+    is_plain,
+    logits_of,
+    products,
+    tiles,
+)
 from regimen.models.native import ops
 
 NEEDS = ("logp", "lse", "entropy", "mean_logit", "nll_sum")
@@ -78,9 +86,10 @@ class _WeightedNll(torch.autograd.Function):
         scaled_N = token_weight_N if factor is None else token_weight_N * factor
         logp_N = torch.empty(len(target_N), dtype=torch.float32, device=hidden_ND.device)
         for chunk, low_CD, product_CV in products(hidden_ND, weight, weight_VD, shape):
-            for tile in tiles(product_CV, whole=ops.compiled(product_CV)):
+            plain = is_plain(product_CV, bias_V, shape)
+            for tile in tiles(product_CV, whole=plain):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
-                logits = logits_of(product_CV[tile], bias_V, shape)
+                logits = product_CV[tile] if plain else logits_of(product_CV[tile], bias_V, shape)
                 # the gradient takes the place of the logits, unless a cap asks for them again
                 capped = logits.clone() if grads.any and shape.softcap is not None else None
                 logp_N[rows] = ops.nll_rows(
@@ -120,11 +129,12 @@ class _Reduce(torch.autograd.Function):
         weight = weight_VD.to(shape.dtype)
         out = torch.zeros(4, len(target_N), dtype=torch.float32, device=hidden_ND.device)
         nothing_N = out[3]
-        large = ops.compiled(out) and "entropy" not in shape.needs
+        alone = not {"entropy", "mean_logit"} & shape.needs
         for chunk, _, product_CV in products(hidden_ND, weight, weight_VD, shape):
-            for tile in tiles(product_CV, whole=large and product_CV.dtype == torch.float32):
+            plain = alone and is_plain(product_CV, bias_V, shape)
+            for tile in tiles(product_CV, whole=plain):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
-                logits = logits_of(product_CV[tile], bias_V, shape)
+                logits = product_CV[tile] if plain else logits_of(product_CV[tile], bias_V, shape)
                 out[0, rows] = ops.nll_rows(logits, target_N[rows], nothing_N[rows], gradient=False)
                 out[1, rows] = logits.gather(1, target_N[rows, None])[:, 0] - out[0, rows]
                 lse = out[1, rows]
@@ -147,13 +157,16 @@ class _Reduce(torch.autograd.Function):
         for chunk, low_CD, product_CV in products(hidden_ND, weight, weight_VD, shape):
             # d logp = onehot - p;  d lse = p;  d entropy = -p (log p + entropy);  d mean = 1 / V
             kept = shape.softcap is not None or "entropy" in shape.needs
-            for tile in tiles(product_CV, whole=ops.compiled(product_CV) and not kept):
+            # rounded to bf16 before, what else is added would drown
+            plain = shape.needs == {"logp"} and is_plain(product_CV, bias_V, shape)
+            for tile in tiles(product_CV, whole=plain):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
-                grad = logits_of(product_CV[tile], bias_V, shape)
+                grad = product_CV[tile] if plain else logits_of(product_CV[tile], bias_V, shape)
                 logits = grad.clone() if kept else None
                 weight_R = (g_lse[rows] - g_logp[rows])[:, 0]
                 ops.nll_rows(grad, target_N[rows], weight_R, gradient=True)
-                grad.scatter_add_(1, target_N[rows, None], g_lse[rows])
+                if "lse" in shape.needs:
+                    grad.scatter_add_(1, target_N[rows, None], g_lse[rows])
                 if "entropy" in shape.needs:
                     assert logits is not None
                     log_p = logits - out[1, rows, None]

@@ -86,7 +86,7 @@ def test_every_function_of_the_table_is_in_the_library():
     text = Path(build.SOURCE).read_text()
     for name, letters in ops.SIGNATURES.items():
         declared = text.split(f"void {name}(", 1)[1].split(")", 1)[0]
-        assert len(declared.split(",")) == len(letters), name
+        assert len(declared.split(",")) == len(letters.replace("t", "pi")), name
 
 
 @SKIP

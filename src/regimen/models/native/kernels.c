@@ -1,9 +1,10 @@
-/* Loops over fp32 numbers that read and write each of them once, for the parts of a model that are
- * no matrix products: norms, gated activations, rotary positions, the softmax of the vocabulary,
- * and attention of short segments. build.py compiles this file on the machine where it runs.
+/* Loops that read and write each number once, for the parts of a model that are no matrix products:
+ * norms, gated activations, rotary positions, the softmax of the vocabulary, and attention of short
+ * segments. build.py compiles this file on the machine where it runs.
  *
- * The vectors are those of GCC and Clang, so that one text serves every processor. All arrays are
- * contiguous. Every sum has an order that depends on the number of threads alone. NaN goes through
+ * The vectors are those of GCC and Clang, so that one text serves every processor. Arrays are
+ * contiguous and hold fp32 or, where the argument `low` that follows them says so, bf16; all
+ * arithmetic is fp32. Every sum has an order that depends on the number of threads alone. NaN goes through
  * to the results: the training loop looks for it there.
  *
  * Letters: T tokens, D width, F inner width, H query heads, K key heads, W width of a head,
@@ -56,6 +57,45 @@ INLINE void store_some(float *p, vec x, long count) {
     for (int i = 0; i < count; i++) p[i] = x[i];
 }
 
+/* bf16 is the upper half of an fp32 number; to the nearest, ties to even; NaN stays NaN. */
+typedef uint16_t half16 __attribute__((vector_size(32), aligned(2), may_alias));
+typedef uint32_t uvec __attribute__((vector_size(64), aligned(4), may_alias));
+INLINE vec widen(half16 h) { return (vec)(__builtin_convertvector(h, uvec) << 16); }
+INLINE half16 narrow(vec x) {
+    uvec u = (uvec)x, rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16, nan = (u >> 16) | 0x40;
+    return __builtin_convertvector((uvec)pick(x == x, (vec)rounded, (vec)nan), half16);
+}
+
+/* Numbers i, i + 1 ... of an array of either kind: a vector, or the first `count` of one. */
+INLINE vec get(const void *p, long i, int low) {
+    return low ? widen(*(const half16 *)((const uint16_t *)p + i)) : load((const float *)p + i);
+}
+INLINE void put(void *p, long i, vec x, int low) {
+    if (low)
+        *(half16 *)((uint16_t *)p + i) = narrow(x);
+    else
+        store((float *)p + i, x);
+}
+INLINE vec get_some(const void *p, long i, long count, float rest, int low) {
+    if (!low) return load_some((const float *)p + i, count, rest);
+    uint16_t padded[LANES] = {0};
+    memcpy(padded, (const uint16_t *)p + i, (size_t)count * sizeof(uint16_t));
+    vec x = get(padded, 0, 1);
+    for (long k = count; k < LANES; k++) x[k] = rest;
+    return x;
+}
+INLINE void put_some(void *p, long i, vec x, long count, int low) {
+    if (!low) {
+        store_some((float *)p + i, x, count);
+        return;
+    }
+    half16 h = narrow(x);
+    memcpy((uint16_t *)p + i, &h, (size_t)count * sizeof(uint16_t));
+}
+INLINE float get_one(const void *p, long i, int low) {
+    return low ? get_some(p, i, 1, 0, 1)[0] : ((const float *)p)[i];
+}
+
 /* e^x by reduction to |r| <= ln(2)/2 and the series to r^7; 2e-7 relative, 0 below e^-87. */
 INLINE vec exp_v(vec x) {
     x = pick(x > all(88.0f), all(88.0f), x);
@@ -76,59 +116,94 @@ INLINE vec exp_v(vec x) {
     return pick(small, all(0.0f), p * (vec)((n + 127) << 23));
 }
 
+INLINE long round_up(long n, long to) { return (n + to - 1) / to * to; }
+
+static float *memory(size_t numbers) {
+    return aligned_alloc(64, round_up((long)(numbers * sizeof(float)), 64));
+}
+
 /* ---- norms ---- */
 
+INLINE void norm_row(const void *x, int x_low, const float *weight, float eps, void *y, int y_low,
+                     float *rstd, long t, long D) {
+    vec a = all(0);
+    long d = 0, at = t * D, left = D % LANES;
+    for (; d + LANES <= D; d += LANES) {
+        vec u = get(x, at + d, x_low);
+        a += u * u;
+    }
+    if (left) {
+        vec u = get_some(x, at + d, left, 0, x_low);
+        a += u * u;
+    }
+    float scale = 1.0f / sqrtf(sum_of(a) / D + eps);
+    rstd[t] = scale;
+    for (d = 0; d + LANES <= D; d += LANES)
+        put(y, at + d, get(x, at + d, x_low) * scale * load(weight + d), y_low);
+    if (left)
+        put_some(y, at + d,
+                 get_some(x, at + d, left, 0, x_low) * scale * load_some(weight + d, left, 0), left,
+                 y_low);
+}
+
 /* y = x * rstd * weight, rstd = 1 / sqrt(mean(x^2) + eps); x, y (T, D), rstd (T). */
-void rms_norm(const float *x, const float *weight, float eps, float *y, float *rstd, long T, long D,
-              int threads) {
+void rms_norm(const void *x, int x_low, const float *weight, float eps, void *y, int y_low,
+              float *rstd, long T, long D, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (long t = 0; t < T; t++) {
-        const float *row = x + t * D;
-        vec a = all(0), b = all(0);
-        long d = 0;
-        for (; d + 2 * LANES <= D; d += 2 * LANES) {
-            vec u = load(row + d), v = load(row + d + LANES);
-            a += u * u;
-            b += v * v;
-        }
-        float squares = sum_of(a + b);
-        for (; d < D; d++) squares += row[d] * row[d];
-        float scale = 1.0f / sqrtf(squares / D + eps);
-        rstd[t] = scale;
-        for (d = 0; d + LANES <= D; d += LANES)
-            store(y + t * D + d, load(row + d) * scale * load(weight + d));
-        for (; d < D; d++) y[t * D + d] = row[d] * scale * weight[d];
+        if (x_low)
+            norm_row(x, 1, weight, eps, y, y_low, rstd, t, D);
+        else if (y_low)
+            norm_row(x, 0, weight, eps, y, 1, rstd, t, D);
+        else
+            norm_row(x, 0, weight, eps, y, 0, rstd, t, D);
     }
 }
 
+INLINE void norm_row_back(const void *grad, int g_low, const void *x, int x_low,
+                          const float *weight, float scale, void *grad_x, int gx_low, float *part,
+                          long t, long D) {
+    vec sum = all(0);
+    long d = 0, at = t * D, left = D % LANES;
+    for (; d + LANES <= D; d += LANES) {
+        vec gx = get(grad, at + d, g_low) * get(x, at + d, x_low);
+        sum += gx * load(weight + d);
+        if (part) store(part + d, load(part + d) + gx * scale);
+    }
+    if (left) {
+        vec gx = get_some(grad, at + d, left, 0, g_low) * get_some(x, at + d, left, 0, x_low);
+        sum += gx * load_some(weight + d, left, 0);
+        if (part) store_some(part + d, load_some(part + d, left, 0) + gx * scale, left);
+    }
+    float along = sum_of(sum) * scale * scale / D;
+    for (d = 0; d + LANES <= D; d += LANES)
+        put(grad_x, at + d,
+            (get(grad, at + d, g_low) * load(weight + d) - get(x, at + d, x_low) * along) * scale,
+            gx_low);
+    if (left)
+        put_some(grad_x, at + d,
+                 (get_some(grad, at + d, left, 0, g_low) * load_some(weight + d, left, 0) -
+                  get_some(x, at + d, left, 0, x_low) * along) *
+                     scale,
+                 left, gx_low);
+}
+
 /* The gradients of x, and of the weight added to grad_weight unless that is NULL. */
-void rms_norm_back(const float *grad, const float *x, const float *weight, const float *rstd,
-                   float *grad_x, float *grad_weight, long T, long D, int threads) {
+void rms_norm_back(const void *grad, int g_low, const void *x, int x_low, const float *weight,
+                   const float *rstd, void *grad_x, int gx_low, float *grad_weight, long T, long D,
+                   int threads) {
     float *parts = grad_weight ? calloc((size_t)threads * D, sizeof(float)) : NULL;
 #pragma omp parallel num_threads(threads)
     {
         float *part = parts ? parts + (long)omp_get_thread_num() * D : NULL;
 #pragma omp for schedule(static)
         for (long t = 0; t < T; t++) {
-            const float *row = x + t * D, *g = grad + t * D;
-            float scale = rstd[t], along = 0;
-            vec sum = all(0);
-            long d = 0;
-            for (; d + LANES <= D; d += LANES) {
-                vec gx = load(g + d) * load(row + d);
-                sum += gx * load(weight + d);
-                if (part) store(part + d, load(part + d) + gx * scale);
-            }
-            along = sum_of(sum);
-            for (; d < D; d++) {
-                along += g[d] * row[d] * weight[d];
-                if (part) part[d] += g[d] * row[d] * scale;
-            }
-            along *= scale * scale / D;
-            for (d = 0; d + LANES <= D; d += LANES)
-                store(grad_x + t * D + d,
-                      (load(g + d) * load(weight + d) - load(row + d) * along) * scale);
-            for (; d < D; d++) grad_x[t * D + d] = (g[d] * weight[d] - row[d] * along) * scale;
+            if (!g_low && !x_low && !gx_low)
+                norm_row_back(grad, 0, x, 0, weight, rstd[t], grad_x, 0, part, t, D);
+            else if (g_low && !x_low && !gx_low)
+                norm_row_back(grad, 1, x, 0, weight, rstd[t], grad_x, 0, part, t, D);
+            else
+                norm_row_back(grad, g_low, x, x_low, weight, rstd[t], grad_x, gx_low, part, t, D);
         }
     }
     if (!parts) return;
@@ -137,23 +212,48 @@ void rms_norm_back(const float *grad, const float *x, const float *weight, const
     free(parts);
 }
 
+/* ---- sums ---- */
+
+/* total = scale * part, or with `add` that much more; count numbers, of fp32 and of bf16. */
+void accumulate(float *total, const void *part, float scale, long count, int add, int threads) {
+    long pieces = (count + LANES - 1) / LANES;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (long piece = 0; piece < pieces; piece++) {
+        long i = piece * LANES, n = count - i;
+        if (n >= LANES) {
+            vec before = add ? load(total + i) : all(0);
+            store(total + i, before + get(part, i, 1) * scale);
+        } else {
+            vec before = add ? load_some(total + i, n, 0) : all(0);
+            store_some(total + i, before + get_some(part, i, n, 0, 1) * scale, n);
+        }
+    }
+}
+
 /* ---- gated activation ---- */
 
 #define BLOCK 1024
 
+INLINE void swiglu_block(const void *gate, const void *up, void *out, long i, long end, int low) {
+    for (; i + LANES <= end; i += LANES) {
+        vec g = get(gate, i, low);
+        put(out, i, g * get(up, i, low) / (1.0f + exp_v(-g)), low);
+    }
+    if (i < end) {
+        vec g = get_some(gate, i, end - i, 0, low), u = get_some(up, i, end - i, 0, low);
+        put_some(out, i, g * u / (1.0f + exp_v(-g)), end - i, low);
+    }
+}
+
 /* out = silu(gate) * up; count numbers. */
-void swiglu(const float *gate, const float *up, float *out, long count, int threads) {
+void swiglu(const void *gate, const void *up, void *out, int low, long count, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (long start = 0; start < count; start += BLOCK) {
-        long end = start + BLOCK < count ? start + BLOCK : count, i = start;
-        for (; i + LANES <= end; i += LANES) {
-            vec g = load(gate + i);
-            store(out + i, g * load(up + i) / (1.0f + exp_v(-g)));
-        }
-        if (i < end) {
-            vec g = load_some(gate + i, end - i, 0), u = load_some(up + i, end - i, 0);
-            store_some(out + i, g * u / (1.0f + exp_v(-g)), end - i);
-        }
+        long end = start + BLOCK < count ? start + BLOCK : count;
+        if (low)
+            swiglu_block(gate, up, out, start, end, 1);
+        else
+            swiglu_block(gate, up, out, start, end, 0);
     }
 }
 
@@ -164,76 +264,96 @@ INLINE void swiglu_back_one(vec g, vec u, vec grad, vec *out, vec *grad_gate, ve
     *grad_gate = grad * u * (s + active * (1.0f - s));
 }
 
+INLINE void swiglu_back_block(const void *gate, const void *up, const void *grad, void *out,
+                              void *grad_gate, void *grad_up, long i, long end, int low) {
+    vec o, a, b;
+    for (; i + LANES <= end; i += LANES) {
+        swiglu_back_one(get(gate, i, low), get(up, i, low), get(grad, i, low), &o, &a, &b);
+        put(out, i, o, low);
+        put(grad_gate, i, a, low);
+        put(grad_up, i, b, low);
+    }
+    if (i < end) {
+        long n = end - i;
+        swiglu_back_one(get_some(gate, i, n, 0, low), get_some(up, i, n, 0, low),
+                        get_some(grad, i, n, 0, low), &o, &a, &b);
+        put_some(out, i, o, n, low);
+        put_some(grad_gate, i, a, n, low);
+        put_some(grad_up, i, b, n, low);
+    }
+}
+
 /* out again, and the gradients of both inputs from that of out; grad may be grad_gate. */
-void swiglu_back(const float *gate, const float *up, const float *grad, float *out,
-                 float *grad_gate, float *grad_up, long count, int threads) {
+void swiglu_back(const void *gate, const void *up, const void *grad, void *out, void *grad_gate,
+                 void *grad_up, int low, long count, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (long start = 0; start < count; start += BLOCK) {
-        long end = start + BLOCK < count ? start + BLOCK : count, i = start;
-        vec o, a, b;
-        for (; i + LANES <= end; i += LANES) {
-            swiglu_back_one(load(gate + i), load(up + i), load(grad + i), &o, &a, &b);
-            store(out + i, o);
-            store(grad_gate + i, a);
-            store(grad_up + i, b);
-        }
-        if (i < end) {
-            long n = end - i;
-            swiglu_back_one(load_some(gate + i, n, 0), load_some(up + i, n, 0),
-                            load_some(grad + i, n, 0), &o, &a, &b);
-            store_some(out + i, o, n);
-            store_some(grad_gate + i, a, n);
-            store_some(grad_up + i, b, n);
-        }
+        long end = start + BLOCK < count ? start + BLOCK : count;
+        if (low)
+            swiglu_back_block(gate, up, grad, out, grad_gate, grad_up, start, end, 1);
+        else
+            swiglu_back_block(gate, up, grad, out, grad_gate, grad_up, start, end, 0);
     }
 }
 
 /* ---- rotary positions ---- */
 
-/* x * cos + rotate_half(x) * sin in place, or the transposed matrix: x (T, H, W), angles (T, W). */
-void rotate(float *x, const float *cosine, const float *sine, long T, long H, long W, int back,
-            int threads) {
-    long half = W / 2;
+INLINE void rotate_head(const void *x, int x_low, void *y, int y_low, long at, const float *c,
+                        const float *s, long half, int back) {
+    const float *s_low = back ? s + half : s, *s_high = back ? s : s + half;
+    float sign = back ? -1.0f : 1.0f;
+    for (long i = 0; i < half; i += LANES) {
+        long n = half - i < LANES ? half - i : LANES, one = at + i, two = at + half + i;
+        if (n == LANES) {
+            vec a = get(x, one, x_low), b = get(x, two, x_low);
+            put(y, one, a * load(c + i) - b * load(s_low + i) * sign, y_low);
+            put(y, two, b * load(c + half + i) + a * load(s_high + i) * sign, y_low);
+        } else {
+            vec a = get_some(x, one, n, 0, x_low), b = get_some(x, two, n, 0, x_low);
+            vec sl = load_some(s_low + i, n, 0), sh = load_some(s_high + i, n, 0);
+            put_some(y, one, a * load_some(c + i, n, 0) - b * sl * sign, n, y_low);
+            put_some(y, two, b * load_some(c + half + i, n, 0) + a * sh * sign, n, y_low);
+        }
+    }
+}
+
+/* y = x * cos + rotate_half(x) * sin, or the transposed matrix: x, y (T, H, W), perhaps the same;
+ * angles (T, W). */
+void rotate(const void *x, int x_low, void *y, int y_low, const float *cosine, const float *sine,
+            long T, long H, long W, int back, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (long t = 0; t < T; t++) {
         const float *c = cosine + t * W, *s = sine + t * W;
         for (long h = 0; h < H; h++) {
-            float *low = x + (t * H + h) * W, *high = low + half;
-            const float *s_low = back ? s + half : s, *s_high = back ? s : s + half;
-            float sign = back ? -1.0f : 1.0f;
-            long i = 0;
-            for (; i + LANES <= half; i += LANES) {
-                vec a = load(low + i), b = load(high + i);
-                store(low + i, a * load(c + i) - b * load(s_low + i) * sign);
-                store(high + i, b * load(c + half + i) + a * load(s_high + i) * sign);
-            }
-            for (; i < half; i++) {
-                float a = low[i], b = high[i];
-                low[i] = a * c[i] - b * s_low[i] * sign;
-                high[i] = b * c[half + i] + a * s_high[i] * sign;
-            }
+            long at = (t * H + h) * W;
+            if (x_low)
+                rotate_head(x, 1, y, y_low, at, c, s, W / 2, back);
+            else
+                rotate_head(x, 0, y, y_low, at, c, s, W / 2, back);
         }
     }
 }
 
 /* ---- the vocabulary ---- */
 
-/* Largest logit and the log of the sum of exponentials of a row; with `out`, e^(x - largest). */
-INLINE float row_softmax(const float *row, float *out, long V, float *largest, float *total) {
+/* Largest logit and the log of the sum of exponentials of row `t`; with `out`, e^(x - largest). */
+INLINE float row_softmax(const void *rows, int low, long t, float *out, long V, float *largest,
+                         float *total) {
     vec m = all(-INFINITY);
-    long i = 0;
+    long i = 0, at = t * V;
     for (; i + LANES <= V; i += LANES) {
-        vec x = load(row + i);
+        vec x = get(rows, at + i, low);
         m = pick(x > m, x, m);
     }
     if (i < V) {
-        vec x = load_some(row + i, V - i, -INFINITY);
+        vec x = get_some(rows, at + i, V - i, -INFINITY, low);
         m = pick(x > m, x, m);
     }
     *largest = largest_of(m);
     vec a = all(0), b = all(0);
     for (i = 0; i + 2 * LANES <= V; i += 2 * LANES) {
-        vec u = exp_v(load(row + i) - *largest), v = exp_v(load(row + i + LANES) - *largest);
+        vec u = exp_v(get(rows, at + i, low) - *largest);
+        vec v = exp_v(get(rows, at + i + LANES, low) - *largest);
         a += u;
         b += v;
         if (out) {
@@ -243,7 +363,7 @@ INLINE float row_softmax(const float *row, float *out, long V, float *largest, f
     }
     for (; i < V; i += LANES) {
         long n = V - i < LANES ? V - i : LANES;
-        vec u = exp_v(load_some(row + i, n, -INFINITY) - *largest);
+        vec u = exp_v(get_some(rows, at + i, n, -INFINITY, low) - *largest);
         a += u;
         if (out) store_some(out + i, u, n);
     }
@@ -251,20 +371,34 @@ INLINE float row_softmax(const float *row, float *out, long V, float *largest, f
     return *largest + logf(*total);
 }
 
+/* Row t becomes weight * (softmax - onehot) if `room` for the exponentials is given. */
+INLINE float nll_row(void *rows, int low, long t, long V, long target, float weight, float *room) {
+    float largest, total, picked = get_one(rows, t * V + target, low);
+    float lse = row_softmax(rows, low, t, room, V, &largest, &total);
+    if (!room) return picked - lse;
+    float scale = weight / total;
+    room[target] -= total;
+    long i = 0;
+    for (; i + LANES <= V; i += LANES) put(rows, t * V + i, load(room + i) * scale, low);
+    if (i < V) put_some(rows, t * V + i, load_some(room + i, V - i, 0) * scale, V - i, low);
+    return picked - lse;
+}
+
 /* logp (T) of the targets; with `gradient`, logits (T, V) become weight * (softmax - onehot). */
-void nll_rows(float *logits, const int64_t *target, const float *weight, float *logp, long T,
-              long V, int gradient, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (long t = 0; t < T; t++) {
-        float *row = logits + t * V, largest, total, picked = row[target[t]];
-        float lse = row_softmax(row, gradient ? row : NULL, V, &largest, &total);
-        logp[t] = picked - lse;
-        if (!gradient) continue;
-        float scale = weight[t] / total;
-        long i = 0;
-        for (; i + LANES <= V; i += LANES) store(row + i, load(row + i) * scale);
-        for (; i < V; i++) row[i] *= scale;
-        row[target[t]] -= weight[t];
+void nll_rows(void *logits, int low, const int64_t *target, const float *weight, float *logp,
+              long T, long V, int gradient, int threads) {
+#pragma omp parallel num_threads(threads)
+    {
+        /* exponentials of a row stay in the cache; fp32 rows are their own room */
+        float *own = gradient && low ? memory((size_t)V) : NULL;
+#pragma omp for schedule(static)
+        for (long t = 0; t < T; t++)
+            if (low)
+                logp[t] = nll_row(logits, 1, t, V, target[t], weight[t], own);
+            else
+                logp[t] = nll_row(logits, 0, t, V, target[t], weight[t],
+                                  gradient ? (float *)logits + t * V : NULL);
+        free(own);
     }
 }
 
@@ -274,7 +408,7 @@ void row_tops(const float *logits, float *lse, int64_t *top, long T, long V, int
     for (long t = 0; t < T; t++) {
         const float *row = logits + t * V;
         float largest, total;
-        lse[t] = row_softmax(row, NULL, V, &largest, &total);
+        lse[t] = row_softmax(logits, 0, t, NULL, V, &largest, &total);
         long i = 0;
         while (i < V - 1 && !(row[i] == largest)) i++;
         top[t] = i;
@@ -357,6 +491,7 @@ static void transpose(const float *in, float *out, long P, long W) {
 /* The forest of segments, and the attention of all of them. */
 typedef struct {
     long H, K, W, Wp;
+    int low;
     float scale;
     long window;           /* positions that a query sees, 0 for all */
     const int64_t *start;  /* (S) first row of each segment */
@@ -368,24 +503,35 @@ typedef struct {
     long trees;
 } forest;
 
-INLINE long round_up(long n, long to) { return (n + to - 1) / to * to; }
-
 static long path_length(const forest *f, long s) {
     long n = 0;
     for (long i = f->path_at[s]; i < f->path_at[s + 1]; i++) n += f->length[f->path[i]];
     return n;
 }
 
+/* Numbers of one head, times `factor` and padded with zeros. */
+INLINE void copy_row(const void *x, long at, long W, int low, float factor, float *out) {
+    long w = 0;
+    for (; w + LANES <= W; w += LANES) store(out + w, get(x, at + w, low) * factor);
+    if (w < W) store(out + w, get_some(x, at + w, W - w, 0, low) * factor);
+}
+
+/* The reverse. */
+INLINE void keep_row(const float *in, float factor, long W, void *x, long at, int low) {
+    long w = 0;
+    for (; w + LANES <= W; w += LANES) put(x, at + w, load(in + w) * factor, low);
+    if (w < W) put_some(x, at + w, load(in + w) * factor, W - w, low);
+}
+
 /* Rows of one head along a path, padded with zeros: (Pp, Wp) from x (T, heads, W). */
-static void gather(const forest *f, long s, const float *x, long heads, long head, float *out,
+static void gather(const forest *f, long s, const void *x, long heads, long head, float *out,
                    long Pp) {
     long row = 0;
     for (long i = f->path_at[s]; i < f->path_at[s + 1]; i++) {
         long piece = f->path[i];
         for (long t = 0; t < f->length[piece]; t++, row++) {
-            memcpy(out + row * f->Wp, x + ((f->start[piece] + t) * heads + head) * f->W,
-                   f->W * sizeof(float));
-            for (long w = f->W; w < f->Wp; w++) out[row * f->Wp + w] = 0;
+            copy_row(x, ((f->start[piece] + t) * heads + head) * f->W, f->W, f->low, 1.0f,
+                     out + row * f->Wp);
         }
     }
     memset(out + row * f->Wp, 0, (size_t)(Pp - row) * f->Wp * sizeof(float));
@@ -404,17 +550,11 @@ static void scatter(const forest *f, long s, float *x, long heads, long head, co
 }
 
 /* A block of `count` rows of one head from row `first`, times `factor`: (QUERIES, Wp). */
-static void block_of(const forest *f, const float *x, long heads, long head, long first, long count,
+static void block_of(const forest *f, const void *x, long heads, long head, long first, long count,
                      float factor, float *out) {
     memset(out, 0, (size_t)QUERIES * f->Wp * sizeof(float));
-    for (long r = 0; r < count; r++) {
-        const float *from = x + ((first + r) * heads + head) * f->W;
-        for (long w = 0; w < f->W; w++) out[r * f->Wp + w] = from[w] * factor;
-    }
-}
-
-static float *memory(size_t numbers) {
-    return aligned_alloc(64, round_up((long)(numbers * sizeof(float)), 64));
+    for (long r = 0; r < count; r++)
+        copy_row(x, ((first + r) * heads + head) * f->W, f->W, f->low, factor, out + r * f->Wp);
 }
 
 /* Scores (QUERIES, n) become e^(score - shift[r]) where a query may look, and 0 elsewhere; without
@@ -458,8 +598,8 @@ INLINE long first_seen(const forest *f, long at) {
     return f->window && at >= f->window ? at - f->window + 1 : 0;
 }
 
-static void forward_of(const forest *f, long s, long k, const float *q, const float *key,
-                       const float *value, float *out, float *lse) {
+static void forward_of(const forest *f, long s, long k, const void *q, const void *key,
+                       const void *value, void *out, float *lse) {
     long P = path_length(f, s), Pp = round_up(P, LANES), Wp = f->Wp, L = f->length[s];
     long before = P - L, groups = f->H / f->K;
     float *area = memory((size_t)3 * Pp * Wp + (size_t)QUERIES * (Pp + 2 * Wp));
@@ -494,18 +634,17 @@ static void forward_of(const forest *f, long s, long k, const float *q, const fl
                     lse[(f->start[s] + i + x) * f->H + h] = m + logf(total);
                 }
                 product(scores + r * Pp, Pp, 1, vp, Wp, ob + r * Wp, Wp, n, Wp, 0);
-                for (long x = r; x < r + ROWS && x < count; x++) {
-                    float *to = out + ((f->start[s] + i + x) * f->H + h) * f->W;
-                    for (long w = 0; w < f->W; w++) to[w] = ob[x * Wp + w] * inverse[x - r];
-                }
+                for (long x = r; x < r + ROWS && x < count; x++)
+                    keep_row(ob + x * Wp, inverse[x - r], f->W, out,
+                             ((f->start[s] + i + x) * f->H + h) * f->W, f->low);
             }
         }
     }
     free(area);
 }
 
-static void backward_of(const forest *f, long s, long k, const float *q, const float *key,
-                        const float *value, const float *out, const float *lse, const float *grad,
+static void backward_of(const forest *f, long s, long k, const void *q, const void *key,
+                        const void *value, const void *out, const float *lse, const void *grad,
                         float *grad_q, float *grad_k, float *grad_v) {
     long P = path_length(f, s), Pp = round_up(P, LANES), Wp = f->Wp, L = f->length[s];
     long before = P - L, groups = f->H / f->K;
@@ -540,9 +679,10 @@ static void backward_of(const forest *f, long s, long k, const float *q, const f
                 vec sum = all(0);
                 long w = 0;
                 for (; w + LANES <= f->W; w += LANES)
-                    sum += load(gb + x * Wp + w) * load(out + row * f->W + w);
+                    sum += load(gb + x * Wp + w) * get(out, row * f->W + w, f->low);
                 if (w < f->W)
-                    sum += load(gb + x * Wp + w) * load_some(out + row * f->W + w, f->W - w, 0);
+                    sum += load(gb + x * Wp + w) *
+                           get_some(out, row * f->W + w, f->W - w, 0, f->low);
                 float delta = sum_of(sum);
                 probabilities(p, first_seen(f, at), at + 1, most, lse[row], &sum);
                 for (long j = 0; j < most; j += LANES)
@@ -554,10 +694,9 @@ static void backward_of(const forest *f, long s, long k, const float *q, const f
             }
             for (long r = 0; r < blocks; r += ROWS)
                 product(ds + r * Pp, Pp, 1, kp, Wp, ob + r * Wp, Wp, most, Wp, 0);
-            for (long x = 0; x < count; x++) {
-                float *to = grad_q + ((f->start[s] + i + x) * f->H + h) * f->W;
-                for (long w = 0; w < f->W; w++) to[w] = ob[x * Wp + w] * f->scale;
-            }
+            for (long x = 0; x < count; x++)
+                keep_row(ob + x * Wp, f->scale, f->W, grad_q,
+                         ((f->start[s] + i + x) * f->H + h) * f->W, 0);
         }
     }
     scatter(f, s, grad_k, f->K, k, dk);
@@ -628,11 +767,11 @@ void attention_step(const float *q, const float *keys, const float *values, floa
 }
 
 /* out (T, H, W) and lse (T, H) of causal attention along the paths of a forest of segments. */
-void attention(const float *q, const float *k, const float *v, float *out, float *lse, long H,
+void attention(const void *q, const void *k, const void *v, void *out, int low, float *lse, long H,
                long K, long W, float scale, long window, const int64_t *start,
                const int64_t *length, const int64_t *path, const int64_t *path_at,
                const int64_t *tree, const int64_t *tree_at, long trees, int threads) {
-    forest f = {H, K, W, round_up(W, LANES), scale, window, start, length, path, path_at, tree,
+    forest f = {H, K, W, round_up(W, LANES), low, scale, window, start, length, path, path_at, tree,
                 tree_at, trees};
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
     for (long task = 0; task < trees * K; task++)
@@ -640,15 +779,14 @@ void attention(const float *q, const float *k, const float *v, float *out, float
             forward_of(&f, tree[i], task % K, q, k, v, out, lse);
 }
 
-/* The gradients of q, k and v; those of k and v are added to what is there. A tree's shared keys
+/* The gradients of q, k and v, all fp32; those of k and v are added to what is there. A tree's shared keys
  * get theirs from one thread, so the order of the sum is always the same. */
-void attention_back(const float *q, const float *k, const float *v, const float *out,
-                    const float *lse, const float *grad, float *grad_q, float *grad_k,
-                    float *grad_v, long H, long K, long W, float scale, long window,
+void attention_back(const void *q, const void *k, const void *v, const void *out, const void *grad,
+                    int low, const float *lse, float *grad_q, float *grad_k, float *grad_v, long H, long K, long W, float scale, long window,
                     const int64_t *start, const int64_t *length, const int64_t *path,
                     const int64_t *path_at, const int64_t *tree, const int64_t *tree_at, long trees,
                     int threads) {
-    forest f = {H, K, W, round_up(W, LANES), scale, window, start, length, path, path_at, tree,
+    forest f = {H, K, W, round_up(W, LANES), low, scale, window, start, length, path, path_at, tree,
                 tree_at, trees};
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
     for (long task = 0; task < trees * K; task++)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regimen.models.native.ops import call, compiled
+from regimen.models.native.ops import TYPES, alike, call, compiled
 from regimen.tokens.ragged import Plan
 
 aten = torch.ops.aten
@@ -40,9 +40,10 @@ class Attention:
 
     def forward(self, query_THW: Tensor, key_TKW: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """The output (T, H, W), and the log of each query's sum of exponentials (T, H)."""
-        out, lse = torch.empty_like(query_THW), query_THW.new_empty(query_THW.shape[:2])
-        if compiled(query_THW, key_TKW, value):
-            given = (query_THW, key_TKW, value, out, lse)
+        out = torch.empty_like(query_THW)
+        lse = query_THW.new_empty(query_THW.shape[:2], dtype=torch.float32)
+        if alike(query_THW, key_TKW, value):
+            given = (query_THW, key_TKW, value, out, TYPES.index(out.dtype), lse)
             call("attention", *given, *self._form(query_THW, key_TKW))
             return out, lse
         for rows in self._segments():
@@ -57,17 +58,23 @@ class Attention:
         self, query_THW: Tensor, key_TKW: Tensor, value: Tensor, out: Tensor, lse: Tensor,
         grad_THW: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """The gradients of queries, keys and values."""
-        grads = torch.empty_like(query_THW), torch.zeros_like(key_TKW), torch.zeros_like(value)
-        if compiled(query_THW, key_TKW, value):
-            given = (query_THW, key_TKW, value, out, lse, grad_THW.contiguous())
-            call("attention_back", *given, *grads, *self._form(query_THW, key_TKW))
+        """The gradients of queries, keys and values, in fp32."""
+        kind = torch.float32
+        grads = (
+            torch.empty_like(query_THW, dtype=kind),
+            torch.zeros_like(key_TKW, dtype=kind),
+            torch.zeros_like(value, dtype=kind),
+        )
+        if alike(query_THW, key_TKW, value, grad_THW):
+            given = (query_THW, key_TKW, value, out, grad_THW.contiguous())
+            form = self._form(query_THW, key_TKW)
+            call("attention_back", *given, TYPES.index(out.dtype), lse, *grads, *form)
             return grads
         for rows in self._segments():
             done = aten._scaled_dot_product_flash_attention_for_cpu_backward(
-                grad_THW[rows].transpose(0, 1)[None],
+                grad_THW[rows].float().transpose(0, 1)[None],
                 *_one_segment(query_THW, key_TKW, value, rows),
-                out[rows].transpose(0, 1)[None],
+                out[rows].float().transpose(0, 1)[None],
                 lse[rows].transpose(0, 1)[None],
                 0.0,
                 True,
@@ -137,9 +144,11 @@ def _forest(plan: Plan) -> _Forest:
 def _one_segment(
     query: Tensor, key: Tensor, value: Tensor, rows: slice
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows of one segment as (1, H, L, W); keys and values repeated for groups of queries."""
+    """Rows of one segment as (1, H, L, W), fp32, in which CPUs attend faster; keys and values
+    repeated for groups of queries.
+    """
     groups = query.shape[1] // key.shape[1]
-    parts = [query[rows], key[rows], value[rows]]
+    parts = [query[rows].float(), key[rows].float(), value[rows].float()]
     if groups > 1:
         parts[1:] = (p.repeat_interleave(groups, dim=1) for p in parts[1:])
     first, second, third = (p.transpose(0, 1)[None] for p in parts)

@@ -1,7 +1,7 @@
 """Operators of a CPU model, compiled where possible and in torch's own operators elsewhere.
 
-Whether a function is compiled or not is nobody else's business. Compiled loops take contiguous fp32
-tensors on the CPU and never see autograd.
+Whether a function is compiled or not is nobody else's business. Compiled loops take contiguous
+tensors on the CPU, fp32 or bf16, compute in fp32, and never see autograd.
 
 Shape letters: T tokens, D width, F inner width, H query heads, K key heads, W width of a head,
 V vocabulary.
@@ -40,7 +40,8 @@ def _functions() -> dict[str, Any]:
     found = {}
     for name in SIGNATURES:
         function = getattr(library, name)
-        function.argtypes = [_TYPES[letter] for letter in SIGNATURES[name]]
+        letters = SIGNATURES[name].replace("t", "pi")
+        function.argtypes = [_TYPES[letter] for letter in letters]
         function.restype = None
         found[name] = function
     return found
@@ -48,25 +49,29 @@ def _functions() -> dict[str, Any]:
 
 _TYPES = {"p": ctypes.c_void_p, "n": ctypes.c_long, "i": ctypes.c_int, "f": ctypes.c_float}
 SIGNATURES = {
-    "rms_norm": "ppfppnni",
-    "rms_norm_back": "ppppppnni",
-    "swiglu": "pppni",
-    "swiglu_back": "ppppppni",
-    "rotate": "pppnnnii",
-    "nll_rows": "ppppnnii",
+    "rms_norm": "tpftpnni",
+    "rms_norm_back": "ttpptpnni",
+    "accumulate": "ppfnii",
+    "swiglu": "pppini",
+    "swiglu_back": "ppppppini",
+    "rotate": "ttppnnnii",
+    "nll_rows": "tpppnnii",
     "row_tops": "pppnni",
-    "attention": "pppppnnnfnppppppni",
+    "attention": "ppppipnnnfnppppppni",
     "attention_step": "ppppppppnnnnnfi",
-    "attention_back": "pppppppppnnnfnppppppni",
+    "attention_back": "pppppippppnnnfnppppppni",
 }
-"""Arguments of the C functions: p pointer, n long, i int, f float."""
+"""Arguments of the C functions: p pointer, n long, i int, f float, t a pointer and whether it points
+to bf16."""
+TYPES = (torch.float32, torch.bfloat16)
+"""What the compiled loops take: an index of this tuple is what a C function is told."""
 
 
 def compiled(*tensors: Tensor) -> bool:
     """Whether the compiled loops take these tensors."""
     return (
         not OFF.now
-        and all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
+        and all(t.dtype in TYPES and t.device.type == "cpu" for t in tensors)
         and (OFF.trusted or not why_not())
     )
 
@@ -88,32 +93,47 @@ def why_not() -> str:
 def call(name: str, *arguments: Any) -> None:
     """Call a compiled function with torch's number of threads; tensors must be contiguous."""
     plain = []
-    for argument in arguments:
+    for letter, argument in zip(SIGNATURES[name], arguments, strict=False):
         if isinstance(argument, Tensor):
             assert argument.is_contiguous()
             plain.append(argument.data_ptr())
+            if letter == "t":
+                plain.append(TYPES.index(argument.dtype))
         else:
             plain.append(argument)
     _functions()[name](*plain, torch.get_num_threads())
 
 
-def rms_norm(x_TD: Tensor, weight_D: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """x / rms(x) * weight (Zhang and Sennrich 2019), and 1 / rms(x): (.., D) and (.., 1)."""
-    if compiled(x_TD, weight_D):
+def alike(*tensors: Tensor) -> bool:
+    """Whether the compiled loops take these tensors, and all are of one type."""
+    return compiled(*tensors) and len({t.dtype for t in tensors}) == 1
+
+
+def rms_norm(
+    x_TD: Tensor, weight_D: Tensor, eps: float, dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensor]:
+    """x / rms(x) * weight (Zhang and Sennrich 2019), and 1 / rms(x): (.., D) and (.., 1).
+
+    The weight is fp32. The first is of ``dtype``, or of the type of ``x_TD``; the second fp32.
+    """
+    dtype = dtype or x_TD.dtype
+    if compiled(x_TD, weight_D) and dtype in TYPES:
         x_TD = x_TD.contiguous()
-        y, rstd = torch.empty_like(x_TD), x_TD.new_empty((*x_TD.shape[:-1], 1))
+        y = torch.empty_like(x_TD, dtype=dtype)
+        rstd = weight_D.new_empty((*x_TD.shape[:-1], 1))
         width = x_TD.shape[-1]
         call("rms_norm", x_TD, weight_D.contiguous(), eps, y, rstd, x_TD.numel() // width, width)
         return y, rstd
+    x_TD = x_TD.float()
     rstd = torch.linalg.vector_norm(x_TD, dim=-1, keepdim=True)
     rstd = rstd.square_().div_(x_TD.shape[-1]).add_(eps).rsqrt_()
-    return (x_TD * rstd).mul_(weight_D), rstd
+    return (x_TD * rstd).mul_(weight_D).to(dtype), rstd
 
 
 def rms_norm_back(
     grad_TD: Tensor, x_TD: Tensor, weight_D: Tensor, rstd_T1: Tensor, *, weight: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The gradients of x and, if asked for, of the weight."""
+    """The gradients of x, in its type, and, if asked for, of the weight, in fp32."""
     if compiled(grad_TD, x_TD, weight_D):
         grad_TD, x_TD = grad_TD.contiguous(), x_TD.contiguous()
         grad_x = torch.empty_like(x_TD)
@@ -123,29 +143,41 @@ def rms_norm_back(
         weight_D = weight_D.contiguous()
         call("rms_norm_back", grad_TD, x_TD, weight_D, rstd_T1, grad_x, grad_weight, *sizes)
         return grad_x, grad_weight
-    unit = x_TD * rstd_T1
+    grad_TD, unit = grad_TD.float(), x_TD * rstd_T1
     product = grad_TD * unit
     grad_weight = product.flatten(0, -2).sum(0) if weight else None
     along = (product @ weight_D).div_(-x_TD.shape[-1]).unsqueeze(-1)
-    return (grad_TD * weight_D).addcmul_(unit, along).mul_(rstd_T1), grad_weight
+    grad_x = (grad_TD * weight_D).addcmul_(unit, along).mul_(rstd_T1)
+    return grad_x.to(x_TD.dtype), grad_weight
+
+
+def accumulate(total: Tensor, part: Tensor, scale: float = 1.0, *, add: bool) -> None:
+    """``total`` becomes ``scale * part``, or grows by it."""
+    if compiled(total, part) and (total.dtype, part.dtype) == TYPES and total.is_contiguous():
+        call("accumulate", total, part.contiguous(), scale, total.numel(), int(add))
+    elif add:
+        total.add_(part, alpha=scale)
+    else:
+        torch.mul(part, scale, out=total)
 
 
 def swiglu(gate_TF: Tensor, up_TF: Tensor) -> Tensor:
     """silu(gate) * up (Shazeer 2020)."""
-    if compiled(gate_TF, up_TF):
+    if alike(gate_TF, up_TF):
         gate_TF, up_TF = gate_TF.contiguous(), up_TF.contiguous()
         out = torch.empty_like(gate_TF)
-        call("swiglu", gate_TF, up_TF, out, out.numel())
+        call("swiglu", gate_TF, up_TF, out, TYPES.index(out.dtype), out.numel())
         return out
     return F.silu(gate_TF).mul_(up_TF)
 
 
 def swiglu_back(gate_TF: Tensor, up_TF: Tensor, grad_TF: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The output again, and the gradients of gate and up. ``grad_TF`` is used up."""
-    if compiled(gate_TF, up_TF, grad_TF):
+    if alike(gate_TF, up_TF, grad_TF):
         gate_TF, up_TF, grad_TF = (t.contiguous() for t in (gate_TF, up_TF, grad_TF))
         out, grad_up = torch.empty_like(gate_TF), torch.empty_like(gate_TF)
-        call("swiglu_back", gate_TF, up_TF, grad_TF, out, grad_TF, grad_up, out.numel())
+        given = (gate_TF, up_TF, grad_TF, out, grad_TF, grad_up)
+        call("swiglu_back", *given, TYPES.index(out.dtype), out.numel())
         return out, grad_TF, grad_up
     active = F.silu(gate_TF)
     out = active * up_TF
@@ -154,12 +186,20 @@ def swiglu_back(gate_TF: Tensor, up_TF: Tensor, grad_TF: Tensor) -> tuple[Tensor
     return out, aten.silu_backward.grad_input(grad_TF, gate_TF, grad_input=grad_TF), grad_up
 
 
-def rotate(x_THW: Tensor, cos_TW: Tensor, sin_TW: Tensor, *, back: bool = False) -> None:
-    """x * cos + rotate_half(x) * sin (Su et al. 2021) in place; ``back``: the transposed matrix."""
-    if compiled(x_THW, cos_TW, sin_TW) and x_THW.is_contiguous():
+def rotate(
+    x_THW: Tensor, cos_TW: Tensor, sin_TW: Tensor, *, back: bool = False,
+    dtype: torch.dtype | None = None,
+) -> Tensor:  # fmt: skip
+    """x * cos + rotate_half(x) * sin (Su et al. 2021); ``back``: by the transposed matrix.
+
+    In place, unless another ``dtype`` is asked for.
+    """
+    dtype = dtype or x_THW.dtype
+    if compiled(x_THW, cos_TW, sin_TW) and x_THW.is_contiguous() and dtype in TYPES:
         cos_TW, sin_TW = cos_TW.contiguous(), sin_TW.contiguous()
-        call("rotate", x_THW, cos_TW, sin_TW, *x_THW.shape, int(back))
-        return
+        out = x_THW if dtype == x_THW.dtype else torch.empty_like(x_THW, dtype=dtype)
+        call("rotate", x_THW, out, cos_TW, sin_TW, *x_THW.shape, int(back))
+        return out
     half = x_THW.shape[-1] // 2
     low, high = x_THW[..., :half], x_THW[..., half:]
     cos, sin = cos_TW[:, None], sin_TW[:, None]
@@ -169,30 +209,34 @@ def rotate(x_THW: Tensor, cos_TW: Tensor, sin_TW: Tensor, *, back: bool = False)
         from_high, from_low = high * -sin[..., :half], low * sin[..., half:]
     low.mul_(cos[..., :half]).add_(from_high)
     high.mul_(cos[..., half:]).add_(from_low)
+    return x_THW.to(dtype)
 
 
 def nll_rows(logits_TV: Tensor, target_T: Tensor, weight_T: Tensor, *, gradient: bool) -> Tensor:
-    """Log-probabilities (T) of the targets, nats.
+    """Log-probabilities (T) of the targets, nats, fp32.
 
     With ``gradient``, the logits become the gradient of sum(-weight * logp).
     """
     if compiled(logits_TV, weight_T) and logits_TV.is_contiguous():
-        logp = logits_TV.new_empty(len(target_T))
+        logp = weight_T.new_empty(len(target_T))
         target_T, weight_T = target_T.contiguous(), weight_T.contiguous()
         call("nll_rows", logits_TV, target_T, weight_T, logp, *logits_TV.shape, int(gradient))
         return logp
     target, weight = target_T[:, None], weight_T[:, None]
+    low_TV, logits_TV = logits_TV, logits_TV.float()
     picked, largest = logits_TV.gather(1, target), logits_TV.amax(1, True)
     grad = logits_TV.sub_(largest) if gradient else logits_TV - largest
     total = grad.exp_().sum(1, True)
     if gradient:
         grad.mul_(weight / total).scatter_add_(1, target, -weight)
+        if grad.dtype != low_TV.dtype:
+            low_TV.copy_(grad)
     return (picked - largest - total.log())[:, 0]
 
 
 def row_tops(logits_TV: Tensor) -> tuple[Tensor, Tensor]:
     """The log of the sum of exponentials of each row, and the first of its largest entries."""
-    if compiled(logits_TV):
+    if compiled(logits_TV) and logits_TV.dtype == torch.float32:
         logits_TV = logits_TV.contiguous()
         lse, top = (
             logits_TV.new_empty(len(logits_TV)),
