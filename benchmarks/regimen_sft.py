@@ -106,7 +106,7 @@ def arithmetic_of(
         for step in steps
     ]
     batches = sorted((b for step in steps for b in step), key=lambda b: b.num_tokens)
-    products = computed.products(batches[len(batches) // 2])
+    products = computed.products(batches[len(batches) // 2], dtype)
     wanted = {p: count for p, count in products.items() if backward or p[0] == "forward"}
     return {"flop": flop, "flop_per_second": product_rate(wanted, dtype).flop_per_second}
 

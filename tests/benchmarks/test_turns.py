@@ -136,6 +136,7 @@ def test_processes_take_turns_and_failures_are_rows(
 
     monkeypatch.setattr(bench.turns, "run", run)
     monkeypatch.setattr(bench.train, "write", lambda *_: None)
+    monkeypatch.setattr(bench.turns, "bf16_is_fast", lambda: False)
     size = work.quick if quick else work.full
     part = bench.train.bench(work, PYTHONS, tmp_path, size, quick=quick)
     entries = bench.grid.grid(work, False)

@@ -64,7 +64,7 @@ def measured(vocabulary, need, kept):
             {need},
             weight_N=share,
             factor=1.0 if need == "nll_sum" else None,
-            chunk=chunk_rows(vocabulary, ELEMENTS),
+            chunk=chunk_rows(vocabulary, 4, 4 * ELEMENTS),
         )
         total = found.nll_sum if need == "nll_sum" else -found.logp_N.sum()
         total.backward()

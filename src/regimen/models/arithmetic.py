@@ -98,7 +98,7 @@ class Arithmetic:
         found[ATTENTION] = found.get(ATTENTION, Flop()) + Flop(mixed, 2 * mixed)
         return found
 
-    def products(self, batch: RaggedBatch) -> Counter[Product]:
+    def products(self, batch: RaggedBatch, dtype: torch.dtype = torch.float32) -> Counter[Product]:
         """How often each product of a linear layer is formed; the head's are a chunk's."""
         found: Counter[Product] = Counter()
         for layer, count in Counter(self.layers).items():
@@ -106,9 +106,9 @@ class Arithmetic:
             for product in layer.products(rows):
                 found[product] += count
         supervised = len(batch.target_N)
-        chunk = min(chunk_rows(self.head.outputs), max(supervised, 1))
-        for product in self.head.products(chunk):
-            found[product] += max(1, round(supervised / chunk))
+        pieces = max(1, -(-supervised // chunk_rows(self.head.outputs, dtype.itemsize)))
+        for product in self.head.products(-(-supervised // pieces)):
+            found[product] += pieces
         return found
 
     def _rows(self, layer: Layer, batch: RaggedBatch) -> int:

@@ -194,7 +194,7 @@ def _heads(
         if norm is not None:
             raw[i] = heads[i]  # type: ignore[call-overload]
             heads[i], rstds[i] = norm.forward(heads[i])  # type: ignore[call-overload]
-        heads[i] = ops.rotate(heads[i], cos_TW, sin_TW, dtype=form.dtype)  # type: ignore[call-overload]
+        heads[i] = ops.rotate(heads[i], cos_TW, sin_TW, dtype=form.dtype)
     return (heads[0], heads[1], value), inner, tuple(raw), tuple(rstds)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regimen.models.native import ops
+from regimen.models.native.products import Input, add_outer
 
 
 class Buffers:
@@ -77,20 +77,18 @@ def active(leaf: Tensor) -> Buffers | None:
 
 
 def weight_gradient(
-    weight_OI: Tensor, grad_TO: Tensor, input_TI: Tensor, scale: float = 1.0
+    weight_OI: Tensor, grad_TO: Tensor, given: Input, scale: float = 1.0
 ) -> Tensor | None:
     """``scale`` times the gradient of a projection's weight; None where ``.grad`` has it."""
     if not weight_OI.requires_grad:
         return None
     buffers = active(weight_OI)
     if buffers is None:
-        alone = grad_TO.t() @ input_TI
-        return (alone if scale == 1.0 else alone.mul_(scale)).to(weight_OI.dtype)
+        alone = torch.empty_like(weight_OI)
+        add_outer(alone, grad_TO, given, scale, add=False)
+        return alone
     gradient, missing = buffers.gradient(weight_OI)
-    if gradient.dtype == grad_TO.dtype:
-        gradient.addmm_(grad_TO.t(), input_TI, beta=0 if missing else 1, alpha=scale)
-    else:
-        ops.accumulate(gradient, grad_TO.t() @ input_TI, scale, add=not missing)
+    add_outer(gradient, grad_TO, given, scale, add=not missing)
     return None
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from regimen.models.buffers import active
 from regimen.models.native import ops
+from regimen.models.native.products import Input, add_outer, back, forth, multiply
 
 
 class Finish(Protocol):
@@ -47,12 +48,12 @@ class Shape:
     factor: float | None = None
 
 
-def chunk_rows(vocabulary: int, elements: int = 1 << 22) -> int:
-    """Rows of a chunk so that its logits hold about ``elements`` numbers.
+def chunk_rows(vocabulary: int, itemsize: int = 4, size: int = 1 << 25) -> int:
+    """Rows of a chunk so that its products, of ``itemsize`` bytes each, take about ``size`` bytes.
 
     Below about 128 rows the gradient of the weight costs more reading and writing than arithmetic.
     """
-    return max(16, min(2048, elements // max(vocabulary, 1)))
+    return max(16, min(2048, size // (itemsize * max(vocabulary, 1))))
 
 
 def tiles(product_CV: Tensor, *, whole: bool = False) -> Iterator[slice]:
@@ -131,21 +132,13 @@ class HeadGradients:
         if grad_RV.data_ptr() != product_RV.data_ptr():
             product_RV.copy_(grad_RV)
 
-    def chunk(self, rows: slice, grad_CV: Tensor, hidden_CD: Tensor, weight: Tensor) -> None:
+    def chunk(self, rows: slice, grad_CV: Tensor, hidden_CD: Tensor) -> None:
         """Add one chunk's share; ``grad_CV`` is what the tiles left in the product's place."""
         if self.hidden is not None:
-            self.hidden[rows] = grad_CV @ weight
+            multiply([(grad_CV, back(self.leaf))], out=self.hidden[rows])
         if self.weight is None:
             return
-        if self.weight.dtype != grad_CV.dtype:
-            share = _take(self.leaf, self.weight.shape, grad_CV.dtype)
-            torch.mm(grad_CV.t(), hidden_CD, out=share)
-            ops.accumulate(self.weight, share, add=self.summed)
-            _put(self.leaf, share)
-        elif self.summed:
-            self.weight.addmm_(grad_CV.t(), hidden_CD)
-        else:
-            torch.mm(grad_CV.t(), hidden_CD, out=self.weight)
+        add_outer(self.weight, grad_CV, Input(hidden_CD), add=self.summed)
         self.summed = True
 
     def scaled(self, factor: Tensor | float = 1.0) -> tuple[Tensor | None, ...]:
@@ -186,15 +179,16 @@ def _put(leaf: Tensor, block: Tensor) -> None:
 
 
 def products(
-    hidden_ND: Tensor, weight: Tensor, leaf: Tensor, shape: Shape
+    hidden_ND: Tensor, leaf: Tensor, shape: Shape
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Rows, hidden states and ``hidden @ weight.T`` of each chunk; all share one memory."""
     rows = len(hidden_ND)
+    pieces = -(-rows // shape.chunk)
     # kept blocks are of one size, whatever the batch
-    size = shape.chunk if active(leaf) is not None else min(shape.chunk, rows)
-    memory = _take(leaf, torch.Size((size, len(weight))), shape.dtype)
-    for start in range(0, rows, max(size, 1)):
-        chunk = slice(start, min(start + size, rows))
+    size = shape.chunk if active(leaf) is not None else -(-rows // max(pieces, 1))
+    memory = _take(leaf, torch.Size((size, len(leaf))), shape.dtype)
+    for piece in range(pieces):
+        chunk = slice(piece * rows // pieces, (piece + 1) * rows // pieces)
         low_CD = hidden_ND[chunk].to(shape.dtype)
-        yield chunk, low_CD, torch.mm(low_CD, weight.t(), out=memory[: len(low_CD)])
+        yield chunk, low_CD, multiply([(low_CD, forth(leaf))], out=memory[: len(low_CD)])
     _put(leaf, memory)

@@ -80,12 +80,11 @@ class _WeightedNll(torch.autograd.Function):
         token_weight_N: Tensor,
         shape: Shape,
     ) -> tuple[Tensor, Tensor]:
-        weight = weight_VD.to(shape.dtype)
         wanted, factor = ctx.needs_input_grad[:3], shape.factor
         grads = HeadGradients(hidden_ND, weight_VD, bias_V, wanted, final=factor is not None)
         scaled_N = token_weight_N if factor is None else token_weight_N * factor
         logp_N = torch.empty(len(target_N), dtype=torch.float32, device=hidden_ND.device)
-        for chunk, low_CD, product_CV in products(hidden_ND, weight, weight_VD, shape):
+        for chunk, low_CD, product_CV in products(hidden_ND, weight_VD, shape):
             plain = is_plain(product_CV, bias_V, shape)
             for tile in tiles(product_CV, whole=plain):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
@@ -98,7 +97,7 @@ class _WeightedNll(torch.autograd.Function):
                 if grads.any:
                     grads.tile(product_CV[tile], logits, capped, shape)
             if grads.any:
-                grads.chunk(chunk, product_CV, low_CD, weight)
+                grads.chunk(chunk, product_CV, low_CD)
         ctx.grads, ctx.factor = grads, shape.factor
         ctx.mark_non_differentiable(logp_N)
         return -(logp_N * token_weight_N).sum(), logp_N
@@ -126,11 +125,10 @@ class _Reduce(torch.autograd.Function):
         target_N: Tensor,
         shape: Shape,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        weight = weight_VD.to(shape.dtype)
         out = torch.zeros(4, len(target_N), dtype=torch.float32, device=hidden_ND.device)
         nothing_N = out[3]
         alone = not {"entropy", "mean_logit"} & shape.needs
-        for chunk, _, product_CV in products(hidden_ND, weight, weight_VD, shape):
+        for chunk, _, product_CV in products(hidden_ND, weight_VD, shape):
             plain = alone and is_plain(product_CV, bias_V, shape)
             for tile in tiles(product_CV, whole=plain):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
@@ -150,11 +148,10 @@ class _Reduce(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         hidden_ND, weight_VD, bias_V, target_N, out = ctx.saved_tensors
         shape: Shape = ctx.shape
-        weight = weight_VD.to(shape.dtype)
         wanted = ctx.needs_input_grad[:3]
         grads = HeadGradients(hidden_ND, weight_VD, bias_V, wanted, final=True)
         g_logp, g_lse, g_entropy, g_mean = (g[:, None].float() for g in grad_outputs)
-        for chunk, low_CD, product_CV in products(hidden_ND, weight, weight_VD, shape):
+        for chunk, low_CD, product_CV in products(hidden_ND, weight_VD, shape):
             # d logp = onehot - p;  d lse = p;  d entropy = -p (log p + entropy);  d mean = 1 / V
             kept = shape.softcap is not None or "entropy" in shape.needs
             # rounded to bf16 before, what else is added would drown
@@ -174,7 +171,7 @@ class _Reduce(torch.autograd.Function):
                 if "mean_logit" in shape.needs:
                     grad += g_mean[rows] / grad.shape[1]
                 grads.tile(product_CV[tile], grad, logits, shape)
-            grads.chunk(chunk, product_CV, low_CD, weight)
+            grads.chunk(chunk, product_CV, low_CD)
         return (*grads.scaled(), None, None)
 
 
@@ -214,7 +211,7 @@ def reduce(
     shape = Shape(
         head.softcap,
         head.scale,
-        chunk or chunk_rows(vocabulary),
+        chunk or chunk_rows(vocabulary, (dtype or hidden_TD.dtype).itemsize),
         dtype or hidden_TD.dtype,
         frozenset(needs),
         factor if "nll_sum" in needs else None,

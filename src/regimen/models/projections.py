@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from regimen.models.buffers import weight_gradient
+from regimen.models.native.products import Input, add_outer, back, forth, multiply
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +102,14 @@ def flat(parts: Sequence[Part]) -> tuple[Tensor | None, ...]:
 
 def project(low_TI: Tensor, parts: Sequence[Part]) -> tuple[list[Tensor], Tensor | None]:
     """The outputs (T, O) of a group over one input, and what its adapters made of it: (T, R)."""
-    dtype = low_TI.dtype
+    stacked = _stacked(parts)
+    inner_TR = multiply([(low_TI, forth(*stacked))]) if stacked else None
     outs = []
-    for part in parts:
-        weight = part.weight_OI.to(dtype).t()
-        bias = part.bias_O
-        outs.append(
-            low_TI @ weight if bias is None else torch.addmm(bias.to(dtype), low_TI, weight)
-        )
-    stacked = _stacked(parts, dtype)
-    if stacked is None:
-        return outs, None
-    inner_TR = low_TI @ stacked.t()
-    for out, part, columns in zip(outs, parts, _columns(parts), strict=True):
-        if part.b_OR is not None:
-            out.addmm_(inner_TR[:, columns], part.b_OR.to(dtype).t(), alpha=part.scale)
+    for part, columns in zip(parts, _columns(parts), strict=True):
+        terms = [(low_TI, forth(part.weight_OI))]
+        if part.b_OR is not None and inner_TR is not None:
+            terms.append((inner_TR[:, columns], forth(part.b_OR, scale=part.scale)))
+        outs.append(multiply(terms, bias_N=part.bias_O))
     return outs, inner_TR
 
 
@@ -124,23 +117,20 @@ def input_gradient(
     grads: Sequence[Tensor], parts: Sequence[Part], *, wanted: bool = True
 ) -> tuple[Tensor | None, Tensor | None]:
     """The gradient of a group's input (T, I), and that of ``inner``: (T, R)."""
-    dtype = grads[0].dtype
-    stacked = _stacked(parts, dtype)
+    stacked = _stacked(parts)
     grad_inner = None
-    if stacked is not None:
-        grad_inner = grads[0].new_empty(len(grads[0]), len(stacked))
+    if stacked:
+        grad_inner = grads[0].new_empty(len(grads[0]), sum(part.rank for part in parts))
         for grad, part, columns in zip(grads, parts, _columns(parts), strict=True):
             if part.b_OR is not None:
-                grad_inner[:, columns] = (grad @ part.b_OR.to(dtype)).mul_(part.scale)
+                factor = back(part.b_OR, scale=part.scale)
+                multiply([(grad, factor)], out=grad_inner[:, columns])
     if not wanted:
         return None, grad_inner
-    total = grads[0] @ parts[0].weight_OI.to(dtype)
-    for grad, part in zip(grads[1:], parts[1:], strict=True):
-        total.addmm_(grad, part.weight_OI.to(dtype))
+    terms = [(grad, back(part.weight_OI)) for grad, part in zip(grads, parts, strict=True)]
     if grad_inner is not None:
-        assert stacked is not None
-        total.addmm_(grad_inner, stacked)
-    return total, grad_inner
+        terms.append((grad_inner, back(*stacked)))
+    return multiply(terms), grad_inner
 
 
 def part_gradients(
@@ -151,19 +141,20 @@ def part_gradients(
     parts: Sequence[Part],
 ) -> Iterator[Tensor | None]:
     """The gradients of ``flat(parts)``; None where there is none, or it has been added already."""
-    of_a = None
-    learnt = any(part.a_RI is not None and part.a_RI.requires_grad for part in parts)
+    given, of_a = Input(low_TI), None
+    learnt = [part.a_RI for part in parts if part.a_RI is not None and part.a_RI.requires_grad]
     if grad_inner_TR is not None and learnt:
-        of_a = grad_inner_TR.t() @ low_TI
+        of_a = learnt[0].new_empty(grad_inner_TR.shape[1], low_TI.shape[1])
+        add_outer(of_a, grad_inner_TR, given, add=False)
     for grad, part, columns in zip(grads, parts, _columns(parts), strict=True):
-        yield weight_gradient(part.weight_OI, grad, low_TI)
+        yield weight_gradient(part.weight_OI, grad, given)
         bias, a, b = part.bias_O, part.a_RI, part.b_OR
         yield grad.sum(0).to(bias.dtype) if bias is not None and bias.requires_grad else None
-        yield of_a[columns].to(a.dtype) if of_a is not None and a is not None else None
+        yield of_a[columns] if of_a is not None and a is not None and a.requires_grad else None
         if b is None or inner_TR is None:
             yield None
         else:
-            yield weight_gradient(b, grad, inner_TR[:, columns], part.scale)
+            yield weight_gradient(b, grad, Input(inner_TR[:, columns]), part.scale)
 
 
 def _columns(parts: Sequence[Part]) -> Iterator[slice]:
@@ -174,9 +165,6 @@ def _columns(parts: Sequence[Part]) -> Iterator[slice]:
         start += part.rank
 
 
-def _stacked(parts: Sequence[Part], dtype: torch.dtype) -> Tensor | None:
-    """The matrices A of a group on top of each other: (R, I)."""
-    found = [part.a_RI.to(dtype) for part in parts if part.a_RI is not None]
-    if not found:
-        return None
-    return found[0] if len(found) == 1 else torch.cat(found)
+def _stacked(parts: Sequence[Part]) -> tuple[Tensor, ...]:
+    """The matrices A of a group, which stand on top of each other: (R, I)."""
+    return tuple(part.a_RI for part in parts if part.a_RI is not None)

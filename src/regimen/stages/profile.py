@@ -187,10 +187,8 @@ def sentences(found: Profile, saved: dict[str, Any], hardware: Hardware) -> Iter
     rates = ", ".join(
         f"{rate.flop_per_second / 1e9:,.1f} in {name}" for name, rate in found.rates.items()
     )
-    yield (
-        f"arithmetic: {found.flop_per_second / 1e9:,.1f} GFLOP/s; its matrix products alone, at "
-        f"their shapes: {rates}"
-    )
+    yield f"arithmetic: {found.flop_per_second / 1e9:,.1f} GFLOP/s"
+    yield f"its matrix products alone, at their shapes: {rates} (GFLOP/s)"
     yield f"utilisation: {found.utilisation:.1%} of the rate in {found.dtype}"
     faults = "page faults are not counted here"
     if found.faults is not None:

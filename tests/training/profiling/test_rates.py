@@ -10,7 +10,7 @@ from regimen.training.profiling.rates import product_rate
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_operands_have_the_shapes_of_a_layer(kind):
-    first, second = rates._operands((kind, 3, 5, 7), torch.float32)
+    first, second, _ = rates._operands((kind, 3, 5, 7), torch.float32)
     expected = {"forward": (3, 7), "input gradient": (3, 5), "weight gradient": (7, 5)}
     assert tuple((first @ second).shape) == expected[kind]
 

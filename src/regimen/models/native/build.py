@@ -1,4 +1,4 @@
-"""Compiling ``kernels.c`` with the machine's own compiler, once, and loading the result.
+"""Compiling the loops with the machine's own compiler, once, and loading the result.
 
 The library must share torch's OpenMP threads: two sets of them on the same cores would take turns
 waiting for each other. So it is linked against the very runtime that torch has loaded, and without
@@ -23,7 +23,8 @@ import torch
 
 SWITCH = "REGIMEN_KERNELS"
 """Set to ``off``, nothing is compiled or loaded."""
-SOURCE = Path(__file__).with_name("kernels.c")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("rows.c", "attention.c", "products.c"))
+HEADER = Path(__file__).with_name("vectors.h")
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-ffp-contract=fast", "-fPIC", "-fopenmp")
 COMPILERS = ("gcc", "cc", "clang")
 """GCC first: what Clang makes of OpenMP asks for another runtime than torch mostly has."""
@@ -74,7 +75,7 @@ def openmp_runtime() -> Path | None:
 
 def _library(compiler: str, runtime: Path) -> Path:
     """The compiled file: made now, or kept from an earlier process with the same ingredients."""
-    text = SOURCE.read_bytes()
+    text = b"".join(path.read_bytes() for path in (HEADER, *SOURCES))
     version = subprocess.run(
         [compiler, "--version"], capture_output=True, check=True, timeout=LIMIT
     )
@@ -85,23 +86,36 @@ def _library(compiler: str, runtime: Path) -> Path:
     if path.is_file():
         return path
     with tempfile.TemporaryDirectory(dir=folder) as work:
-        part, whole = Path(work) / "kernels.o", Path(work) / "kernels.so"
-        for command in (
-            [compiler, *FLAGS, "-c", str(SOURCE), "-o", str(part)],
-            # without -fopenmp, which would bring a second runtime along
-            [compiler, "-shared", str(part), "-o", str(whole), str(runtime), "-lm"],
-        ):
-            subprocess.run(command, capture_output=True, check=True, timeout=LIMIT)
+        parts = [str(Path(work) / source.with_suffix(".o").name) for source in SOURCES]
+        whole = Path(work) / "kernels.so"
+        for source, part in zip(SOURCES, parts, strict=True):
+            _run(compiler, *FLAGS, "-c", str(source), "-o", part)
+        # without -fopenmp, which would bring a second runtime along
+        _run(compiler, "-shared", *parts, "-o", str(whole), str(runtime), "-lm")
         os.replace(whole, path)  # two processes may get here at once; both files are the same
     return path
 
 
+def _run(*command: str) -> None:
+    subprocess.run(command, capture_output=True, check=True, timeout=LIMIT)
+
+
 def _cpu() -> bytes:
     """What ``-march=native`` depends on: a home directory may be shared by several machines."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    kinds = {line for line in lines if line.startswith(("model name", "flags", "Features"))}
+    kinds = {line for line in _cpu_lines() if line.startswith(("model name", "flags", "Features"))}
     return "\n".join([platform.machine(), *sorted(kinds)]).encode()
+
+
+def cpu_facts() -> tuple[str, frozenset[str]]:
+    """The processor's vendor and the names of what it can do, as Linux tells them."""
+    told = dict(line.split(":", 1) for line in _cpu_lines() if ":" in line)
+    found = {key.strip(): value.strip() for key, value in told.items()}
+    return found.get("vendor_id", ""), frozenset(found.get("flags", "").split())
+
+
+def _cpu_lines() -> list[str]:
+    info = Path("/proc/cpuinfo")
+    return info.read_text().splitlines() if info.is_file() else []
 
 
 def _folder() -> Path:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from regimen.models.differences import relative_difference
-from regimen.models.native import mixing, ops
+from regimen.models.native import mixing, ops, products
 from regimen.tokens.ragged import Plan
 
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
@@ -62,6 +62,12 @@ def _results(dtype: torch.dtype) -> Iterator[tuple[str, tuple[Tensor, ...]]]:
     yield "accumulate", (total,)
     lse, top = ops.row_tops(x.float())
     yield "row_tops", (lse, top.float())
+    weight, bias, more = some(9, 38), some(9).float(), some(5, 4)
+    terms = [(some(5, 38), products.forth(weight, scale=0.5)), (more, products.back(some(4, 9)))]
+    yield "products", (products.multiply(terms, bias_N=bias),)
+    outer = torch.ones(37, 38)
+    products.add_outer(outer, some(5, 37), products.Input(some(5, 38)), 0.5, add=True)
+    yield "products of gradients", (outer,)
     mix = mixing.Attention(Plan((40, 9), (-1, -1)), 0.3)
     query, key, value, grad = some(49, 4, 10), some(49, 2, 10), some(49, 2, 10), some(49, 4, 10)
     out, sums = mix.forward(query, key, value)

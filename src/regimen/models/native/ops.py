@@ -52,6 +52,8 @@ SIGNATURES = {
     "rms_norm": "tpftpnni",
     "rms_norm_back": "ttpptpnni",
     "accumulate": "ppfnii",
+    "pack": "pinifpinni",
+    "products": "pinfipppninni",
     "swiglu": "pppini",
     "swiglu_back": "ppppppini",
     "rotate": "ttppnnnii",
@@ -61,8 +63,8 @@ SIGNATURES = {
     "attention_step": "ppppppppnnnnnfi",
     "attention_back": "pppppippppnnnfnppppppni",
 }
-"""Arguments of the C functions: p pointer, n long, i int, f float, t a pointer and whether it points
-to bf16."""
+"""Arguments of the C functions: p pointer, n long, i int, f float, t a pointer and whether that is
+bf16."""
 TYPES = (torch.float32, torch.bfloat16)
 """What the compiled loops take: an index of this tuple is what a C function is told."""
 

@@ -255,7 +255,7 @@ def _rates(
     batch = sorted(batches, key=lambda b: b.num_tokens)[len(batches) // 2]
     wanted = [torch.float32, *([torch.bfloat16] if bf16_is_fast() else [])]
     types = dict.fromkeys([*wanted, dtype])
-    products = computed.products(batch)
+    products = computed.products(batch, dtype)
     return {_name(kind): product_rate(products, kind) for kind in types}
 
 

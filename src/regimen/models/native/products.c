@@ -1,0 +1,360 @@
+/* Matrix products out = sum of A B over some pairs of matrices, fp32 or bf16, with fp32 sums.
+ *
+ * A number here is a unit of 32 bits along the inner dimension: one fp32 or two bf16 that are
+ * multiplied together. B is packed beforehand into panels of 64 columns, so that the innermost loop
+ * reads it in one stream (Goto and van de Geijn 2008); A is read where it stands, or, transposed,
+ * packed a block at a time. Every number of the output is summed by one thread in one order.
+ *
+ * Letters: M rows and N columns of the output, K inner dimension, U units of it.
+ */
+#include "vectors.h"
+
+/* Whether pairs of bf16 are multiplied in one instruction. */
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+const int multiplies_bf16 = 1;
+INLINE vec times_pairs(vec sum, uint32_t a, uvec b) {
+    return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)((uvec){} + a), (__m512bh)b);
+}
+#else
+const int multiplies_bf16 = 0; /* what follows is right, and slow: products.py does not ask for it */
+INLINE vec times_pairs(vec sum, uint32_t a, uvec b) {
+    vec a_even = (vec)((uvec){} + (a << 16)), a_odd = (vec)((uvec){} + (a & 0xffff0000));
+    return sum + a_even * (vec)(b << 16) + a_odd * (vec)(b & 0xffff0000);
+}
+#endif
+INLINE vec times(vec sum, uint32_t a, uvec b) { return sum + (vec)((uvec){} + a) * (vec)b; }
+
+#define TILE 6   /* rows in registers */
+#define WIDE 4   /* vectors in registers: columns of a panel */
+#define PANEL (WIDE * LANES)
+#define DEEP 512 /* units of a block */
+#define CACHE (5 << 17) /* bytes of B that stay in the second cache, perhaps */
+#define SLAB (4 << 20) /* bytes of B that are packed at a time */
+
+/* sums (TILE, COUNT vectors) = or += A B; A is read at a[r * row + u * unit]. */
+#define KERNEL(NAME, OP, COUNT)                                                                    \
+    static void NAME(const uint32_t *a, long row, long unit, const uint32_t *b, float *sums,       \
+                     long units, int add) {                                                        \
+        reg acc[TILE][COUNT];                                                                      \
+        _Pragma("GCC unroll 6") for (int r = 0; r < TILE; r++)                                     \
+            _Pragma("GCC unroll 4") for (int c = 0; c < COUNT; c++)                                \
+                acc[r][c] = add ? (reg)load(sums + (r * COUNT + c) * LANES) : (reg){};             \
+        for (long u = 0; u < units; u++) {                                                         \
+            uvec part[COUNT];                                                                      \
+            _Pragma("GCC unroll 4") for (int c = 0; c < COUNT; c++)                                \
+                part[c] = *(const uvec *)(b + (u * COUNT + c) * LANES);                            \
+            _Pragma("GCC unroll 6") for (int r = 0; r < TILE; r++)                                 \
+                _Pragma("GCC unroll 4") for (int c = 0; c < COUNT; c++)                            \
+                    acc[r][c] = (reg)OP((vec)acc[r][c], a[r * row + u * unit], part[c]);           \
+        }                                                                                          \
+        _Pragma("GCC unroll 6") for (int r = 0; r < TILE; r++)                                     \
+            _Pragma("GCC unroll 4") for (int c = 0; c < COUNT; c++)                                \
+                store(sums + (r * COUNT + c) * LANES, (vec)acc[r][c]);                             \
+    }
+KERNEL(pairs_1, times_pairs, 1)
+KERNEL(pairs_2, times_pairs, 2)
+KERNEL(pairs_3, times_pairs, 3)
+KERNEL(pairs_4, times_pairs, 4)
+KERNEL(singles_1, times, 1)
+KERNEL(singles_2, times, 2)
+KERNEL(singles_3, times, 3)
+KERNEL(singles_4, times, 4)
+typedef void kernel(const uint32_t *, long, long, const uint32_t *, float *, long, int);
+static kernel *const KERNELS[2][WIDE] = {{singles_1, singles_2, singles_3, singles_4},
+                                         {pairs_1, pairs_2, pairs_3, pairs_4}};
+
+INLINE long least(long a, long b) { return a < b ? a : b; }
+
+/* Pieces of about equal size: where piece `i` of `pieces` begins. */
+INLINE long edge(long i, long pieces, long whole) { return i * whole / pieces; }
+
+/* ---- packing ---- */
+
+/* 16 numbers of an fp32 or bf16 array as the lower halves of units, times a factor; `count` of
+ * them are there, the rest is zero. */
+INLINE uvec halves(const void *p, long i, long count, float factor, int low) {
+    if (low && factor == 1.0f && count >= LANES)
+        return __builtin_convertvector(*(const half16 *)((const uint16_t *)p + i), uvec);
+    vec x = count >= LANES ? get(p, i, low) : count > 0 ? get_some(p, i, count, 0, low) : all(0);
+    return __builtin_convertvector(narrow(x * factor), uvec);
+}
+
+/* 16 units of a row of K numbers. */
+INLINE uvec units_of_row(const void *p, long i, long count, float factor, int low, int to_low) {
+    if (!to_low) {
+        vec x = count >= LANES ? get(p, i, low) : count > 0 ? get_some(p, i, count, 0, low) : all(0);
+        return (uvec)(x * factor);
+    }
+    half16 two[2];
+    for (int h = 0; h < 2; h++) {
+        long left = count - h * LANES, at = i + h * LANES;
+        vec x = left >= LANES ? get(p, at, low) : left > 0 ? get_some(p, at, left, 0, low) : all(0);
+        two[h] = narrow(x * factor);
+    }
+    uvec both;
+    memcpy(&both, two, sizeof both);
+    return both;
+}
+
+INLINE long units_of(long K, int low) { return low ? (K + 1) / 2 : K; }
+
+typedef struct {
+    const void *x; /* row by row, `ld` numbers apart */
+    int low;
+    long ld;
+    int turned;    /* B is the transpose of x, which is (N, K) */
+    float factor;
+} source;
+
+/* Columns n .. n + 16 of B at units u0 .. u1 to rows of `width` units. */
+INLINE void pack_columns(const source *s, long n, long u0, long u1, uint32_t *to, long width,
+                         int low, long K, long N) {
+    long here = least(N - n, LANES), each = low ? 2 : 1;
+    if (s->turned) {
+        reg r[LANES];
+        for (long i = 0; i < LANES; i++)
+            r[i] = i < here ? (reg)units_of_row(s->x, (n + i) * s->ld + u0 * each, K - u0 * each,
+                                                s->factor, s->low, low)
+                            : (reg){};
+        transpose_16(r);
+        for (long u = u0; u < u1; u++) store((float *)to + (u - u0) * width, (vec)r[u - u0]);
+        return;
+    }
+    for (long u = u0; u < u1; u++) {
+        uvec unit;
+        if (low) {
+            unit = halves(s->x, 2 * u * s->ld + n, here, s->factor, s->low);
+            if (2 * u + 1 < K)
+                unit |= halves(s->x, (2 * u + 1) * s->ld + n, here, s->factor, s->low) << 16;
+        } else {
+            unit = units_of_row(s->x, u * s->ld + n, here, s->factor, s->low, 0);
+        }
+        store((float *)to + (u - u0) * width, (vec)unit);
+    }
+}
+
+/* Panels p0 .. p1 of B (K, N) = factor * x or its transpose: each (U, columns), the columns of the
+ * last rounded up to whole vectors, zeros beyond. By all threads of a parallel region. */
+static void pack_panels(const source *s, uint32_t *out, int low, long K, long N, long p0, long p1) {
+    long U = units_of(K, low), columns = round_up(N, LANES), steps = (U + LANES - 1) / LANES;
+    long groups = (least(p1 * PANEL, columns) - p0 * PANEL) / LANES;
+#pragma omp for schedule(static) collapse(2)
+    for (long group = 0; group < groups; group++)
+        for (long step = 0; step < steps; step++) {
+            long n = p0 * PANEL + group * LANES, first = n / PANEL * PANEL, u0 = step * LANES;
+            long width = least(PANEL, columns - first), u1 = least(u0 + LANES, U);
+            uint32_t *to = out + (first - p0 * PANEL) * U + u0 * width + (n - first);
+            if (low && s->low)
+                pack_columns(s, n, u0, u1, to, width, 1, K, N);
+            else if (low)
+                pack_columns(s, n, u0, u1, to, width, 1, K, N);
+            else
+                pack_columns(s, n, u0, u1, to, width, 0, K, N);
+        }
+}
+
+/* All panels of B at once, for those who multiply by it more than once. */
+void pack(const void *x, int x_low, long ld, int turned, float factor, uint32_t *out, int low,
+          long K, long N, int threads) {
+    source s = {x, x_low, ld, turned, factor};
+#pragma omp parallel num_threads(threads)
+    pack_panels(&s, out, low, K, N, 0, (round_up(N, LANES) + PANEL - 1) / PANEL);
+}
+
+/* ---- products ---- */
+
+typedef struct {
+    const void *a;      /* (M, K), or with `turned` (K, M); row by row, `lda` numbers apart */
+    long lda, turned;
+    source given;       /* B (K, N), unless it is packed */
+    const uint32_t *b;  /* panels of B from the first of the slab on */
+    long K;
+    long end;           /* of the numbers of A, if it is turned */
+} pair;
+
+/* Eight units, of which a tile's are wanted: rows m .. m + TILE of A at unit u. */
+typedef uint32_t uvec8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef uint16_t half8 __attribute__((vector_size(16), aligned(2), may_alias));
+INLINE uvec8 turned_unit(const pair *p, long u, long m, long count, int low) {
+    long each = low ? 2 : 1, i = each * u * p->lda + m, j = i + p->lda;
+    int both = low && 2 * u + 1 < p->K, whole = count == TILE && i + 8 <= p->end;
+    if (whole && (!both || j + 8 <= p->end)) {
+        if (!low) return *(const uvec8 *)((const float *)p->a + i);
+        const uint16_t *a = p->a;
+        uvec8 unit = __builtin_convertvector(*(const half8 *)(a + i), uvec8);
+        if (both) unit |= __builtin_convertvector(*(const half8 *)(a + j), uvec8) << 16;
+        return unit;
+    }
+    uint32_t one[8] = {0};
+    for (long r = 0; r < count; r++)
+        if (low)
+            one[r] = ((const uint16_t *)p->a)[i + r] |
+                     (both ? (uint32_t)((const uint16_t *)p->a)[j + r] << 16 : 0);
+        else
+            one[r] = ((const uint32_t *)p->a)[i + r];
+    return *(const uvec8 *)one;
+}
+
+/* Rows m .. m + rows of A at units u0 .. u1 as (tiles, units, TILE), A being (K, M); what lies
+ * beyond the last row is zero. */
+INLINE void turn_block(const pair *p, long m, long rows, long u0, long u1, uint32_t *out, int low) {
+    for (long first = 0; first < rows; first += TILE) {
+        long here = least(rows - first, TILE);
+        /* the next store mends what a whole vector writes beyond its tile */
+        for (long u = u0; u < u1; u++, out += TILE)
+            *(uvec8 *)out = turned_unit(p, u, m + first, here, low);
+    }
+}
+
+typedef struct {
+    void *out;
+    int low;
+    long ld;
+    float factor;
+    int add;
+    const float *bias; /* of each column, or NULL */
+} target;
+
+/* One tile of finished sums into the output. */
+static void finish(const target *t, const float *sums, long m, long rows, long n, long columns,
+                   long width) {
+    for (long r = 0; r < rows; r++)
+        for (long c = 0; c < columns; c += LANES) {
+            long at = (m + r) * t->ld + n + c, here = least(columns - c, LANES);
+            vec x = load(sums + r * width + c) * t->factor;
+            if (here == LANES) {
+                if (t->bias) x += load(t->bias + n + c);
+                if (t->add) x += get(t->out, at, t->low);
+                put(t->out, at, x, t->low);
+            } else {
+                if (t->bias) x += load_some(t->bias + n + c, here, 0);
+                if (t->add) x += get_some(t->out, at, here, 0, t->low);
+                put_some(t->out, at, x, here, t->low);
+            }
+        }
+}
+
+/* The block of the output at rows m0 .. m1 and panels p0 .. p1. */
+static void block(const pair *pairs, long count, int low, const target *to, long m0, long m1,
+                  long p0, long p1, long slab, long N, float *sums, uint32_t *turned) {
+    long columns = round_up(N, LANES), panels = p1 - p0, steps = 0, step = 0;
+    for (long i = 0; i < count; i++) steps += (units_of(pairs[i].K, low) + DEEP - 1) / DEEP;
+    for (long i = 0; i < count; i++) {
+        const pair *p = pairs + i;
+        long U = units_of(p->K, low), each = low ? 2 : 1;
+        long pieces = (U + DEEP - 1) / DEEP;
+        for (long piece = 0; piece < pieces; piece++, step++) {
+            long u0 = edge(piece, pieces, U), units = edge(piece + 1, pieces, U) - u0;
+            if (p->turned && low) turn_block(p, m0, m1 - m0, u0, u0 + units, turned, 1);
+            if (p->turned && !low) turn_block(p, m0, m1 - m0, u0, u0 + units, turned, 0);
+            for (long panel = p0; panel < p1; panel++) {
+                long n = panel * PANEL, width = least(PANEL, columns - n);
+                kernel *run = KERNELS[low][width / LANES - 1];
+                const uint32_t *b = p->b + (n - slab * PANEL) * U + u0 * width;
+                for (long m = m0; m < m1; m += TILE) {
+                    long rows = least(TILE, m1 - m), row = 1, unit = TILE;
+                    const uint32_t *a = turned + (m - m0) * units;
+                    if (!p->turned) {
+                        const char *from = (const char *)p->a + (m * p->lda + u0 * each) * (4 / each);
+                        a = (const uint32_t *)from;
+                        row = p->lda / each;
+                        unit = 1;
+                        if (rows < TILE || p->lda % each) { /* the last rows, with zeros below */
+                            memset(turned, 0, (size_t)TILE * units * sizeof(uint32_t));
+                            for (long r = 0; r < rows; r++)
+                                memcpy(turned + r * units, from + r * p->lda * (4 / each),
+                                       (size_t)units * sizeof(uint32_t));
+                            a = turned;
+                            row = units;
+                        }
+                    }
+                    float *tile = sums;
+                    if (steps > 1) tile += ((m - m0) / TILE * panels + panel - p0) * TILE * PANEL;
+                    run(a, row, unit, b, tile, units, step > 0);
+                    if (step == steps - 1)
+                        finish(to, tile, m, rows, n, least(width, N - n), width);
+                }
+            }
+        }
+    }
+}
+
+/* How a slab of the output is cut: `down` times `across` blocks, with room for the largest. */
+typedef struct {
+    long down, across, sums, turned;
+} cut;
+
+static cut cut_of(long tiles, long panels, long deepest, long units, int threads) {
+    long pieces = (deepest + DEEP - 1) / DEEP, deep = (deepest + pieces - 1) / pieces;
+    /* panels of B for the second cache, rows of A for the first, and something for every thread */
+    long down = (tiles + 15) / 16, across = (panels * deep * PANEL * 4 + CACHE - 1) / CACHE;
+    across = least(across, panels);
+    while (down * across < 4 * threads && (down < tiles || across < panels)) {
+        if (down < tiles && (tiles / down >= panels / across || across == panels))
+            down = least(2 * down, tiles);
+        else
+            across = least(2 * across, panels);
+    }
+    if (down * across % threads && down < tiles) down = least(round_up(down, threads), tiles);
+    long most_tiles = (tiles + down - 1) / down, most_panels = (panels + across - 1) / across;
+    return (cut){down, across, TILE * PANEL * (units > deep ? most_tiles * most_panels : 1),
+                 deep * TILE * most_tiles + LANES};
+}
+
+#define TERMS 16
+
+/* out (M, N) = factor * sum of A B + bias, or that much more with `add`. Numbers of A are of one
+ * type; a row of bf16 that is not turned has an even number of them. B is packed a slab of columns
+ * at a time, into a few megabytes. Eight numbers are given of each A and B: A, its ld, whether it
+ * is turned, K, B, its ld, whether that is bf16, and what it is: 0 as it stands, 1 turned, 2 packed. */
+void products(void *out, int out_low, long ld, float factor, int add, const float *bias,
+              const int64_t *given, const float *factors, long count, int low, long M, long N,
+              int threads) {
+    pair pairs[TERMS];
+    const uint32_t *packed[TERMS];
+    long deepest = 0, units = 0, fresh = 0;
+    for (long i = 0; i < count; i++) {
+        const int64_t *g = given + 8 * i;
+        source s = {(const void *)g[4], (int)g[6], g[5], g[7] == 1, factors[i]};
+        pairs[i] = (pair){(const void *)g[0], g[1], g[2], s, NULL, g[3], (g[3] - 1) * g[1] + M};
+        packed[i] = g[7] == 2 ? (const uint32_t *)g[4] : NULL;
+        long U = units_of(g[3], low);
+        deepest = U > deepest ? U : deepest;
+        units += U;
+        fresh += packed[i] ? 0 : U;
+    }
+    target to = {out, out_low, ld, factor, add, bias};
+    long tiles = (M + TILE - 1) / TILE, panels = (round_up(N, LANES) + PANEL - 1) / PANEL;
+    long wide = fresh ? SLAB / (fresh * PANEL * 4) : panels;
+    wide = wide < 1 ? 1 : least(wide, panels);
+    long slabs = (panels + wide - 1) / wide;
+    uint32_t *room = fresh ? (uint32_t *)memory((size_t)fresh * PANEL * wide) : NULL;
+    for (long slab = 0; slab < slabs; slab++) {
+        long p0 = edge(slab, slabs, panels), p1 = edge(slab + 1, slabs, panels);
+        uint32_t *next = room;
+        for (long i = 0; i < count; i++) {
+            long U = units_of(pairs[i].K, low);
+            pairs[i].b = packed[i] ? packed[i] + p0 * PANEL * U : next;
+            if (!packed[i]) next += U * PANEL * (p1 - p0);
+        }
+        cut c = cut_of(tiles, p1 - p0, deepest, units, threads);
+#pragma omp parallel num_threads(threads)
+        {
+            for (long i = 0; i < count; i++)
+                if (!packed[i])
+                    pack_panels(&pairs[i].given, (uint32_t *)pairs[i].b, low, pairs[i].K, N, p0, p1);
+            float *sums = memory((size_t)(c.sums + c.turned));
+#pragma omp for schedule(dynamic, 1)
+            for (long task = 0; task < c.down * c.across; task++) {
+                long i = task / c.across, j = task % c.across;
+                long m0 = edge(i, c.down, tiles) * TILE, m1 = edge(i + 1, c.down, tiles) * TILE;
+                block(pairs, count, low, &to, m0, least(m1, M),
+                      p0 + edge(j, c.across, p1 - p0), p0 + edge(j + 1, c.across, p1 - p0), p0, N,
+                      sums, (uint32_t *)(sums + c.sums));
+            }
+            free(sums);
+        }
+    }
+    free(room);
+}

@@ -1,0 +1,210 @@
+"""Sums of matrix products, by the compiled loops where these are faster, elsewhere by torch.
+
+The compiled loops read weights where they stand, fp32 or bf16, and add the gradients of weights up
+in fp32. Nothing of a weight is kept from one product to the next.
+
+Shape letters: M rows, K inner dimension, N columns; T tokens, I inputs and O outputs of a layer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from regimen.models.native.build import built, cpu_facts
+from regimen.models.native.ops import TYPES, accumulate, call, compiled
+
+MOST = 16
+"""Products in one sum: products.c has room for so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A second factor (K, N): weights on top of each other or, ``turned``, the transpose of that.
+
+    A linear layer multiplies by its weight turned in the forward pass, as it stands in the other.
+    """
+
+    weights: tuple[Tensor, ...]
+    turned: bool
+    scale: float = 1.0
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """K and N."""
+        rows, columns = sum(len(w) for w in self.weights), self.weights[0].shape[1]
+        return (columns, rows) if self.turned else (rows, columns)
+
+    def matrix(self, dtype: torch.dtype) -> Tensor:
+        """Without the scale, in a type."""
+        whole = self.stacked().to(dtype)
+        return whole.t() if self.turned else whole
+
+    def stacked(self) -> Tensor:
+        """The weights as one, without gradients."""
+        found = [w.detach() for w in self.weights]
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def forth(*weights: Tensor, scale: float = 1.0) -> Factor:
+    """The factor of a layer's input."""
+    return Factor(weights, True, scale)
+
+
+def back(*weights: Tensor, scale: float = 1.0) -> Factor:
+    """The factor of the gradient of a layer's output."""
+    return Factor(weights, False, scale)
+
+
+def takes(dtype: torch.dtype) -> bool:
+    """Whether the compiled products take numbers of this type, as tensors on the CPU have them."""
+    return dtype in TYPES and compiled() and _faster(dtype)
+
+
+@cache
+def _faster(dtype: torch.dtype) -> bool:
+    """By what a processor is: a measurement might come out otherwise when a run is resumed.
+
+    Faster than torch's libraries by measurement (docs/LOG.md): in bf16 with AVX-512 but without
+    matrix tiles, and in fp32 with AVX-512 on processors for which MKL was not written.
+    """
+    vendor, flags = cpu_facts()
+    if dtype == torch.bfloat16:
+        library = built().library
+        assert library is not None
+        native = bool(ctypes.c_int.in_dll(library, "multiplies_bf16").value)
+        return native and "amx_bf16" not in flags
+    return "avx512f" in flags and vendor != "GenuineIntel"
+
+
+def multiply(
+    terms: Sequence[tuple[Tensor, Factor]], *, out: Tensor | None = None,
+    bias_N: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Sum of scale * A @ B over (A, B): (M, N), in the type of the first A or in ``out``."""
+    first, factor = terms[0]
+    if out is None:
+        out = first.new_empty(len(first), factor.shape[1])
+    if len(terms) <= MOST and all(_fits(a) for a, _ in terms) and _is_rows(out):
+        _multiply(terms, out, bias_N)
+        return out
+    total: Tensor | None = None
+    for a, factor in terms:
+        matrix = factor.matrix(a.dtype)
+        if total is not None:
+            total.addmm_(a, matrix, alpha=factor.scale)
+            continue
+        alike = out.dtype == a.dtype and out.is_contiguous()
+        total = torch.mm(a, matrix, out=out if alike else None)
+        if factor.scale != 1.0:
+            total.mul_(factor.scale)
+        if bias_N is not None:
+            total += bias_N.to(a.dtype)
+    assert total is not None
+    return total if total is out else out.copy_(total)
+
+
+def _fits(a: Tensor) -> bool:
+    """Whether the loops read this matrix where it stands: pairs of bf16 make up its rows."""
+    pairs = a.dtype == torch.float32 or a.shape[1] % 2 == 0
+    return takes(a.dtype) and _is_rows(a) and pairs
+
+
+def _is_rows(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype in TYPES and x.stride(-1) == 1 and x.numel() > 0
+
+
+def _multiply(terms: Sequence[tuple[Tensor, Factor]], out: Tensor, bias_N: Tensor | None) -> None:
+    given = []
+    for a, factor in terms:
+        whole = factor.stacked()
+        if not _is_rows(whole):
+            whole = whole.float().contiguous()
+        given.append(_Given(a, False, whole, int(factor.turned), factor.shape[0], factor.scale))
+    bias_N = None if bias_N is None else bias_N.detach().float().contiguous()
+    _call(given, out, add=False, bias_N=bias_N)
+
+
+_STANDS, _TURNED, _PACKED = range(3)
+"""What a second factor is, as the compiled function is told."""
+
+
+class _Given(NamedTuple):
+    """A product as the compiled function takes it: A, whether it is turned, B, what that is, K."""
+
+    a: Tensor
+    a_turned: bool
+    b: Tensor
+    kind: int
+    inner: int
+    scale: float
+
+
+def _call(
+    terms: Sequence[_Given], out: Tensor, scale: float = 1.0, *, add: bool,
+    bias_N: Tensor | None = None,
+) -> None:  # fmt: skip
+    """The compiled function: ``scale`` times the sum, the bias, and with ``add`` what was there."""
+    numbers = (ctypes.c_int64 * (8 * len(terms)))(
+        *(number for term in terms for number in _numbers(term))
+    )
+    scales = (ctypes.c_float * len(terms))(*(term.scale for term in terms))
+    bias = None if bias_N is None else bias_N.data_ptr()
+    where = (out.data_ptr(), TYPES.index(out.dtype), out.stride(0), scale, int(add), bias)
+    given = (ctypes.addressof(numbers), ctypes.addressof(scales), len(terms))
+    call("products", *where, *given, TYPES.index(terms[0].a.dtype), *out.shape)
+
+
+def _numbers(term: _Given) -> tuple[int, ...]:
+    a, b = term.a, term.b
+    second = (b.data_ptr(), b.stride(0), int(b.dtype == torch.bfloat16), term.kind)
+    return (a.data_ptr(), a.stride(0), int(term.a_turned), term.inner, *second)
+
+
+def _pack(x_KN: Tensor) -> Tensor:
+    """A factor as the compiled loops read it, where it is needed more than once."""
+    inner, columns = x_KN.shape
+    units = (inner + 1) // 2 if x_KN.dtype == torch.bfloat16 else inner
+    panels = torch.empty(units, -(-columns // 16) * 16, dtype=torch.int32)
+    kind = TYPES.index(x_KN.dtype)
+    source = (x_KN.data_ptr(), kind, x_KN.stride(0), 0, 1.0)
+    call("pack", *source, panels, kind, inner, columns)
+    return panels
+
+
+class Input:
+    """An input (T, I) of several layers, packed once for the gradients of their weights."""
+
+    def __init__(self, x_TI: Tensor) -> None:
+        self.x_TI = x_TI
+        self._panels: Tensor | None = None
+
+    @property
+    def panels(self) -> Tensor:
+        """Packed."""
+        if self._panels is None:
+            self._panels = _pack(self.x_TI)
+        return self._panels
+
+
+def add_outer(
+    total_OI: Tensor, grad_TO: Tensor, given: Input, scale: float = 1.0, *, add: bool
+) -> None:
+    """``total`` becomes scale * grad^T x, or grows by it: the gradient of a layer's weight."""
+    x_TI = given.x_TI
+    rows = all(_is_rows(t) for t in (total_OI, grad_TO, x_TI))
+    if takes(grad_TO.dtype) and grad_TO.dtype == x_TI.dtype and rows:
+        term = _Given(grad_TO, True, given.panels, _PACKED, len(x_TI), 1.0)
+        _call([term], total_OI, scale, add=add)
+    elif total_OI.dtype == grad_TO.dtype and not add and scale == 1.0:
+        torch.mm(grad_TO.t(), x_TI, out=total_OI)
+    elif total_OI.dtype == grad_TO.dtype:
+        total_OI.addmm_(grad_TO.t(), x_TI, beta=int(add), alpha=scale)
+    else:
+        accumulate(total_OI, grad_TO.t() @ x_TI, scale, add=add)
