@@ -29,6 +29,7 @@ INLINE vec times(vec sum, uint32_t a, uvec b) { return sum + (vec)((uvec){} + a)
 #define WIDE 4   /* vectors in registers: columns of a panel */
 #define PANEL (WIDE * LANES)
 #define DEEP 512 /* units of a block */
+#define AHEAD 8  /* units between fetching and use */
 #define CACHE (5 << 17) /* bytes of B that stay in the second cache, perhaps */
 #define SLAB (4 << 20) /* bytes of B that are packed at a time */
 
@@ -108,14 +109,14 @@ typedef struct {
 } source;
 
 /* Columns n .. n + 16 of B at units u0 .. u1 to rows of `width` units. */
-INLINE void pack_columns(const source *s, long n, long u0, long u1, uint32_t *to, long width,
-                         int low, long K, long N) {
+INLINE void pack_columns(const source *s, int x_low, long n, long u0, long u1, uint32_t *to,
+                         long width, int low, long K, long N) {
     long here = least(N - n, LANES), each = low ? 2 : 1;
     if (s->turned) {
         reg r[LANES];
         for (long i = 0; i < LANES; i++)
             r[i] = i < here ? (reg)units_of_row(s->x, (n + i) * s->ld + u0 * each, K - u0 * each,
-                                                s->factor, s->low, low)
+                                                s->factor, x_low, low)
                             : (reg){};
         transpose_16(r);
         for (long u = u0; u < u1; u++) store((float *)to + (u - u0) * width, (vec)r[u - u0]);
@@ -124,11 +125,11 @@ INLINE void pack_columns(const source *s, long n, long u0, long u1, uint32_t *to
     for (long u = u0; u < u1; u++) {
         uvec unit;
         if (low) {
-            unit = halves(s->x, 2 * u * s->ld + n, here, s->factor, s->low);
+            unit = halves(s->x, 2 * u * s->ld + n, here, s->factor, x_low);
             if (2 * u + 1 < K)
-                unit |= halves(s->x, (2 * u + 1) * s->ld + n, here, s->factor, s->low) << 16;
+                unit |= halves(s->x, (2 * u + 1) * s->ld + n, here, s->factor, x_low) << 16;
         } else {
-            unit = units_of_row(s->x, u * s->ld + n, here, s->factor, s->low, 0);
+            unit = units_of_row(s->x, u * s->ld + n, here, s->factor, x_low, 0);
         }
         store((float *)to + (u - u0) * width, (vec)unit);
     }
@@ -139,19 +140,19 @@ INLINE void pack_columns(const source *s, long n, long u0, long u1, uint32_t *to
 static void pack_panels(const source *s, uint32_t *out, int low, long K, long N, long p0, long p1) {
     long U = units_of(K, low), columns = round_up(N, LANES), steps = (U + LANES - 1) / LANES;
     long groups = (least(p1 * PANEL, columns) - p0 * PANEL) / LANES;
-#pragma omp for schedule(static) collapse(2)
-    for (long group = 0; group < groups; group++)
-        for (long step = 0; step < steps; step++) {
-            long n = p0 * PANEL + group * LANES, first = n / PANEL * PANEL, u0 = step * LANES;
-            long width = least(PANEL, columns - first), u1 = least(u0 + LANES, U);
-            uint32_t *to = out + (first - p0 * PANEL) * U + u0 * width + (n - first);
-            if (low && s->low)
-                pack_columns(s, n, u0, u1, to, width, 1, K, N);
-            else if (low)
-                pack_columns(s, n, u0, u1, to, width, 1, K, N);
-            else
-                pack_columns(s, n, u0, u1, to, width, 0, K, N);
-        }
+#pragma omp for schedule(static)
+    for (long i = 0; i < groups * steps; i++) { /* along the rows of x */
+        long group = s->turned ? i / steps : i % groups, step = s->turned ? i % steps : i / groups;
+        long n = p0 * PANEL + group * LANES, first = n / PANEL * PANEL, u0 = step * LANES;
+        long width = least(PANEL, columns - first), u1 = least(u0 + LANES, U);
+        uint32_t *to = out + (first - p0 * PANEL) * U + u0 * width + (n - first);
+        if (low && s->low)
+            pack_columns(s, 1, n, u0, u1, to, width, 1, K, N);
+        else if (low)
+            pack_columns(s, 0, n, u0, u1, to, width, 1, K, N);
+        else
+            pack_columns(s, s->low, n, u0, u1, to, width, 0, K, N);
+    }
 }
 
 /* All panels of B at once, for those who multiply by it more than once. */
@@ -199,11 +200,23 @@ INLINE uvec8 turned_unit(const pair *p, long u, long m, long count, int low) {
 /* Rows m .. m + rows of A at units u0 .. u1 as (tiles, units, TILE), A being (K, M); what lies
  * beyond the last row is zero. */
 INLINE void turn_block(const pair *p, long m, long rows, long u0, long u1, uint32_t *out, int low) {
-    for (long first = 0; first < rows; first += TILE) {
-        long here = least(rows - first, TILE);
-        /* the next store mends what a whole vector writes beyond its tile */
-        for (long u = u0; u < u1; u++, out += TILE)
-            *(uvec8 *)out = turned_unit(p, u, m + first, here, low);
+    long units = u1 - u0, each = low ? 2 : 1;
+    for (long u = u0; u < u1; u++) {
+        /* rows of A lie far apart; where this is beyond the end, nothing is fetched */
+        const char *later = (const char *)p->a + ((u + AHEAD) * each * p->lda + m) * (4 / each);
+        for (long byte = 0; byte < rows * 4 / each; byte += 64) {
+            __builtin_prefetch(later + byte);
+            if (low) __builtin_prefetch(later + p->lda * 2 + byte);
+        }
+        uint32_t *to = out + (u - u0) * TILE;
+        /* the next store of a tile mends what a whole vector writes beyond it */
+        for (long first = 0; first < rows; first += TILE, to += units * TILE) {
+            uvec8 unit = turned_unit(p, u, m + first, least(rows - first, TILE), low);
+            if (u + 1 < u1)
+                *(uvec8 *)to = unit;
+            else
+                memcpy(to, &unit, TILE * sizeof(uint32_t));
+        }
     }
 }
 
@@ -235,45 +248,60 @@ static void finish(const target *t, const float *sums, long m, long rows, long n
         }
 }
 
-/* The block of the output at rows m0 .. m1 and panels p0 .. p1. */
+/* Where sums stay between one part of the inner dimension and the next: the tile at row `m` and
+ * panel `p` first, `stride` tiles to a row of them. */
+typedef struct {
+    float *sums;
+    long m, p, stride;
+} room;
+
+/* The part of a tile of A at units u0 .. u0 + units, with zeros for rows that are not there. */
+INLINE const uint32_t *rows_of(const pair *p, long m, long rows, long u0, long units, uint32_t *area,
+                               long *row, int low) {
+    long each = low ? 2 : 1, size = 4 / each;
+    const char *from = (const char *)p->a + (m * p->lda + u0 * each) * size;
+    *row = p->lda / each;
+    if (rows == TILE && p->lda % each == 0) return (const uint32_t *)from;
+    memset(area, 0, (size_t)TILE * units * sizeof(uint32_t));
+    for (long r = 0; r < rows; r++)
+        memcpy(area + r * units, from + r * p->lda * size, (size_t)units * sizeof(uint32_t));
+    *row = units;
+    return area;
+}
+
+/* The block of the output at rows m0 .. m1 and panels p0 .. p1. `b` of a pair begins with panel
+ * `slab`. Unless this is the `first` part, sums are there; unless it is the `last`, they stay. */
 static void block(const pair *pairs, long count, int low, const target *to, long m0, long m1,
-                  long p0, long p1, long slab, long N, float *sums, uint32_t *turned) {
-    long columns = round_up(N, LANES), panels = p1 - p0, steps = 0, step = 0;
+                  long p0, long p1, long slab, long N, room at, int first, int last,
+                  uint32_t *area) {
+    long columns = round_up(N, LANES), steps = 0, step = 0, size = to->low ? 2 : 4;
     for (long i = 0; i < count; i++) steps += (units_of(pairs[i].K, low) + DEEP - 1) / DEEP;
+    int stays = steps > 1 || !first || !last;
     for (long i = 0; i < count; i++) {
         const pair *p = pairs + i;
-        long U = units_of(p->K, low), each = low ? 2 : 1;
-        long pieces = (U + DEEP - 1) / DEEP;
+        long U = units_of(p->K, low), pieces = (U + DEEP - 1) / DEEP;
         for (long piece = 0; piece < pieces; piece++, step++) {
             long u0 = edge(piece, pieces, U), units = edge(piece + 1, pieces, U) - u0;
-            if (p->turned && low) turn_block(p, m0, m1 - m0, u0, u0 + units, turned, 1);
-            if (p->turned && !low) turn_block(p, m0, m1 - m0, u0, u0 + units, turned, 0);
+            int ends = last && step == steps - 1;
+            if (p->turned && low) turn_block(p, m0, m1 - m0, u0, u0 + units, area, 1);
+            if (p->turned && !low) turn_block(p, m0, m1 - m0, u0, u0 + units, area, 0);
             for (long panel = p0; panel < p1; panel++) {
                 long n = panel * PANEL, width = least(PANEL, columns - n);
                 kernel *run = KERNELS[low][width / LANES - 1];
                 const uint32_t *b = p->b + (n - slab * PANEL) * U + u0 * width;
                 for (long m = m0; m < m1; m += TILE) {
-                    long rows = least(TILE, m1 - m), row = 1, unit = TILE;
-                    const uint32_t *a = turned + (m - m0) * units;
-                    if (!p->turned) {
-                        const char *from = (const char *)p->a + (m * p->lda + u0 * each) * (4 / each);
-                        a = (const uint32_t *)from;
-                        row = p->lda / each;
-                        unit = 1;
-                        if (rows < TILE || p->lda % each) { /* the last rows, with zeros below */
-                            memset(turned, 0, (size_t)TILE * units * sizeof(uint32_t));
-                            for (long r = 0; r < rows; r++)
-                                memcpy(turned + r * units, from + r * p->lda * (4 / each),
-                                       (size_t)units * sizeof(uint32_t));
-                            a = turned;
-                            row = units;
-                        }
-                    }
-                    float *tile = sums;
-                    if (steps > 1) tile += ((m - m0) / TILE * panels + panel - p0) * TILE * PANEL;
-                    run(a, row, unit, b, tile, units, step > 0);
-                    if (step == steps - 1)
-                        finish(to, tile, m, rows, n, least(width, N - n), width);
+                    long rows = least(TILE, m1 - m), row = 1, unit = p->turned ? TILE : 1;
+                    const uint32_t *a = area + (m - m0) * units;
+                    if (!p->turned) a = rows_of(p, m, rows, u0, units, area, &row, low);
+                    float *tile = at.sums;
+                    if (stays)
+                        tile += ((m / TILE - at.m) * at.stride + panel - at.p) * TILE * PANEL;
+                    for (long r = 0; ends && r < rows; r++) /* what `finish` is going to write */
+                        for (long byte = 0; byte < width * size; byte += 64)
+                            __builtin_prefetch(
+                                (char *)to->out + ((m + r) * to->ld + n) * size + byte, 1);
+                    run(a, row, unit, b, tile, units, !first || step > 0);
+                    if (ends) finish(to, tile, m, rows, n, least(width, N - n), width);
                 }
             }
         }
@@ -282,7 +310,7 @@ static void block(const pair *pairs, long count, int low, const target *to, long
 
 /* How a slab of the output is cut: `down` times `across` blocks, with room for the largest. */
 typedef struct {
-    long down, across, sums, turned;
+    long down, across, sums, area;
 } cut;
 
 static cut cut_of(long tiles, long panels, long deepest, long units, int threads) {
@@ -303,6 +331,17 @@ static cut cut_of(long tiles, long panels, long deepest, long units, int threads
 }
 
 #define TERMS 16
+
+/* A part of the inner dimension. */
+static pair part_of(pair p, long part, long parts, int low) {
+    long each = low ? 2 : 1, U = units_of(p.K, low);
+    long from = edge(part, parts, U) * each, size = 4 / each, x_size = p.given.low ? 2 : 4;
+    p.K = least(edge(part + 1, parts, U) * each, p.K) - from;
+    p.a = (const char *)p.a + from * (p.turned ? p.lda : 1) * size;
+    p.end -= p.turned ? from * p.lda : 0;
+    p.given.x = (const char *)p.given.x + from * (p.given.turned ? 1 : p.given.ld) * x_size;
+    return p;
+}
 
 /* out (M, N) = factor * sum of A B + bias, or that much more with `add`. Numbers of A are of one
  * type; a row of bf16 that is not turned has an even number of them. B is packed a slab of columns
@@ -326,35 +365,48 @@ void products(void *out, int out_low, long ld, float factor, int add, const floa
     }
     target to = {out, out_low, ld, factor, add, bias};
     long tiles = (M + TILE - 1) / TILE, panels = (round_up(N, LANES) + PANEL - 1) / PANEL;
-    long wide = fresh ? SLAB / (fresh * PANEL * 4) : panels;
-    wide = wide < 1 ? 1 : least(wide, panels);
-    long slabs = (panels + wide - 1) / wide;
-    uint32_t *room = fresh ? (uint32_t *)memory((size_t)fresh * PANEL * wide) : NULL;
-    for (long slab = 0; slab < slabs; slab++) {
+    /* as many columns as fit into a slab, or all columns and a part of the inner dimension */
+    long most = fresh ? SLAB / (fresh * PANEL * 4) : panels, parts = 1;
+    long wide = most < 1 ? 1 : least(most, panels);
+    if (wide < panels && count == 1 && tiles * panels * TILE * PANEL * 4 <= SLAB) {
+        parts = (units * panels * PANEL * 4 + SLAB - 1) / SLAB;
+        wide = panels;
+    }
+    long slabs = (panels + wide - 1) / wide, deep_part = (units + parts - 1) / parts;
+    uint32_t *packs = NULL;
+    if (fresh) packs = (uint32_t *)memory((size_t)(parts > 1 ? deep_part : fresh) * PANEL * wide);
+    float *kept = parts > 1 ? memory((size_t)tiles * panels * TILE * PANEL) : NULL;
+    for (long round = 0; round < slabs * parts; round++) {
+        long slab = round / parts, part = round % parts;
         long p0 = edge(slab, slabs, panels), p1 = edge(slab + 1, slabs, panels);
-        uint32_t *next = room;
+        pair now[TERMS];
+        uint32_t *next = packs;
         for (long i = 0; i < count; i++) {
-            long U = units_of(pairs[i].K, low);
-            pairs[i].b = packed[i] ? packed[i] + p0 * PANEL * U : next;
+            now[i] = parts > 1 ? part_of(pairs[i], part, parts, low) : pairs[i];
+            long U = units_of(now[i].K, low);
+            now[i].b = packed[i] ? packed[i] + p0 * PANEL * U : next;
             if (!packed[i]) next += U * PANEL * (p1 - p0);
         }
-        cut c = cut_of(tiles, p1 - p0, deepest, units, threads);
+        cut c = cut_of(tiles, p1 - p0, least(deepest, deep_part), parts > 1 ? deep_part : units,
+                       threads);
 #pragma omp parallel num_threads(threads)
         {
             for (long i = 0; i < count; i++)
                 if (!packed[i])
-                    pack_panels(&pairs[i].given, (uint32_t *)pairs[i].b, low, pairs[i].K, N, p0, p1);
-            float *sums = memory((size_t)(c.sums + c.turned));
+                    pack_panels(&now[i].given, (uint32_t *)now[i].b, low, now[i].K, N, p0, p1);
+            float *own = memory((size_t)(c.sums + c.area));
 #pragma omp for schedule(dynamic, 1)
             for (long task = 0; task < c.down * c.across; task++) {
                 long i = task / c.across, j = task % c.across;
-                long m0 = edge(i, c.down, tiles) * TILE, m1 = edge(i + 1, c.down, tiles) * TILE;
-                block(pairs, count, low, &to, m0, least(m1, M),
-                      p0 + edge(j, c.across, p1 - p0), p0 + edge(j + 1, c.across, p1 - p0), p0, N,
-                      sums, (uint32_t *)(sums + c.sums));
+                long t0 = edge(i, c.down, tiles), t1 = edge(i + 1, c.down, tiles);
+                long from = p0 + edge(j, c.across, p1 - p0), end = p0 + edge(j + 1, c.across, p1 - p0);
+                room at = kept ? (room){kept, 0, p0, p1 - p0} : (room){own, t0, from, end - from};
+                block(now, count, low, &to, t0 * TILE, least(t1 * TILE, M), from, end, p0, N, at,
+                      part == 0, part == parts - 1, (uint32_t *)(own + c.sums));
             }
-            free(sums);
+            free(own);
         }
     }
-    free(room);
+    free(packs);
+    free(kept);
 }
