@@ -136,11 +136,12 @@ INLINE void pack_columns(const source *s, int x_low, long n, long u0, long u1, u
 }
 
 /* Panels p0 .. p1 of B (K, N) = factor * x or its transpose: each (U, columns), the columns of the
- * last rounded up to whole vectors, zeros beyond. By all threads of a parallel region. */
+ * last rounded up to whole vectors, zeros beyond. By all threads of a parallel region, which do not
+ * wait for each other at the end. */
 static void pack_panels(const source *s, uint32_t *out, int low, long K, long N, long p0, long p1) {
     long U = units_of(K, low), columns = round_up(N, LANES), steps = (U + LANES - 1) / LANES;
     long groups = (least(p1 * PANEL, columns) - p0 * PANEL) / LANES;
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
     for (long i = 0; i < groups * steps; i++) { /* along the rows of x */
         long group = s->turned ? i / steps : i % groups, step = s->turned ? i % steps : i / groups;
         long n = p0 * PANEL + group * LANES, first = n / PANEL * PANEL, u0 = step * LANES;
@@ -395,6 +396,7 @@ void products(void *out, int out_low, long ld, float factor, int add, const floa
                 if (!packed[i])
                     pack_panels(&now[i].given, (uint32_t *)now[i].b, low, now[i].K, N, p0, p1);
             float *own = memory((size_t)(c.sums + c.area));
+#pragma omp barrier
 #pragma omp for schedule(dynamic, 1)
             for (long task = 0; task < c.down * c.across; task++) {
                 long i = task / c.across, j = task % c.across;
