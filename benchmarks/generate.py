@@ -2,9 +2,10 @@
 
     python benchmarks/generate.py [--quick] [--json] [--peer-python .venv-bench/bin/python]
 
-64 prompts, 64 tokens after each, greedy, a 15 M-parameter Llama. A full run tries the peer's whole
-grid once, runs the fastest entry again in turns with regimen and the defaults, and writes
-benchmarks/results/generate.json. Both sides must give the same ids.
+64 prompts, 64 tokens after each, greedy, a 15 M-parameter Llama. regimen runs in the type that the
+machine multiplies faster, and once in fp32; the peer's grid has both. A full run tries the peer's
+whole grid once, runs the fastest entry again in turns with regimen and the defaults, and writes
+benchmarks/results/generate.json. In fp32 both sides must give the same ids.
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ GRID: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "batch 64, eager attention": ({"batch": 64, "attn_implementation": "eager"}, {}),
     "batch 64, static cache": ({"batch": 64, "cache_implementation": "static"}, {}),
     "batch 64, bf16": ({"batch": 64, "dtype": "bfloat16"}, {}),
+    "batch 64, bf16, blocks kept": ({"batch": 64, "dtype": "bfloat16"}, _MALLOC),
+    "batch 64, bf16, static cache": (
+        {"batch": 64, "dtype": "bfloat16", "cache_implementation": "static"},
+        _MALLOC,
+    ),
     "batch 32, by length": ({"batch": 32, "sorted": True}, {}),
     "batch 16, by length": ({"batch": 16, "sorted": True}, _MALLOC),
 }
@@ -46,18 +52,23 @@ ALIKE = 0.9
 """Share of rows with the same ids that fp32 runs must reach: near-ties may fall either way."""
 
 
-def one(python: str, script: str, work: Path, entry: str | None, rounds: int, limit: float) -> Run:
+OURS: dict[str, dict[str, Any]] = {"as shipped": {}, "fp32": {"fp32": True}}
+"""regimen's entries. The second shows that both sides compute the same, and is timed once."""
+
+
+def one(python: str, script: str, work: Path, entry: str, rounds: int, limit: float) -> Run:
     """One process of one side.
 
     Raises:
         RunError: it failed.
     """
-    settings, environment = GRID[entry] if entry else ({}, {})
+    settings, environment = GRID[entry] if entry in GRID else (OURS[entry], {})
     command = [python, str(HERE / script)]
     done = run(command, work, settings | {"rounds": rounds}, environment, warm=1, limit=limit)
     if isinstance(done, Failure):
-        raise RunError(f"{entry or 'regimen'} failed.", slug="benchmark-failed", got=done.reason)
-    console.line(f"  {entry or 'regimen'}: {done.tokens_per_second:,.0f} tokens/s")
+        raise RunError(f"{entry} failed.", slug="benchmark-failed", got=done.reason)
+    who = "regimen, " if entry in OURS else ""
+    console.line(f"  {who}{entry}: {done.tokens_per_second:,.0f} tokens/s")
     return done
 
 
@@ -75,7 +86,7 @@ def bench(peer: Path, work: Path, *, quick: bool, repeats: int) -> dict[str, Any
     rounds = 2 if quick else 4
     theirs: dict[str, list[Run]] = {}
     failures: dict[str, str] = {}
-    script = "peers/transformers_generate.py"
+    script, mine = "peers/transformers_generate.py", "regimen_generate.py"
     for entry in [DEFAULTS, "batch 64"] if quick else GRID:
         try:
             theirs[entry] = [one(str(peer), script, work, entry, 2, 600)]
@@ -87,9 +98,13 @@ def bench(peer: Path, work: Path, *, quick: bool, repeats: int) -> dict[str, Any
         theirs[entry] = []
     for _ in range(1 if quick else repeats):
         for entry in (best, DEFAULTS):
-            ours.append(one(sys.executable, "regimen_generate.py", work, None, rounds, 600))
+            ours.append(one(sys.executable, mine, work, "as shipped", rounds, 600))
             theirs[entry].append(one(str(peer), script, work, entry, 2, 600))
-    alike = {entry: same_ids(ours[0], runs[0]) for entry, runs in theirs.items()}
+    exact = one(sys.executable, mine, work, "fp32", rounds, 600)
+    alike = {
+        entry: same_ids(ours[0] if "bf16" in entry else exact, runs[0])
+        for entry, runs in theirs.items()
+    }
     for entry in theirs:
         if "bf16" not in entry and alike[entry] < ALIKE:
             raise RunError(
@@ -111,6 +126,7 @@ def bench(peer: Path, work: Path, *, quick: bool, repeats: int) -> dict[str, Any
         "best": best,
         "rows": [
             row("regimen", "as shipped", ours, None),
+            row("regimen", "fp32", [exact], None),
             *(
                 row("transformers", entry, runs, alike[entry])
                 for entry, runs in sorted(theirs.items(), key=lambda pair: -_speed(pair[1]))
@@ -133,7 +149,7 @@ def _speed(runs: Sequence[Run]) -> float:
 
 def row(side: str, configuration: str, runs: Sequence[Run], alike: float | None) -> dict[str, Any]:
     """One line of the result: a configuration and its runs."""
-    settings, environment = GRID.get(configuration, ({}, {}))
+    settings, environment = GRID.get(configuration, (OURS.get(configuration, {}), {}))
     return {
         "work": NAME,
         "side": side,

@@ -33,7 +33,7 @@ def main(work: Path, out: Path, settings: Mapping[str, Any]) -> None:
         prepare(load_model(ModelSpec(path=str(work / "model")))),
         [],
         rows=len(asked),
-        bf16=hardware.bf16,
+        bf16=hardware.bf16 and not settings.get("fp32", False),
     )
     recorder.begin()
     for _ in range(int(settings["rounds"])):

@@ -29,7 +29,8 @@ def test_generation_is_compared_at_equal_ids(
     result = bench.generate.bench(Path("python"), tmp_path, quick=quick, repeats=2)
     assert result["ratios"] == {"generate_vs_best": 2.0, "generate_vs_defaults": 5.0}
     failed = [row["configuration"] for row in result["rows"] if "failed" in row]
-    assert failed == ([] if quick else ["batch 64, static cache"])
+    static = ["batch 64, static cache", "batch 64, bf16, static cache"]
+    assert failed == ([] if quick else static)
     page = bench.render.page([result])
     assert "same ids" in page
     assert "100%" in page

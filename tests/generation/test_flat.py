@@ -12,8 +12,9 @@ from regimen.generation import copying, decoding
 from regimen.generation.copying import flat_network
 from regimen.generation.engine import Engine
 from regimen.generation.rows import Prompt
-from regimen.generation.weights import Block
-from regimen.models.forward import prepare
+from regimen.models.differences import relative_difference
+from regimen.models.forward import backbone_of, prepare
+from regimen.models.native.products import Copied
 
 TAKEN = {
     "llama": SMALL,
@@ -152,25 +153,40 @@ def test_what_listens_to_a_module_goes_on_hearing(monkeypatch):
 def test_copies_are_given_back_after_the_run(monkeypatch):
     monkeypatch.setattr(decoding, "WORTH", 0)
     kept = []
-    honest = Block.__init__
+    honest = Copied.__init__
     monkeypatch.setattr(
-        Block, "__init__", lambda self, *a: (kept.append(weakref.ref(self)), honest(self, *a))[1]
-    )
-    networks = []
-    made = decoding.flat_network
-    monkeypatch.setattr(
-        decoding,
-        "flat_network",
-        lambda *a: (n := made(*a), networks.append(weakref.ref(n.layers[0].down.weight_DN)))[0],
+        Copied, "__init__", lambda self, *a: (kept.append(weakref.ref(self)), honest(self, *a))[1]
     )
     run = Engine(prepare(model_of("llama", SMALL)), []).generate(prompts())
     next(run)
-    assert networks[0]() is not None
+    gc.collect()
+    assert any(copied() is not None for copied in kept)
     list(run)
     del run
     gc.collect()
-    assert networks[0]() is None
-    assert kept[0]() is None
+    assert all(copied() is None for copied in kept)
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_in_bf16_states_are_near_those_in_fp32(name):
+    model = prepare(model_of(name, TAKEN[name]))
+    exact, low = (flat_network(model, 40, dtype) for dtype in (torch.float32, torch.bfloat16))
+    backbone = backbone_of(model.model)
+    with torch.inference_mode():
+        found = copying._probe(low.hidden, backbone, 40)
+        expected = copying._probe(exact.hidden, backbone, 40)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == torch.float32
+        assert 0.0 < relative_difference(ours, theirs) < 0.05
+
+
+@pytest.mark.parametrize("worth", [0, 1 << 40])
+def test_in_bf16_log_probabilities_are_near_those_in_fp32(worth, monkeypatch):
+    monkeypatch.setattr(decoding, "WORTH", worth)
+    model = prepare(model_of("llama", SMALL))
+    exact, low = (dict(Engine(model, [], bf16=b).generate(prompts())) for b in (False, True))
+    for key, it in low.items():
+        assert it.logps[0] == pytest.approx(exact[key].logps[0], abs=0.05)
 
 
 def test_a_model_that_hardly_fits_is_not_copied(monkeypatch):

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from regimen.models import attention
 from regimen.models.attention import Call
 from regimen.models.hardware import on_large_pages
-from regimen.models.native.mixing import attention_step
-from regimen.models.native.ops import compiled
+from regimen.models.native.mixing import Attention, attention_step
+from regimen.models.native.ops import alike
 from regimen.tokens.ragged import Plan
 
 
@@ -61,6 +61,10 @@ class Cache:
     ) -> Tensor:
         """Store keys and values, attend, and return (T, H, D)."""
         self.store(layer, key_TKD, value_TKD)
+        same = key_TKD.shape == value_TKD.shape and alike(query_THD, key_TKD, value_TKD)
+        if self.plan is not None and same and _plain(call):
+            mix = Attention(self.plan, _scale(call, key_TKD), call.window)
+            return mix.forward(*(x.contiguous() for x in (query_THD, key_TKD, value_TKD)))[0]
         if self.plan is not None:
             query, key, value = (x.transpose(0, 1)[None] for x in (query_THD, key_TKD, value_TKD))
             return attention.segment_attention(query, key, value, self.plan, call)[0]
@@ -77,14 +81,22 @@ class Cache:
         row_T, position_T = self.row_T, self.position_T
         if read_T is not None:
             row_T, position_T = row_T[read_T], position_T[read_T]
-        explicit = call.softcap is not None or call.sinks_H is not None
-        if explicit or keys.shape[-1] != values.shape[-1] or not compiled(query_THD, keys, values):
+        same = keys.shape == values.shape and alike(query_THD, keys, values)
+        if not (same and _plain(call)):
             return _padded(query_THD, keys, values, row_T, position_T, call)
-        scale = keys.shape[-1] ** -0.5 if call.scaling is None else call.scaling
+        scale = _scale(call, keys)
         first_T = torch.zeros_like(position_T)
         if call.window is not None:
             first_T = (position_T - call.window + 1).clamp_(min=0)
         return attention_step(query_THD, keys, values, row_T, first_T, position_T, scale)
+
+
+def _plain(call: Call) -> bool:
+    return call.softcap is None and call.sinks_H is None
+
+
+def _scale(call: Call, keys: Tensor) -> float:
+    return keys.shape[-1] ** -0.5 if call.scaling is None else call.scaling
 
 
 def _padded(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from regimen.generation.cache import Cache
 from regimen.generation.flat import FlatNetwork, Layer
-from regimen.generation.weights import Block, joined, norm_of, paired, weights_of
+from regimen.generation.weights import joined, norm_of, weights_of
 from regimen.models import attention
 from regimen.models.attention import Heard
 from regimen.models.blocks import SelfAttention
@@ -44,27 +44,41 @@ def by_modules(model: LanguageModel, cache: Cache, ids_T: Tensor, position_T: Te
 
 
 @torch.inference_mode()
-def flat_network(model: LanguageModel, positions: int) -> FlatNetwork | None:
+def flat_network(
+    model: LanguageModel, positions: int, dtype: torch.dtype = torch.float32
+) -> FlatNetwork | None:
     """A copy of the model's weights that runs flat, or None where it would not be the same.
+
+    Whether it is the same is seen in fp32; then it is made in the type that is asked for.
 
     Args:
         model: a prepared model, in evaluation mode.
         positions: what a row of the run may hold.
+        dtype: of the products.
     """
     backbone = backbone_of(model.model)
     if not _is_common(backbone):
         return None
     with attention.listening() as heard:
         expected = _probe(partial(by_modules, model), backbone, positions)
-    layers = _layers(backbone, heard)
-    turn = _turns(backbone, positions)
-    if not layers or turn.shape[1] * 2 != layers[0].width:
+    cos, sin = _angles(backbone, positions)
+
+    def copied(dtype: torch.dtype) -> FlatNetwork | None:
+        layers = _layers(backbone, heard, dtype)
+        if not layers or cos.shape[1] != layers[0].width:
+            return None
+        return FlatNetwork(backbone.get_input_embeddings(), layers, backbone.norm, cos, sin)
+
+    network = copied(torch.float32)
+    if network is None:
         return None
-    network = FlatNetwork(backbone.get_input_embeddings(), layers, backbone.norm, turn)
     for ours, theirs in zip(_probe(network.hidden, backbone, positions), expected, strict=True):
         if not relative_difference(ours, theirs) <= SAME:
             return None
-    return network
+    if dtype == torch.float32:
+        return network
+    del network  # before the other takes its memory
+    return copied(dtype)
 
 
 def _is_common(backbone: Any) -> bool:
@@ -97,20 +111,19 @@ def _is_common_layer(layer: nn.Module) -> bool:
     )
 
 
-def _layers(backbone: Any, heard: Mapping[int, Heard]) -> tuple[Layer, ...]:
-    """Copies of all layers; nothing where one has a part of another kind or size."""
-    block = Block(sum(p.numel() for p in backbone.layers.parameters()))
+def _layers(backbone: Any, heard: Mapping[int, Heard], dtype: torch.dtype) -> tuple[Layer, ...]:
+    """Copies of all layers; nothing where one has a part of another kind or width."""
     made: list[Layer] = []
     for layer in backbone.layers:
         module = getattr(layer.self_attn, "before", (layer.self_attn,))[0]
-        copied = _layer(layer, heard[id(module)], block) if id(module) in heard else None
-        if copied is None or (made and copied.sizes != made[0].sizes):
+        copied = _layer(layer, heard[id(module)], dtype) if id(module) in heard else None
+        if copied is None or (made and copied.width != made[0].width):
             return ()
         made.append(copied)
     return tuple(made)
 
 
-def _layer(layer: Any, heard: Heard, block: Block) -> Layer | None:
+def _layer(layer: Any, heard: Heard, dtype: torch.dtype) -> Layer | None:
     attend, mlp, call = layer.self_attn, layer.mlp, heard.call
     heads, key_heads = heard.query_THD.shape[1], heard.key_TKD.shape[1]
     width = heard.query_THD.shape[2]
@@ -127,29 +140,29 @@ def _layer(layer: Any, heard: Heard, block: Block) -> Layer | None:
     if len(found) < len(modules):
         return None
     query, key, value, mixed, gate, up, down = found
-    query_norm, key_norm = (norm and norm_of(norm, paired=True) for norm in norms)
+    query_norm, key_norm = (norm and norm_of(norm) for norm in norms)
     return Layer(
         before_mixing=norm_of(layer.input_layernorm),
-        mixing=joined([paired(query, width), paired(key, width), value], block),
+        mixing=joined([query, key, value], dtype),
         query_norm=query_norm,
         key_norm=key_norm,
-        mixed=joined([mixed], block),
+        mixed=joined([mixed], dtype),
         before_inner=norm_of(layer.post_attention_layernorm),
-        inner=joined([gate, up], block),
-        down=joined([down], block),
+        gate=joined([gate], dtype),
+        up=joined([up], dtype),
+        down=joined([down], dtype),
         heads=heads,
         key_heads=key_heads,
         width=width,
         call=call,
+        dtype=dtype,
     )
 
 
-def _turns(backbone: Any, positions: int) -> Tensor:
-    """cos + i sin of the angles of each position: (P, W / 2)."""
-    x = torch.zeros(1, 1, 1)
-    cos, sin = backbone.rotary_emb(x, torch.arange(positions)[None])
-    half = cos.shape[-1] // 2
-    return torch.complex(cos[0, :, :half], sin[0, :, :half])
+def _angles(backbone: Any, positions: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of each position's angles: (P, W), fp32."""
+    cos, sin = backbone.rotary_emb(torch.zeros(1, 1, 1), torch.arange(positions)[None])
+    return cos[0].float(), sin[0].float()
 
 
 def _probe(

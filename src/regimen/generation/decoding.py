@@ -32,7 +32,7 @@ class Decoder:
         rows: of the cache.
         positions: of each row.
         new_tokens: the most that the run may generate, all rows together.
-        bf16: autocast to bf16.
+        bf16: products in bf16.
     """
 
     def __init__(
@@ -42,10 +42,11 @@ class Decoder:
         self.head = model.head()
         self.cache = Cache(rows, positions)
         weight = self.head.weight_VD
-        copies = new_tokens >= WORTH and not bf16 and weight.device.type == "cpu"
+        copies = new_tokens >= WORTH and weight.device.type == "cpu"
         copies = copies and weight.dtype == torch.float32 and _fits(model)
-        self.network = flat_network(model, positions) if copies else None
-        self.vocabulary = Vocabulary(self.head, rows) if copies else None
+        self.dtype = torch.bfloat16 if bf16 else torch.float32
+        self.network = flat_network(model, positions, self.dtype) if copies else None
+        self.vocabulary = Vocabulary(self.head, rows, self.dtype) if copies else None
 
     @property
     def batch_tokens(self) -> int:

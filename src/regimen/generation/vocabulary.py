@@ -1,7 +1,7 @@
 """The vocabulary projection of a step: the most probable id of each row and the sum behind it.
 
-It is half of a small model's arithmetic. The weight is copied once for a run, in transposed tiles,
-which a product of few rows reads faster.
+It is half of a small model's arithmetic. The weight is copied once for a run, packed or in
+transposed tiles, which a product of few rows reads faster.
 
 Shape letters: R rows, V vocabulary, D hidden width, N ids of a tile.
 """
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from regimen.generation.weights import Block
 from regimen.models.chunks import logits_of
+from regimen.models.hardware import on_large_pages
 from regimen.models.head import Head
 from regimen.models.native.ops import row_tops
+from regimen.models.native.products import Copied, takes
 
 TILE = 640
 """Ids of a tile: its logits for 64 rows are 0.16 MiB, its weight for a width of 256 0.6 MiB."""
@@ -37,22 +38,24 @@ class Scores:
 
 
 class Vocabulary:
-    """A head, copied for products with few rows. CPU and fp32."""
+    """A head, copied for products with few rows. CPU and fp32 weights; products in ``dtype``."""
 
-    def __init__(self, head: Head, rows: int) -> None:
-        self.head, self.size = head, len(head.weight_VD)
-        block = Block(head.weight_VD.numel())
-        self.weights = [block.transposed(part) for part in torch.split(head.weight_VD, TILE)]
+    def __init__(self, head: Head, rows: int, dtype: torch.dtype) -> None:
+        self.head, self.size, self.dtype = head, len(head.weight_VD), dtype
+        # one piece for the compiled loops, which cut it themselves
+        tile = self.size if takes(dtype) else TILE
+        parts = torch.split(head.weight_VD.detach(), tile)
+        self.tiles = [Copied(part, None, dtype, on_large_pages) for part in parts]
         self._logits = torch.empty(rows * self.size)
 
     def scores(self, hidden_RD: Tensor) -> Scores:
         """Valid until the next call: the logits are kept in one block."""
-        rows = len(hidden_RD)
+        rows, start = len(hidden_RD), 0
         logits_RV = self._logits[: rows * self.size].view(rows, self.size)
-        start = 0
-        for weight in self.weights:
-            end = start + weight.shape[1]
-            tile = torch.mm(hidden_RD, weight, out=logits_RV[:, start:end])
+        low_RD = hidden_RD.to(self.dtype)
+        for copied in self.tiles:
+            end = start + copied.outputs
+            tile = copied.write(logits_RV[:, start:end], low_RD)
             bias = self.head.bias_V
             logits_of(tile, None if bias is None else bias[start:end], self.head)
             start = end

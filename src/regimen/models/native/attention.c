@@ -268,65 +268,70 @@ static void backward_of(const forest *f, long s, long k, const void *q, const vo
     free(area);
 }
 
+/* The query of one token and head over `count` positions from number `at` of keys and values, which
+ * lie `ld` numbers apart. p: room for the scores. */
+INLINE void step_of(const void *q, const void *keys, const void *values, void *out, int low, long to,
+                    long at, long ld, long count, long W, float scale, float *p) {
+    float m = -INFINITY;
+    for (long j = 0; j < count; j++) {
+        vec a = all(0);
+        long w = 0, one = at + j * ld;
+        for (; w + LANES <= W; w += LANES) a += get(q, to + w, low) * get(keys, one + w, low);
+        if (w < W)
+            a += get_some(q, to + w, W - w, 0, low) * get_some(keys, one + w, W - w, 0, low);
+        p[j] = sum_of(a) * scale;
+        m = p[j] > m ? p[j] : m;
+    }
+    vec total = all(0);
+    for (long j = 0; j < count; j += LANES) {
+        long n = count - j < LANES ? count - j : LANES;
+        vec e = exp_v((n == LANES ? load(p + j) : load_some(p + j, n, -INFINITY)) - m);
+        store_some(p + j, e, n);
+        total += e;
+    }
+    float inverse = 1.0f / sum_of(total);
+    long w = 0;
+    for (; w + 4 * LANES <= W; w += 4 * LANES) {
+        vec a = all(0), b = all(0), c = all(0), d = all(0);
+        for (long j = 0; j < count; j++) {
+            long one = at + j * ld + w;
+            a += p[j] * get(values, one, low);
+            b += p[j] * get(values, one + LANES, low);
+            c += p[j] * get(values, one + 2 * LANES, low);
+            d += p[j] * get(values, one + 3 * LANES, low);
+        }
+        put(out, to + w, a * inverse, low);
+        put(out, to + w + LANES, b * inverse, low);
+        put(out, to + w + 2 * LANES, c * inverse, low);
+        put(out, to + w + 3 * LANES, d * inverse, low);
+    }
+    for (; w < W; w += LANES) {
+        long n = W - w < LANES ? W - w : LANES;
+        vec a = all(0);
+        for (long j = 0; j < count; j++) {
+            long one = at + j * ld + w;
+            a += p[j] * (n == LANES ? get(values, one, low) : get_some(values, one, n, 0, low));
+        }
+        put_some(out, to + w, a * inverse, n, low);
+    }
+}
+
 /* out (T, H, W): the query of each token over positions first..last of its row of keys and values
  * (R, M, K, W), as a cache keeps them. scores: room for (threads, M). */
-void attention_step(const float *q, const float *keys, const float *values, float *out,
+void attention_step(const void *q, const void *keys, const void *values, void *out, int low,
                     const int64_t *row, const int64_t *first, const int64_t *last, float *scores,
                     long T, long H, long K, long W, long M, float scale, int threads) {
     long groups = H / K;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 4)
     for (long task = 0; task < T * K; task++) {
         long t = task / K, k = task % K, count = last[t] - first[t] + 1;
+        long at = ((row[t] * M + first[t]) * K + k) * W;
         float *p = scores + (long)omp_get_thread_num() * M;
-        const float *key = keys + ((row[t] * M + first[t]) * K + k) * W;
-        const float *value = values + ((row[t] * M + first[t]) * K + k) * W;
-        for (long h = k * groups; h < (k + 1) * groups; h++) {
-            const float *query = q + (t * H + h) * W;
-            float *to = out + (t * H + h) * W;
-            float m = -INFINITY;
-            for (long j = 0; j < count; j++) {
-                const float *one = key + j * K * W;
-                vec a = all(0);
-                long w = 0;
-                for (; w + LANES <= W; w += LANES) a += load(query + w) * load(one + w);
-                float s = sum_of(a);
-                for (; w < W; w++) s += query[w] * one[w];
-                p[j] = s * scale;
-                m = p[j] > m ? p[j] : m;
-            }
-            vec total = all(0);
-            for (long j = 0; j < count; j += LANES) {
-                long n = count - j < LANES ? count - j : LANES;
-                vec e = exp_v((n == LANES ? load(p + j) : load_some(p + j, n, -INFINITY)) - m);
-                store_some(p + j, e, n);
-                total += e;
-            }
-            float inverse = 1.0f / sum_of(total);
-            long w = 0;
-            for (; w + 4 * LANES <= W; w += 4 * LANES) {
-                vec a = all(0), b = all(0), c = all(0), d = all(0);
-                for (long j = 0; j < count; j++) {
-                    const float *one = value + j * K * W + w;
-                    a += p[j] * load(one);
-                    b += p[j] * load(one + LANES);
-                    c += p[j] * load(one + 2 * LANES);
-                    d += p[j] * load(one + 3 * LANES);
-                }
-                store(to + w, a * inverse);
-                store(to + w + LANES, b * inverse);
-                store(to + w + 2 * LANES, c * inverse);
-                store(to + w + 3 * LANES, d * inverse);
-            }
-            for (; w < W; w += LANES) {
-                long n = W - w < LANES ? W - w : LANES;
-                vec a = all(0);
-                for (long j = 0; j < count; j++) {
-                    const float *one = value + j * K * W + w;
-                    a += p[j] * (n == LANES ? load(one) : load_some(one, n, 0));
-                }
-                store_some(to + w, a * inverse, n);
-            }
-        }
+        for (long h = k * groups; h < (k + 1) * groups; h++)
+            if (low)
+                step_of(q, keys, values, out, 1, (t * H + h) * W, at, K * W, count, W, scale, p);
+            else
+                step_of(q, keys, values, out, 0, (t * H + h) * W, at, K * W, count, W, scale, p);
     }
 }
 

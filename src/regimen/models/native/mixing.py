@@ -103,15 +103,16 @@ def attention_step(
 ) -> Tensor:  # fmt: skip
     """Attention of one query each over positions first..last of a row of a cache: (T, H, W).
 
-    Compiled alone; see ``compiled``. R rows of the cache, M its positions.
+    Compiled alone and all of one type; see ``alike``. R rows of the cache, M its positions.
     """
     query_THW, out = query_THW.contiguous(), query_THW.new_empty(query_THW.shape)
     tokens, heads, width = query_THW.shape
     positions, key_heads = keys_RMKW.shape[1:3]
-    scores = query_THW.new_empty(torch.get_num_threads(), positions)
+    scores = query_THW.new_empty(torch.get_num_threads(), positions, dtype=torch.float32)
     where = (row_T.contiguous(), first_T.contiguous(), last_T.contiguous())
     sizes = (tokens, heads, key_heads, width, positions, scale)
-    call("attention_step", query_THW, keys_RMKW, values_RMKW, out, *where, scores, *sizes)
+    given = (query_THW, keys_RMKW, values_RMKW, out, TYPES.index(out.dtype))
+    call("attention_step", *given, *where, scores, *sizes)
     return out
 
 

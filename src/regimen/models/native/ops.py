@@ -56,11 +56,11 @@ SIGNATURES = {
     "products": "pinfipppninni",
     "swiglu": "pppini",
     "swiglu_back": "ppppppini",
-    "rotate": "ttppnnnii",
+    "rotate": "ttppnnnnii",
     "nll_rows": "tpppnnii",
     "row_tops": "pppnni",
     "attention": "ppppipnnnfnppppppni",
-    "attention_step": "ppppppppnnnnnfi",
+    "attention_step": "ppppippppnnnnnfi",
     "attention_back": "pppppippppnnnfnppppppni",
 }
 """Arguments of the C functions: p pointer, n long, i int, f float, t a pointer and whether that is
@@ -97,7 +97,7 @@ def call(name: str, *arguments: Any) -> None:
     plain = []
     for letter, argument in zip(SIGNATURES[name], arguments, strict=False):
         if isinstance(argument, Tensor):
-            assert argument.is_contiguous()
+            assert name == "rotate" or argument.is_contiguous()
             plain.append(argument.data_ptr())
             if letter == "t":
                 plain.append(TYPES.index(argument.dtype))
@@ -197,10 +197,15 @@ def rotate(
     In place, unless another ``dtype`` is asked for.
     """
     dtype = dtype or x_THW.dtype
-    if compiled(x_THW, cos_TW, sin_TW) and x_THW.is_contiguous() and dtype in TYPES:
+    apart = x_THW.stride(0)
+    inside = x_THW.stride(2) == 1 and x_THW.stride(1) == x_THW.shape[2]
+    if compiled(x_THW, cos_TW, sin_TW) and inside and dtype in TYPES:
+        out = x_THW
+        if dtype != x_THW.dtype:
+            x_THW = x_THW.contiguous()
+            out, apart = torch.empty_like(x_THW, dtype=dtype), x_THW.stride(0)
         cos_TW, sin_TW = cos_TW.contiguous(), sin_TW.contiguous()
-        out = x_THW if dtype == x_THW.dtype else torch.empty_like(x_THW, dtype=dtype)
-        call("rotate", x_THW, out, cos_TW, sin_TW, *x_THW.shape, int(back))
+        call("rotate", x_THW, out, cos_TW, sin_TW, apart, *x_THW.shape, int(back))
         return out
     half = x_THW.shape[-1] // 2
     low, high = x_THW[..., :half], x_THW[..., half:]

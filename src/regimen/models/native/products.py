@@ -9,7 +9,7 @@ Shape letters: M rows, K inner dimension, N columns; T tokens, I inputs and O ou
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -167,15 +167,73 @@ def _numbers(term: _Given) -> tuple[int, ...]:
     return (a.data_ptr(), a.stride(0), int(term.a_turned), term.inner, *second)
 
 
-def _pack(x_KN: Tensor) -> Tensor:
+def _pack(
+    factor: Factor, dtype: torch.dtype, large: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """A factor as the compiled loops read it, where it is needed more than once."""
-    inner, columns = x_KN.shape
-    units = (inner + 1) // 2 if x_KN.dtype == torch.bfloat16 else inner
+    inner, columns = factor.shape
+    whole = factor.stacked()
+    if not _is_rows(whole):
+        whole = whole.float().contiguous()
+    units = (inner + 1) // 2 if dtype == torch.bfloat16 else inner
     panels = torch.empty(units, -(-columns // 16) * 16, dtype=torch.int32)
-    kind = TYPES.index(x_KN.dtype)
-    source = (x_KN.data_ptr(), kind, x_KN.stride(0), 0, 1.0)
-    call("pack", *source, panels, kind, inner, columns)
+    panels = panels if large is None else large(panels)
+    source = (whole.data_ptr(), TYPES.index(whole.dtype), whole.stride(0), int(factor.turned))
+    call("pack", *source, factor.scale, panels, TYPES.index(dtype), inner, columns)
     return panels
+
+
+class Copied:
+    """A layer's weight (N, D), copied for many products with few rows: packed, or transposed.
+
+    Args:
+        weight_ND, bias_N: fp32.
+        dtype: of the products.
+        large: given a new block, asks for large pages.
+    """
+
+    def __init__(
+        self, weight_ND: Tensor, bias_N: Tensor | None, dtype: torch.dtype,
+        large: Callable[[Tensor], Tensor],
+    ) -> None:  # fmt: skip
+        self.bias_N, self.outputs, self.inputs = bias_N, *weight_ND.shape
+        self.packed = takes(dtype) and (self.inputs % 2 == 0 or dtype == torch.float32)
+        if self.packed:
+            self.copy = _pack(forth(weight_ND), dtype, large)
+        else:
+            copy = torch.empty(self.inputs, self.outputs, dtype=dtype)
+            self.copy = large(copy).copy_(weight_ND.t())
+
+    def of(self, x_TD: Tensor) -> Tensor:
+        """x W^T + b: (T, N), in the type of ``x_TD``, which is that of the copy."""
+        return self.write(x_TD.new_empty(len(x_TD), self.outputs), x_TD)
+
+    def write(self, out_TN: Tensor, x_TD: Tensor) -> Tensor:
+        """The same into ``out``, of that type or fp32."""
+        if self.packed:
+            self._into(out_TN, x_TD, add=False)
+            return out_TN
+        if out_TN.dtype == x_TD.dtype:
+            torch.mm(x_TD, self.copy, out=out_TN)
+        else:
+            out_TN.copy_(x_TD @ self.copy)
+        return out_TN if self.bias_N is None else out_TN.add_(self.bias_N)
+
+    def add(self, to_TN: Tensor, x_TD: Tensor) -> None:
+        """Add the product and the bias to fp32 numbers."""
+        if self.packed:
+            self._into(to_TN, x_TD, add=True)
+            return
+        if to_TN.dtype == x_TD.dtype:
+            to_TN.addmm_(x_TD, self.copy)
+        else:
+            to_TN.add_(x_TD @ self.copy)
+        if self.bias_N is not None:
+            to_TN.add_(self.bias_N)
+
+    def _into(self, out_TN: Tensor, x_TD: Tensor, *, add: bool) -> None:
+        term = _Given(x_TD.contiguous(), False, self.copy, _PACKED, self.inputs, 1.0)
+        _call([term], out_TN, add=add, bias_N=self.bias_N)
 
 
 class Input:
@@ -189,7 +247,7 @@ class Input:
     def panels(self) -> Tensor:
         """Packed."""
         if self._panels is None:
-            self._panels = _pack(self.x_TI)
+            self._panels = _pack(back(self.x_TI), self.x_TI.dtype)
         return self._panels
 
 

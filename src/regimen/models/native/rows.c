@@ -200,15 +200,15 @@ INLINE void rotate_head(const void *x, int x_low, void *y, int y_low, long at, c
     }
 }
 
-/* y = x * cos + rotate_half(x) * sin, or the transposed matrix: x, y (T, H, W), perhaps the same;
- * angles (T, W). */
+/* y = x * cos + rotate_half(x) * sin, or the transposed matrix: x, y (T, H, W), perhaps the same,
+ * tokens `ld` numbers apart; angles (T, W). */
 void rotate(const void *x, int x_low, void *y, int y_low, const float *cosine, const float *sine,
-            long T, long H, long W, int back, int threads) {
+            long ld, long T, long H, long W, int back, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (long t = 0; t < T; t++) {
         const float *c = cosine + t * W, *s = sine + t * W;
         for (long h = 0; h < H; h++) {
-            long at = (t * H + h) * W;
+            long at = t * ld + h * W;
             if (x_low)
                 rotate_head(x, 1, y, y_low, at, c, s, W / 2, back);
             else
