@@ -98,7 +98,7 @@ WORKS: dict[str, Work] = {
             minutes=15,
             full=_SMALL,
             quick=_QUICK,
-            regimen={"batches_per_step": 3},
+            regimen={"batches_per_step": 2},
             peers=("trl", "litgpt", "llamafactory"),
         ),
         Work(

@@ -18,7 +18,7 @@ from regimen.models import attention
 from regimen.models.attention import Call
 from regimen.models.hardware import on_large_pages
 from regimen.models.native.mixing import Attention, attention_step
-from regimen.models.native.ops import alike
+from regimen.models.native.ops import alike, store_rows
 from regimen.tokens.ragged import Plan
 
 
@@ -53,8 +53,8 @@ class Cache:
             shape = (self.rows, self.positions)
             self.keys[layer] = on_large_pages(key_TKD.new_empty(shape + key_TKD.shape[1:]))
             self.values[layer] = on_large_pages(value_TKD.new_empty(shape + value_TKD.shape[1:]))
-        self.keys[layer].flatten(0, 1).index_copy_(0, self.slot_T, key_TKD)
-        self.values[layer].flatten(0, 1).index_copy_(0, self.slot_T, value_TKD)
+        store_rows(key_TKD, self.keys[layer].flatten(0, 1), self.slot_T)
+        store_rows(value_TKD, self.values[layer].flatten(0, 1), self.slot_T)
 
     def attend(
         self, layer: int, query_THD: Tensor, key_TKD: Tensor, value_TKD: Tensor, call: Call

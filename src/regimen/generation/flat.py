@@ -51,7 +51,8 @@ class Layer:
         made_TN = self.mixing.of(self.before_mixing.of(x_TD, self.dtype))
         heads_THW = made_TN.view(len(x_TD), -1, self.width)
         both = self.heads + self.key_heads
-        query, key, value = heads_THW.split([self.heads, self.key_heads, self.key_heads], 1)
+        query, key = heads_THW[:, : self.heads], heads_THW[:, self.heads : both]
+        value = heads_THW[:, both:]
         for norm, part in ((self.query_norm, query), (self.key_norm, key)):
             if norm is not None:
                 part.copy_(norm.of(part, self.dtype))

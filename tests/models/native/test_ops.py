@@ -122,6 +122,16 @@ def test_the_first_of_the_largest_and_the_normaliser(way, vocabulary):
 
 
 @EITHER
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rows_go_where_they_belong(way, dtype):
+    whole = torch.randn(3, 5, 8).to(dtype)
+    cache = torch.zeros(7, 2, 8, dtype=dtype)
+    ops.store_rows(whole[:, 1:3], cache, torch.tensor([4, 0, 6]))
+    assert torch.equal(cache[[4, 0, 6]], whole[:, 1:3])
+    assert not cache[[1, 2, 3, 5]].any()
+
+
+@EITHER
 def test_what_is_no_number_stays_none(way):
     bad = torch.ones(3, 40)
     bad[1, 7] = float("nan")

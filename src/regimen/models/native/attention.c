@@ -268,6 +268,23 @@ static void backward_of(const forest *f, long s, long k, const void *q, const vo
     free(area);
 }
 
+/* Rows of a cache, `bytes` long, become those of x, which lie `apart` bytes from each other. */
+void store_rows(const void *x, long apart, void *cache, const int64_t *slot, long T, long bytes,
+                int threads) {
+    (void)threads; /* too little for more than one */
+    for (long t = 0; t < T; t++)
+        memcpy((char *)cache + slot[t] * bytes, (const char *)x + t * apart, (size_t)bytes);
+}
+
+#define AHEAD 16 /* positions between fetching and use */
+
+/* Numbers that are read later; nothing happens where there are none. */
+INLINE void fetch(const void *x, long i, long count, int low) {
+    long size = low ? 2 : 4;
+    for (long byte = 0; byte < count * size; byte += 64)
+        __builtin_prefetch((const char *)x + i * size + byte);
+}
+
 /* The query of one token and head over `count` positions from number `at` of keys and values, which
  * lie `ld` numbers apart. p: room for the scores. */
 INLINE void step_of(const void *q, const void *keys, const void *values, void *out, int low, long to,
@@ -276,6 +293,7 @@ INLINE void step_of(const void *q, const void *keys, const void *values, void *o
     for (long j = 0; j < count; j++) {
         vec a = all(0);
         long w = 0, one = at + j * ld;
+        fetch(keys, one + AHEAD * ld, W, low);
         for (; w + LANES <= W; w += LANES) a += get(q, to + w, low) * get(keys, one + w, low);
         if (w < W)
             a += get_some(q, to + w, W - w, 0, low) * get_some(keys, one + w, W - w, 0, low);
@@ -295,6 +313,7 @@ INLINE void step_of(const void *q, const void *keys, const void *values, void *o
         vec a = all(0), b = all(0), c = all(0), d = all(0);
         for (long j = 0; j < count; j++) {
             long one = at + j * ld + w;
+            fetch(values, one + AHEAD * ld, 4 * LANES, low);
             a += p[j] * get(values, one, low);
             b += p[j] * get(values, one + LANES, low);
             c += p[j] * get(values, one + 2 * LANES, low);

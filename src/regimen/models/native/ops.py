@@ -59,6 +59,7 @@ SIGNATURES = {
     "rotate": "ttppnnnnii",
     "nll_rows": "tpppnnii",
     "row_tops": "pppnni",
+    "store_rows": "pnppnni",
     "attention": "ppppipnnnfnppppppni",
     "attention_step": "ppppippppnnnnnfi",
     "attention_back": "pppppippppnnnfnppppppni",
@@ -239,6 +240,17 @@ def nll_rows(logits_TV: Tensor, target_T: Tensor, weight_T: Tensor, *, gradient:
         if grad.dtype != low_TV.dtype:
             low_TV.copy_(grad)
     return (picked - largest - total.log())[:, 0]
+
+
+def store_rows(x_TKW: Tensor, cache_SKW: Tensor, slot_T: Tensor) -> None:
+    """Row ``slot_T[t]`` of the cache becomes row ``t``."""
+    inside = x_TKW.stride(2) == 1 and x_TKW.stride(1) == x_TKW.shape[2]
+    if alike(x_TKW, cache_SKW) and inside and cache_SKW.is_contiguous():
+        size = x_TKW.element_size()
+        apart, bytes_ = x_TKW.stride(0) * size, cache_SKW[0].nbytes
+        call("store_rows", x_TKW.data_ptr(), apart, cache_SKW, slot_T, len(x_TKW), bytes_)
+    else:
+        cache_SKW.index_copy_(0, slot_T, x_TKW)
 
 
 def row_tops(logits_TV: Tensor) -> tuple[Tensor, Tensor]:
