@@ -8,8 +8,9 @@ import torch
 from helpers.small_models import MODELS, make
 from regimen.memory.activations import checkpoint_activations
 from regimen.models.forward import prepare
-from regimen.models.fused import GatedMlp, RmsNorm, fuse
+from regimen.models.fused import GatedMlp, fuse
 from regimen.models.head import reduce
+from regimen.models.norms import RmsNorm
 from regimen.tokens.ragged import Segment, ragged_batch
 
 EXPECTED = {  # norms and gated networks in two layers and at the end

@@ -23,7 +23,8 @@ from regimen.models.attention import Heard
 from regimen.models.blocks import SelfAttention
 from regimen.models.differences import relative_difference
 from regimen.models.forward import LanguageModel, backbone_of
-from regimen.models.fused import GatedMlp, RmsNorm
+from regimen.models.fused import GatedMlp
+from regimen.models.norms import RmsNorm
 from regimen.tokens.ragged import Plan
 
 SAME = 1e-4

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from regimen.models.fused import RmsNorm
 from regimen.models.hardware import on_large_pages
 from regimen.models.native import ops
 from regimen.models.native.products import Copied
+from regimen.models.norms import RmsNorm, factor_of
 from regimen.models.projections import part_of
 
 Weights = tuple[Tensor, Tensor | None]
@@ -35,7 +35,7 @@ class Norm:
 
 def norm_of(module: RmsNorm) -> Norm:
     """A norm's copy."""
-    return Norm(module.weight.float() + module.shift, module.eps)
+    return Norm(factor_of(module.weight, module.shift), module.eps)
 
 
 def weights_of(module: nn.Module) -> Weights | None:

@@ -21,6 +21,7 @@ from regimen.models.attention import Call, Heard, MaskPlan
 from regimen.models.differences import relative_difference
 from regimen.models.native import ops
 from regimen.models.native.mixing import Attention, attends
+from regimen.models.norms import HeadNorm
 from regimen.models.projections import (
     Part,
     flat,
@@ -76,41 +77,6 @@ class _GatedNetwork(torch.autograd.Function):
         of_first = part_gradients(grads, low_TD, inner, grad_inner, first)
         grad_x = None if grad_x is None else grad_x.to(ctx.dtype)
         return (grad_x, None, None, *of_first, *of_down)
-
-
-@dataclass(frozen=True, slots=True)
-class HeadNorm:
-    """A norm of queries or keys before they are rotated: by head, or over all heads at once."""
-
-    weight: Tensor
-    eps: float
-    shift: float
-
-    @classmethod
-    def of(cls, module: Any) -> HeadNorm:
-        """The norm that a fused module computes."""
-        return cls(module.weight, module.eps, module.shift)
-
-    def factor(self) -> Tensor:
-        """What the normalised numbers are multiplied by, fp32."""
-        return self.weight.float() + self.shift if self.shift else self.weight.float()
-
-    def forward(self, x_THW: Tensor) -> tuple[Tensor, Tensor]:
-        """The normalised heads and 1 / rms."""
-        rows = x_THW.view(-1, len(self.weight))
-        y, rstd = ops.rms_norm(rows, self.factor(), self.eps, torch.float32)
-        return y.view_as(x_THW), rstd
-
-    def gradients(
-        self, grad_THW: Tensor, x_THW: Tensor, rstd: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """The gradients of the heads and of the weight."""
-        width, wanted = len(self.weight), self.weight.requires_grad
-        grads = (grad_THW.reshape(-1, width), x_THW.view(-1, width))
-        grad_x, grad_weight = ops.rms_norm_back(*grads, self.factor(), rstd, weight=wanted)
-        if grad_weight is not None:
-            grad_weight = grad_weight.to(self.weight.dtype)
-        return grad_x.view_as(grad_THW), grad_weight
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,8 @@
-"""Norms and gated activations as one autograd function each, for CPUs.
+"""Fused norms and gated networks in the place of transformers' own, for CPUs.
 
-Written out in single operations, as in transformers, a norm reads and writes its input a dozen
-times in the two passes and keeps two copies of it; a gated activation keeps three. The modules here
-keep the input alone. They take the place of modules that a probe shows to compute the same, with
-the same parameters under the same names.
+A gated activation written out in single operations keeps three copies of its input; the modules
+here keep the input alone. They take the place of modules that a probe shows to compute the same,
+with the same parameters under the same names.
 
 After the attention of the last layer nothing mixes tokens any more, so the gated network there is
 asked for the rows alone from which something is predicted: with instructions, a small part.
@@ -25,6 +24,7 @@ from torch.nn import functional as F
 from regimen.models.blocks import gated_network
 from regimen.models.differences import relative_difference
 from regimen.models.native import ops
+from regimen.models.norms import RmsNorm
 from regimen.models.projections import parts_of
 
 TOLERANCE = 1e-5
@@ -49,22 +49,6 @@ def reading(rows: Tensor | None) -> Iterator[None]:
         _READ.rows = before
 
 
-class _RmsNorm(torch.autograd.Function):
-    """y = x / rms(x) * weight (Zhang and Sennrich 2019), with the gradient written out."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
-        y, rstd = ops.rms_norm(x, weight_D, eps)
-        ctx.save_for_backward(x, weight_D, rstd)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        x, weight_D, rstd = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[1]
-        return (*ops.rms_norm_back(grad, x, weight_D, rstd, weight=wanted), None)
-
-
 class _Swiglu(torch.autograd.Function):
     """silu(gate) * up (Shazeer 2020); the activation is computed again in the backward pass."""
 
@@ -78,21 +62,6 @@ class _Swiglu(torch.autograd.Function):
         gate_TF, up_TF = ctx.saved_tensors
         _, grad_gate, grad_up = ops.swiglu_back(gate_TF, up_TF, grad.clone())
         return grad_gate, grad_up
-
-
-class RmsNorm(nn.Module):
-    """A norm over the last dimension; ``shift`` is 1 where the weight is kept as weight - 1."""
-
-    def __init__(self, weight: nn.Parameter, eps: float, shift: float) -> None:
-        super().__init__()
-        self.weight, self.eps, self.shift = weight, eps, shift
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The normalised input, in its type; computed in fp32."""
-        weight = self.weight.float()
-        weight = weight + self.shift if self.shift else weight
-        y: Tensor = _RmsNorm.apply(x.float(), weight, self.eps)  # type: ignore[no-untyped-call]
-        return y.to(x.dtype)
 
 
 class GatedMlp(nn.Module):

@@ -1,0 +1,85 @@
+"""Norms over the last dimension, x / rms(x) * weight (Zhang and Sennrich 2019), for CPUs.
+
+Written out in single operations, as in transformers, a norm reads and writes its input a dozen
+times in the two passes and keeps two copies of it; here it keeps the input alone.
+
+Shape letters: T tokens (and leading dimensions), D width, H heads, W width of a head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regimen.models.native import ops
+
+
+def factor_of(weight: Tensor, shift: float) -> Tensor:
+    """What the normalised numbers are multiplied by, fp32; some models keep weight - 1."""
+    return weight.float() + shift if shift else weight.float()
+
+
+class _RmsNorm(torch.autograd.Function):
+    """y = x / rms(x) * weight (Zhang and Sennrich 2019), with the gradient written out."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+        y, rstd = ops.rms_norm(x, weight_D, eps)
+        ctx.save_for_backward(x, weight_D, rstd)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        x, weight_D, rstd = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[1]
+        return (*ops.rms_norm_back(grad, x, weight_D, rstd, weight=wanted), None)
+
+
+class RmsNorm(nn.Module):
+    """A norm over the last dimension; ``shift`` is 1 where the weight is kept as weight - 1."""
+
+    def __init__(self, weight: nn.Parameter, eps: float, shift: float) -> None:
+        super().__init__()
+        self.weight, self.eps, self.shift = weight, eps, shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The normalised input, in its type; computed in fp32."""
+        weight = factor_of(self.weight, self.shift)
+        y: Tensor = _RmsNorm.apply(x.float(), weight, self.eps)  # type: ignore[no-untyped-call]
+        return y.to(x.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadNorm:
+    """A norm of queries or keys before they are rotated: by head, or over all heads at once."""
+
+    weight: Tensor
+    eps: float
+    shift: float
+
+    @classmethod
+    def of(cls, module: RmsNorm) -> HeadNorm:
+        """The norm that a fused module computes."""
+        return cls(module.weight, module.eps, module.shift)
+
+    def forward(self, x_THW: Tensor) -> tuple[Tensor, Tensor]:
+        """The normalised heads and 1 / rms."""
+        rows = x_THW.view(-1, len(self.weight))
+        y, rstd = ops.rms_norm(rows, factor_of(self.weight, self.shift), self.eps, torch.float32)
+        return y.view_as(x_THW), rstd
+
+    def gradients(
+        self, grad_THW: Tensor, x_THW: Tensor, rstd: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """The gradients of the heads and of the weight."""
+        width, wanted = len(self.weight), self.weight.requires_grad
+        grads = (grad_THW.reshape(-1, width), x_THW.view(-1, width))
+        grad_x, grad_weight = ops.rms_norm_back(
+            *grads, factor_of(self.weight, self.shift), rstd, weight=wanted
+        )
+        if grad_weight is not None:
+            grad_weight = grad_weight.to(self.weight.dtype)
+        return grad_x.view_as(grad_THW), grad_weight
