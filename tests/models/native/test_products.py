@@ -161,3 +161,19 @@ def test_the_choice_follows_from_the_processor_alone(monkeypatch):
     monkeypatch.setattr(products, "cpu_facts", lambda: tiles)
     if products.built().library is not None:
         assert not choice(torch.bfloat16)
+
+
+@pytest.mark.parametrize("way", [COMPILED], indirect=True)
+@pytest.mark.parametrize("rows", [1, 5, 13])
+@pytest.mark.parametrize(("deep", "flat"), [(513, 512), (1025, 300), (600, 512)])
+@TYPES
+def test_terms_of_other_depths_are_cut_apart(way, dtype, deep, flat, rows):  # noqa: F811
+    """A deep term is cut into pieces that are smaller than a flat term that is whole."""
+    each = 2 if dtype == torch.bfloat16 else 1
+    terms, expected = [], 0
+    for i, inner in enumerate((deep * each, flat * each, deep * each)):
+        a, weight = some(rows, inner, dtype=dtype, seed=i), some(70, inner, seed=9 + i)
+        terms.append((a, forth(weight)))
+        expected = expected + a.double() @ weight.to(dtype).double().t()
+    for _ in range(20):
+        near(multiply(terms, out=torch.empty(rows, 70)), expected, step=1e-5)

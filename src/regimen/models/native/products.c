@@ -315,7 +315,7 @@ typedef struct {
 } cut;
 
 static cut cut_of(long tiles, long panels, long deepest, long units, int threads) {
-    long pieces = (deepest + DEEP - 1) / DEEP, deep = (deepest + pieces - 1) / pieces;
+    long deep = least(deepest, DEEP); /* the most units of a piece, whichever pair it is of */
     /* panels of B for the second cache, rows of A for the first, and something for every thread */
     long down = (tiles + 15) / 16, across = (panels * deep * PANEL * 4 + CACHE - 1) / CACHE;
     across = least(across, panels);
