@@ -61,14 +61,14 @@ class Cache:
     ) -> Tensor:
         """Store keys and values, attend, and return (T, H, D)."""
         self.store(layer, key_TKD, value_TKD)
-        same = key_TKD.shape == value_TKD.shape and alike(query_THD, key_TKD, value_TKD)
-        if self.plan is not None and same and _plain(call):
+        if self.plan is None:
+            return self.decode(layer, query_THD, call)
+        heads = (query_THD, key_TKD, value_TKD)
+        if _is_common(call, *heads):
             mix = Attention(self.plan, _scale(call, key_TKD), call.window)
-            return mix.forward(*(x.contiguous() for x in (query_THD, key_TKD, value_TKD)))[0]
-        if self.plan is not None:
-            query, key, value = (x.transpose(0, 1)[None] for x in (query_THD, key_TKD, value_TKD))
-            return attention.segment_attention(query, key, value, self.plan, call)[0]
-        return self.decode(layer, query_THD, call)
+            return mix.forward(*(x.contiguous() for x in heads))[0]
+        query, key, value = (x.transpose(0, 1)[None] for x in heads)
+        return attention.segment_attention(query, key, value, self.plan, call)[0]
 
     def decode(
         self, layer: int, query_THD: Tensor, call: Call, read_T: Tensor | None = None
@@ -81,8 +81,7 @@ class Cache:
         row_T, position_T = self.row_T, self.position_T
         if read_T is not None:
             row_T, position_T = row_T[read_T], position_T[read_T]
-        same = keys.shape == values.shape and alike(query_THD, keys, values)
-        if not (same and _plain(call)):
+        if not _is_common(call, query_THD, keys, values):
             return _padded(query_THD, keys, values, row_T, position_T, call)
         scale = _scale(call, keys)
         first_T = torch.zeros_like(position_T)
@@ -91,8 +90,10 @@ class Cache:
         return attention_step(query_THD, keys, values, row_T, first_T, position_T, scale)
 
 
-def _plain(call: Call) -> bool:
-    return call.softcap is None and call.sinks_H is None
+def _is_common(call: Call, query: Tensor, keys: Tensor, values: Tensor) -> bool:
+    """Whether the compiled loops do this attention."""
+    plain = call.softcap is None and call.sinks_H is None
+    return plain and keys.shape == values.shape and alike(query, keys, values)
 
 
 def _scale(call: Call, keys: Tensor) -> float:

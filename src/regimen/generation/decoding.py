@@ -44,9 +44,9 @@ class Decoder:
         weight = self.head.weight_VD
         copies = new_tokens >= WORTH and weight.device.type == "cpu"
         copies = copies and weight.dtype == torch.float32 and _fits(model)
-        self.dtype = torch.bfloat16 if bf16 else torch.float32
-        self.network = flat_network(model, positions, self.dtype) if copies else None
-        self.vocabulary = Vocabulary(self.head, rows, self.dtype) if copies else None
+        dtype = torch.bfloat16 if bf16 else torch.float32
+        self.network = flat_network(model, positions, dtype) if copies else None
+        self.vocabulary = Vocabulary(self.head, rows, dtype) if copies else None
 
     @property
     def batch_tokens(self) -> int:

@@ -2,9 +2,9 @@
 
 A module costs more than its arithmetic where it is asked for a few rows at a time, and a product of
 few rows is fastest with the weight packed and whole. So a run of generation copies the weights:
-queries, keys and values as one matrix, adapters merged in. Taken only where
-modules have the names and types of that layer, and a probe shows that the states are those of the
-modules themselves, at the first and at the last positions of the run.
+queries, keys and values as one matrix, adapters merged in. Taken only where modules have the names
+and types of that layer, and a probe shows that the states are those of the modules themselves, at
+the first and at the last positions of the run.
 
 Shape letters: T tokens, D width, N outputs of a projection, F inner width, H query heads, K key
 heads, W width of a head, P positions.

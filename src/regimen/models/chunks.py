@@ -83,6 +83,17 @@ def is_plain(product_CV: Tensor, bias: Tensor | None, finish: Finish) -> bool:
     return ops.compiled(product_CV) and not finished
 
 
+def logit_tiles(
+    product_CV: Tensor, bias: Tensor | None, finish: Finish, *, in_place: bool = True
+) -> Iterator[tuple[slice, Tensor]]:
+    """Rows of a chunk and their logits: fp32, or the products themselves where these are logits
+    already and may be reduced ``in_place``.
+    """
+    whole = in_place and is_plain(product_CV, bias, finish)
+    for tile in tiles(product_CV, whole=whole):
+        yield tile, product_CV[tile] if whole else logits_of(product_CV[tile], bias, finish)
+
+
 class HeadGradients:
     """Accumulates the gradients of hidden rows, weight and bias over chunks.
 

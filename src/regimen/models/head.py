@@ -22,10 +22,9 @@ from regimen.models.chunks import (
     HeadGradients,
     Shape,
     chunk_rows,
-    is_plain,
+    logit_tiles,
     logits_of,
     products,
-    tiles,
 )
 from regimen.models.native import ops
 
@@ -85,10 +84,8 @@ class _WeightedNll(torch.autograd.Function):
         scaled_N = token_weight_N if factor is None else token_weight_N * factor
         logp_N = torch.empty(len(target_N), dtype=torch.float32, device=hidden_ND.device)
         for chunk, low_CD, product_CV in products(hidden_ND, weight_VD, shape):
-            plain = is_plain(product_CV, bias_V, shape)
-            for tile in tiles(product_CV, whole=plain):
+            for tile, logits in logit_tiles(product_CV, bias_V, shape):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
-                logits = product_CV[tile] if plain else logits_of(product_CV[tile], bias_V, shape)
                 # the gradient takes the place of the logits, unless a cap asks for them again
                 capped = logits.clone() if grads.any and shape.softcap is not None else None
                 logp_N[rows] = ops.nll_rows(
@@ -129,10 +126,8 @@ class _Reduce(torch.autograd.Function):
         nothing_N = out[3]
         alone = not {"entropy", "mean_logit"} & shape.needs
         for chunk, _, product_CV in products(hidden_ND, weight_VD, shape):
-            plain = alone and is_plain(product_CV, bias_V, shape)
-            for tile in tiles(product_CV, whole=plain):
+            for tile, logits in logit_tiles(product_CV, bias_V, shape, in_place=alone):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
-                logits = product_CV[tile] if plain else logits_of(product_CV[tile], bias_V, shape)
                 out[0, rows] = ops.nll_rows(logits, target_N[rows], nothing_N[rows], gradient=False)
                 out[1, rows] = logits.gather(1, target_N[rows, None])[:, 0] - out[0, rows]
                 lse = out[1, rows]
@@ -155,10 +150,9 @@ class _Reduce(torch.autograd.Function):
             # d logp = onehot - p;  d lse = p;  d entropy = -p (log p + entropy);  d mean = 1 / V
             kept = shape.softcap is not None or "entropy" in shape.needs
             # rounded to bf16 before, what else is added would drown
-            plain = shape.needs == {"logp"} and is_plain(product_CV, bias_V, shape)
-            for tile in tiles(product_CV, whole=plain):
+            alone = shape.needs == {"logp"}
+            for tile, grad in logit_tiles(product_CV, bias_V, shape, in_place=alone):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
-                grad = product_CV[tile] if plain else logits_of(product_CV[tile], bias_V, shape)
                 logits = grad.clone() if kept else None
                 weight_R = (g_lse[rows] - g_logp[rows])[:, 0]
                 ops.nll_rows(grad, target_N[rows], weight_R, gradient=True)

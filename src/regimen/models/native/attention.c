@@ -278,13 +278,6 @@ void store_rows(const void *x, long apart, void *cache, const int64_t *slot, lon
 
 #define AHEAD 16 /* positions between fetching and use */
 
-/* Numbers that are read later; nothing happens where there are none. */
-INLINE void fetch(const void *x, long i, long count, int low) {
-    long size = low ? 2 : 4;
-    for (long byte = 0; byte < count * size; byte += 64)
-        __builtin_prefetch((const char *)x + i * size + byte);
-}
-
 /* The query of one token and head over `count` positions from number `at` of keys and values, which
  * lie `ld` numbers apart. p: room for the scores. */
 INLINE void step_of(const void *q, const void *keys, const void *values, void *out, int low, long to,

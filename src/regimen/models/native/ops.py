@@ -50,13 +50,13 @@ def _functions() -> dict[str, Any]:
 _TYPES = {"p": ctypes.c_void_p, "n": ctypes.c_long, "i": ctypes.c_int, "f": ctypes.c_float}
 SIGNATURES = {
     "rms_norm": "tpftpnni",
-    "rms_norm_back": "ttpptpnni",
+    "rms_norm_back": "ttppppnni",
     "accumulate": "ppfnii",
     "pack": "pinifpinni",
     "products": "pinfipppninni",
     "swiglu": "pppini",
     "swiglu_back": "ppppppini",
-    "rotate": "ttppnnnnii",
+    "rotate": "pipippnnnnii",
     "nll_rows": "tpppnnii",
     "row_tops": "pppnni",
     "store_rows": "pnppnni",
@@ -98,7 +98,7 @@ def call(name: str, *arguments: Any) -> None:
     plain = []
     for letter, argument in zip(SIGNATURES[name], arguments, strict=False):
         if isinstance(argument, Tensor):
-            assert name == "rotate" or argument.is_contiguous()
+            assert argument.is_contiguous()
             plain.append(argument.data_ptr())
             if letter == "t":
                 plain.append(TYPES.index(argument.dtype))
@@ -206,7 +206,8 @@ def rotate(
             x_THW = x_THW.contiguous()
             out, apart = torch.empty_like(x_THW, dtype=dtype), x_THW.stride(0)
         cos_TW, sin_TW = cos_TW.contiguous(), sin_TW.contiguous()
-        call("rotate", x_THW, out, cos_TW, sin_TW, apart, *x_THW.shape, int(back))
+        places = (x_THW.data_ptr(), TYPES.index(x_THW.dtype), out.data_ptr(), TYPES.index(dtype))
+        call("rotate", *places, cos_TW, sin_TW, apart, *x_THW.shape, int(back))
         return out
     half = x_THW.shape[-1] // 2
     low, high = x_THW[..., :half], x_THW[..., half:]

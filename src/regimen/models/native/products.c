@@ -72,27 +72,25 @@ INLINE long edge(long i, long pieces, long whole) { return i * whole / pieces; }
 
 /* ---- packing ---- */
 
+/* 16 numbers of an fp32 or bf16 array, of which `count` are there; the rest is zero. */
+INLINE vec get_left(const void *p, long i, long count, int low) {
+    return count >= LANES ? get(p, i, low) : count > 0 ? get_some(p, i, count, 0, low) : all(0);
+}
+
 /* 16 numbers of an fp32 or bf16 array as the lower halves of units, times a factor; `count` of
  * them are there, the rest is zero. */
 INLINE uvec halves(const void *p, long i, long count, float factor, int low) {
     if (low && factor == 1.0f && count >= LANES)
         return __builtin_convertvector(*(const half16 *)((const uint16_t *)p + i), uvec);
-    vec x = count >= LANES ? get(p, i, low) : count > 0 ? get_some(p, i, count, 0, low) : all(0);
-    return __builtin_convertvector(narrow(x * factor), uvec);
+    return __builtin_convertvector(narrow(get_left(p, i, count, low) * factor), uvec);
 }
 
 /* 16 units of a row of K numbers. */
 INLINE uvec units_of_row(const void *p, long i, long count, float factor, int low, int to_low) {
-    if (!to_low) {
-        vec x = count >= LANES ? get(p, i, low) : count > 0 ? get_some(p, i, count, 0, low) : all(0);
-        return (uvec)(x * factor);
-    }
+    if (!to_low) return (uvec)(get_left(p, i, count, low) * factor);
     half16 two[2];
-    for (int h = 0; h < 2; h++) {
-        long left = count - h * LANES, at = i + h * LANES;
-        vec x = left >= LANES ? get(p, at, low) : left > 0 ? get_some(p, at, left, 0, low) : all(0);
-        two[h] = narrow(x * factor);
-    }
+    for (int h = 0; h < 2; h++)
+        two[h] = narrow(get_left(p, i + h * LANES, count - h * LANES, low) * factor);
     uvec both;
     memcpy(&both, two, sizeof both);
     return both;
@@ -204,11 +202,8 @@ INLINE void turn_block(const pair *p, long m, long rows, long u0, long u1, uint3
     long units = u1 - u0, each = low ? 2 : 1;
     for (long u = u0; u < u1; u++) {
         /* rows of A lie far apart; where this is beyond the end, nothing is fetched */
-        const char *later = (const char *)p->a + ((u + AHEAD) * each * p->lda + m) * (4 / each);
-        for (long byte = 0; byte < rows * 4 / each; byte += 64) {
-            __builtin_prefetch(later + byte);
-            if (low) __builtin_prefetch(later + p->lda * 2 + byte);
-        }
+        for (long i = 0; i < each; i++)
+            fetch(p->a, ((u + AHEAD) * each + i) * p->lda + m, rows, low);
         uint32_t *to = out + (u - u0) * TILE;
         /* the next store of a tile mends what a whole vector writes beyond it */
         for (long first = 0; first < rows; first += TILE, to += units * TILE) {

@@ -120,13 +120,17 @@ def _is_rows(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype in TYPES and x.stride(-1) == 1 and x.numel() > 0
 
 
+def _rows(factor: Factor) -> Tensor:
+    """Its weights on top of each other, where and as the loops can read them."""
+    whole = factor.stacked()
+    return whole if _is_rows(whole) else whole.float().contiguous()
+
+
 def _multiply(terms: Sequence[tuple[Tensor, Factor]], out: Tensor, bias_N: Tensor | None) -> None:
     given = []
     for a, factor in terms:
-        whole = factor.stacked()
-        if not _is_rows(whole):
-            whole = whole.float().contiguous()
-        given.append(_Given(a, False, whole, int(factor.turned), factor.shape[0], factor.scale))
+        kind = _TURNED if factor.turned else _STANDS
+        given.append(_Given(a, False, _rows(factor), kind, factor.shape[0], factor.scale))
     bias_N = None if bias_N is None else bias_N.detach().float().contiguous()
     _call(given, out, add=False, bias_N=bias_N)
 
@@ -172,9 +176,7 @@ def _pack(
 ) -> Tensor:
     """A factor as the compiled loops read it, where it is needed more than once."""
     inner, columns = factor.shape
-    whole = factor.stacked()
-    if not _is_rows(whole):
-        whole = whole.float().contiguous()
+    whole = _rows(factor)
     units = (inner + 1) // 2 if dtype == torch.bfloat16 else inner
     panels = torch.empty(units, -(-columns // 16) * 16, dtype=torch.int32)
     panels = panels if large is None else large(panels)

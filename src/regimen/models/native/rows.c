@@ -44,8 +44,8 @@ void rms_norm(const void *x, int x_low, const float *weight, float eps, void *y,
 }
 
 INLINE void norm_row_back(const void *grad, int g_low, const void *x, int x_low,
-                          const float *weight, float scale, void *grad_x, int gx_low, float *part,
-                          long t, long D) {
+                          const float *weight, float scale, void *grad_x, float *part, long t,
+                          long D) {
     vec sum = all(0);
     long d = 0, at = t * D, left = D % LANES;
     for (; d + LANES <= D; d += LANES) {
@@ -62,18 +62,18 @@ INLINE void norm_row_back(const void *grad, int g_low, const void *x, int x_low,
     for (d = 0; d + LANES <= D; d += LANES)
         put(grad_x, at + d,
             (get(grad, at + d, g_low) * load(weight + d) - get(x, at + d, x_low) * along) * scale,
-            gx_low);
+            x_low);
     if (left)
         put_some(grad_x, at + d,
                  (get_some(grad, at + d, left, 0, g_low) * load_some(weight + d, left, 0) -
                   get_some(x, at + d, left, 0, x_low) * along) *
                      scale,
-                 left, gx_low);
+                 left, x_low);
 }
 
-/* The gradients of x, and of the weight added to grad_weight unless that is NULL. */
+/* The gradients of x, in its type, and of the weight added to grad_weight unless that is NULL. */
 void rms_norm_back(const void *grad, int g_low, const void *x, int x_low, const float *weight,
-                   const float *rstd, void *grad_x, int gx_low, float *grad_weight, long T, long D,
+                   const float *rstd, void *grad_x, float *grad_weight, long T, long D,
                    int threads) {
     float *parts = grad_weight ? calloc((size_t)threads * D, sizeof(float)) : NULL;
 #pragma omp parallel num_threads(threads)
@@ -81,12 +81,12 @@ void rms_norm_back(const void *grad, int g_low, const void *x, int x_low, const 
         float *part = parts ? parts + (long)omp_get_thread_num() * D : NULL;
 #pragma omp for schedule(static)
         for (long t = 0; t < T; t++) {
-            if (!g_low && !x_low && !gx_low)
-                norm_row_back(grad, 0, x, 0, weight, rstd[t], grad_x, 0, part, t, D);
-            else if (g_low && !x_low && !gx_low)
-                norm_row_back(grad, 1, x, 0, weight, rstd[t], grad_x, 0, part, t, D);
+            if (!g_low && !x_low)
+                norm_row_back(grad, 0, x, 0, weight, rstd[t], grad_x, part, t, D);
+            else if (g_low && !x_low)
+                norm_row_back(grad, 1, x, 0, weight, rstd[t], grad_x, part, t, D);
             else
-                norm_row_back(grad, g_low, x, x_low, weight, rstd[t], grad_x, gx_low, part, t, D);
+                norm_row_back(grad, g_low, x, x_low, weight, rstd[t], grad_x, part, t, D);
         }
     }
     if (!parts) return;
