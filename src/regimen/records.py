@@ -153,16 +153,30 @@ class Preference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """A demonstration that belongs to a task: input, output and why it is right or wrong."""
+    """A demonstration that belongs to a task: input, output and why it is right or wrong.
+
+    ``explanation`` is that of Super-NaturalInstructions; None says that the example has none, which
+    its published encoding keeps apart from an empty one. ``reason`` and ``suggestion`` (how to
+    mend a wrong output) are those of the first Natural Instructions (arXiv 2104.08773).
+    """
 
     input: str
     output: str
-    explanation: str = ""
+    explanation: str | None = None
+    reason: str = ""
+    suggestion: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """How a row becomes a prompt and an answer. ``input`` and ``output`` are Jinja sources."""
+    """How a row becomes a prompt and an answer. ``input`` and ``output`` are Jinja sources.
+
+    With an empty ``output``, ``input`` writes both, with ``|||`` between them, as promptsource
+    does. ``choices`` is a Jinja source that writes the options of a row, with ``|||`` between
+    them; the other sources know them as the list ``answer_choices``. An ``inverted`` template asks
+    for what the task gives, or for something else than the task's answer. ``tags`` are what a
+    collection says of a template: metrics, whether the options are in the prompt.
+    """
 
     name: str
     input: str
@@ -170,6 +184,7 @@ class Template:
     choices: str = ""
     language: str = "en"
     inverted: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 Row = Mapping[str, Any]
@@ -180,9 +195,15 @@ class Task:
     """A task: what is asked, how it is phrased, and rows to ask it of.
 
     A row has at least ``input`` (str) and ``output`` (str, or a list of accepted strings of which
-    the first is the one to learn). Rows come from ``instances`` or from
-    ``generator(seed, n)``; ``oracle(row)`` gives the accepted outputs from the input alone.
-    ``tags`` name the coordinates of a task in a grammar, such as operation, object and format.
+    the first is the one to learn), or the columns that the templates name. ``options`` (list of
+    str) are what a row can be answered with, ``rationale`` (str) the steps that lead to its answer.
+    Rows come from ``instances`` or from ``generator(seed, n)``; ``oracle(row)`` gives the accepted
+    outputs from the input alone. ``held_out`` are rows of the same task that are only evaluated.
+
+    ``options`` is the output space of every row, ``avoid`` what an answer must not do (the "things
+    to avoid" of arXiv 2104.08773), ``output_format`` a hint at what an answer looks like, and
+    ``definitions`` say the definition in other languages, by code. ``tags`` name the coordinates of
+    a task in a grammar, such as operation, object and format.
     """
 
     name: str
@@ -193,10 +214,15 @@ class Task:
     licence: str = ""
     source: str = ""
     definition: str = ""
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    avoid: str = ""
+    output_format: str = ""
+    options: tuple[str, ...] = ()
     templates: tuple[Template, ...] = ()
     positive: tuple[Example, ...] = ()
     negative: tuple[Example, ...] = ()
     instances: tuple[Row, ...] = ()
+    held_out: tuple[Row, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     generator: Callable[[int, int], Sequence[Row]] | None = None
     oracle: Callable[[Row], tuple[str, ...]] | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,12 +189,12 @@ def items_to_table(items: Iterable[Item]) -> pa.Table:
     import pyarrow as pa
 
     text, texts = pa.string(), pa.list_(pa.string())
-    shot = pa.struct([("input", text), ("output", text), ("explanation", text)])
-    fields = [("item_id", text), ("suite", text), ("messages", _message_type())]
-    fields += [("references", texts), ("input", text), ("definition", text)]
-    fields += [("demonstrations", pa.list_(shot)), ("choices", texts), ("cluster", text)]
+    shot = pa.struct([(field.name, text) for field in fields(Example)])
+    columns = [("item_id", text), ("suite", text), ("messages", _message_type())]
+    columns += [("references", texts), ("input", text), ("definition", text)]
+    columns += [("demonstrations", pa.list_(shot)), ("choices", texts), ("cluster", text)]
     return _table(
-        fields,
+        columns,
         (
             {
                 "item_id": one.item_id,
@@ -206,10 +207,7 @@ def items_to_table(items: Iterable[Item]) -> pa.Table:
                 "cluster": one.cluster,
                 **_lineage(one.lineage),
                 "lineage_demonstrations": list(one.lineage.demonstrations),
-                "demonstrations": [
-                    {"input": d.input, "output": d.output, "explanation": d.explanation}
-                    for d in one.demonstrations
-                ],
+                "demonstrations": [asdict(example) for example in one.demonstrations],
             }
             for one in items
         ),

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from regimen.errors import DataError
 from regimen.instances.formats import read_source
+from regimen.instances.natural_tasks import natural_instructions_task
 from regimen.instances.readers import RawRow, RowFailure, read_rows
 from regimen.instances.task_files import (
-    natural_instructions_task,
     parse_task,
     read_task_file,
     task_yaml,

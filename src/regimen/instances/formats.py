@@ -17,6 +17,7 @@ from typing import Any
 
 from regimen.errors import DataError, near
 from regimen.instances.compression import suffixes
+from regimen.instances.natural_tasks import natural_instructions_task
 from regimen.instances.readers import (
     RawRow,
     RowFailure,
@@ -26,11 +27,7 @@ from regimen.instances.readers import (
     no_usable_rows,
 )
 from regimen.instances.row_records import CONVERSIONS
-from regimen.instances.task_files import (
-    TASK_SUFFIXES,
-    natural_instructions_task,
-    read_task_file,
-)
+from regimen.instances.task_files import TASK_SUFFIXES, read_task_file
 from regimen.instances.turns import Unusable
 from regimen.records import Instance, Lineage, Preference, Task
 

@@ -1,4 +1,4 @@
-"""Tasks as files: Super-NaturalInstructions JSON, and one YAML file per task.
+"""Tasks as files: one YAML file per task.
 
 A task's YAML file, with every key but ``name`` optional::
 
@@ -9,6 +9,10 @@ A task's YAML file, with every key but ``name`` optional::
     instruction_language: en     # of the definition
     licence: CC0-1.0
     definition: Sort the words by the alphabet.
+    definitions: {es: Ordena las palabras.}    # in other languages
+    avoid: Do not leave a word out.            # things to avoid
+    output_format: Write words with a space between them.
+    options: [yes, no]           # all that a row can be answered with
     templates:
       - name: plain
         input: "Sort these words: {{ input }}"
@@ -19,6 +23,8 @@ A task's YAML file, with every key but ``name`` optional::
     instances:
       - {input: b a, output: a b}
       - {input: d c, output: [c d, "c, d"]}    # accepted answers; the first is learned
+    held_out:                    # rows that are only evaluated
+      - {input: f e, output: e f}
     tags: {operation: sort, object: words}
 
 It is read by the rules of YAML 1.2, and an input or output that looks like a number, ``true`` or a
@@ -35,7 +41,7 @@ from typing import Any
 from regimen.errors import DataError, SettingsError, near
 from regimen.files import atomic_write
 from regimen.instances.compression import open_text, suffixes
-from regimen.instances.languages import language_code
+from regimen.instances.natural_tasks import NO_ANSWER_FIX
 from regimen.instances.readers import RowFailure
 from regimen.records import Example, Row, Task, Template
 from regimen.settings import places, yaml12
@@ -43,125 +49,14 @@ from regimen.settings import places, yaml12
 TASK_SUFFIXES = (".yaml", ".yml")
 _TEXTS = (
     *("name", "family", "category", "language", "instruction_language", "licence", "source"),
-    "definition",
+    *("definition", "avoid", "output_format"),
 )
-_LISTS = ("templates", "positive", "negative", "instances")
-_KEYS = (*_TEXTS, *_LISTS, "tags")
+_ROWS = ("instances", "held_out")
+_LISTS = ("templates", "positive", "negative", *_ROWS)
+_MAPPINGS = ("definitions", "tags")
+_KEYS = (*_TEXTS, *_LISTS, *_MAPPINGS, "options")
 _TEMPLATE_KEYS = tuple(field.name for field in fields(Template))
 _EXAMPLE_KEYS = tuple(field.name for field in fields(Example))
-_NO_ANSWER_FIX = "Write the expected output, or remove the instance."
-
-
-def natural_instructions_task(
-    values: Mapping[str, Any],
-    *,
-    name: str,
-    source: str = "",
-    licence: str = "",
-    language: str = "",
-) -> Iterator[Task | RowFailure]:
-    """A Super-NaturalInstructions task, after a failure for each instance that it cannot use.
-
-    Rows are numbered by their place in ``Instances``, from 1. The task's language is the first of
-    the input and output languages that is not English: what makes it cross-lingual.
-    ``licence`` and ``language`` hold where the task says nothing.
-    """
-    rows: list[Row] = []
-    instances = _list(values.get("Instances"))
-    for number, instance in enumerate(instances, start=1):
-        row, failure = _instance_row(instance, number)
-        rows += [row] if row else []
-        if failure:
-            yield failure
-    if not instances:
-        got = f"the task {name} has no instances"
-        yield RowFailure(0, "no_instances", got, "Give the task instances, or remove its file.")
-    if not rows:
-        return
-    categories = _texts(values.get("Categories"))
-    said = "; ".join(_texts(values.get("Instance License")))
-    yield Task(
-        name=name,
-        family=categories[0] if categories else "",
-        category=categories[0] if categories else "",
-        language=_language(values, language),
-        instruction_language=_first_code(values, "Instruction_language") or "en",
-        licence=licence if licence and said.casefold() in ("", "unknown") else said,
-        source=source,
-        definition="\n".join(_texts(values.get("Definition"))),
-        positive=_examples(values.get("Positive Examples")),
-        negative=_examples(values.get("Negative Examples")),
-        instances=tuple(rows),
-        tags=_tags(values, categories),
-    )
-
-
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list | tuple) else ()
-
-
-def _texts(value: Any) -> list[str]:
-    """A text or a list of texts as a list; what is empty or no text is left out."""
-    values = [value] if isinstance(value, str) else _list(value)
-    return [text.strip() for text in values if isinstance(text, str) and text.strip()]
-
-
-def _outputs(value: Any) -> list[str]:
-    """Accepted outputs; numbers count as texts."""
-    values = _list(value) if isinstance(value, list | tuple) else [value]
-    numbers = (int, float)
-    texts = (str(v) if isinstance(v, numbers) and not isinstance(v, bool) else v for v in values)
-    return [text for text in texts if isinstance(text, str) and text.strip()]
-
-
-def _instance_row(instance: Any, number: int) -> tuple[Row | None, RowFailure | None]:
-    if not isinstance(instance, Mapping):
-        got = f"an instance is a {type(instance).__name__}"
-        return None, RowFailure(number, "not_an_object", got, "Write input and output.")
-    text, outputs = instance.get("input"), _outputs(instance.get("output"))
-    if not isinstance(text, str) or not text.strip():
-        got = f"input is {text!r}"[:80]
-        return None, RowFailure(number, "no_question", got, "Write the input as a text.")
-    if not outputs:
-        got = f"output is {instance.get('output')!r}"[:80]
-        return None, RowFailure(number, "no_answer", got, _NO_ANSWER_FIX)
-    return {**instance, "output": outputs}, None
-
-
-def _examples(value: Any) -> tuple[Example, ...]:
-    """Demonstrations; one without an output shows nothing and is left out."""
-    found = []
-    for example in _list(value):
-        outputs = _outputs(example.get("output")) if isinstance(example, Mapping) else []
-        if outputs and isinstance(example.get("input"), str):
-            explanation = "\n".join(_texts(example.get("explanation")))
-            shown = Example(input=example["input"], output=outputs[0], explanation=explanation)
-            found.append(shown)
-    return tuple(found)
-
-
-def _first_code(values: Mapping[str, Any], key: str) -> str:
-    names = _texts(values.get(key))
-    return language_code(names[0]) if names else ""
-
-
-def _language(values: Mapping[str, Any], default: str) -> str:
-    codes = [_first_code(values, key) for key in ("Input_language", "Output_language")]
-    foreign = [code for code in codes if code not in ("", "en")]
-    return next(iter((*foreign, *filter(None, codes))), default or "en")
-
-
-def _tags(values: Mapping[str, Any], categories: Sequence[str]) -> dict[str, str]:
-    """What else the task says of itself, as texts."""
-    tags = {
-        "domains": "; ".join(_texts(values.get("Domains"))),
-        "reasoning": "; ".join(_texts(values.get("Reasoning"))),
-        "dataset": "; ".join(_texts(values.get("Source"))),
-        "categories": "; ".join(categories) if len(categories) > 1 else "",
-        "input_language": _first_code(values, "Input_language"),
-        "output_language": _first_code(values, "Output_language"),
-    }
-    return {name: text for name, text in tags.items() if text}
 
 
 def read_task_file(
@@ -229,13 +124,14 @@ class _TaskReader:
         texts = {**defaults, **given}
         if not texts.get("name"):
             raise self.error((), "The task has no name.", fix="Add a line such as name: my_task.")
-        rows: list[Row] = []
-        for number, value in enumerate(self.entries(data, "instances")):
-            row, failure = self.instance(value, ("instances", number))
-            rows += [row] if row else []
-            if failure:
-                yield failure
-        if not rows:
+        rows: dict[str, list[Row]] = {key: [] for key in _ROWS}
+        for key, found in rows.items():
+            for number, value in enumerate(self.entries(data, key)):
+                row, failure = self.instance(value, (key, number))
+                found += [row] if row else []
+                if failure:
+                    yield failure
+        if not rows["instances"]:
             if not data.get("instances"):
                 got = f"the task {texts['name']} has no instances"
                 yield RowFailure(1, "no_instances", got, "Add instances, or remove the file.")
@@ -249,11 +145,18 @@ class _TaskReader:
             licence=texts.get("licence", ""),
             source=texts.get("source", ""),
             definition=texts.get("definition", ""),
+            definitions=self.mapping(data, "definitions"),
+            avoid=texts.get("avoid", ""),
+            output_format=texts.get("output_format", ""),
+            options=tuple(
+                self.text(("options", n)) for n, _ in enumerate(self.entries(data, "options"))
+            ),
             templates=tuple(self.templates(data)),
             positive=tuple(self.examples(data, "positive")),
             negative=tuple(self.examples(data, "negative")),
-            instances=tuple(rows),
-            tags=self.tags(data),
+            instances=tuple(rows["instances"]),
+            held_out=tuple(rows["held_out"]),
+            tags=self.mapping(data, "tags"),
         )
 
     def section(self, data: Any, path: places.Path, known: Sequence[str]) -> dict[str, Any]:
@@ -305,7 +208,7 @@ class _TaskReader:
         answers = row["output"] if isinstance(row["output"], list) else [row["output"]]
         if not answers or any(not isinstance(a, str) or not a.strip() for a in answers):
             got = f"output is {value.get('output')!r}"[:80]
-            return None, RowFailure(line, "no_answer", got, _NO_ANSWER_FIX)
+            return None, RowFailure(line, "no_answer", got, NO_ANSWER_FIX)
         return row, None
 
     def input_or_output(self, value: Any, path: places.Path) -> Any:
@@ -325,8 +228,10 @@ class _TaskReader:
             if not isinstance(inverted, bool):
                 what = f"{places.dotted((*path, 'inverted'))} is not true or false."
                 raise self.error((*path, "inverted"), what, fix="Write true or false.")
-            texts = {k: self.text((*path, k)) for k in entry if k != "inverted"}
-            yield Template(**{"name": f"template_{number + 1}", **texts}, inverted=inverted)
+            texts = {k: self.text((*path, k)) for k in entry if k not in ("inverted", "tags")}
+            tags = self.mapping(entry, "tags", path)
+            named = {"name": f"template_{number + 1}", **texts}
+            yield Template(**named, inverted=inverted, tags=tags)
 
     def examples(self, data: Mapping[str, Any], key: str) -> Iterator[Example]:
         """Demonstrations; both input and output are needed."""
@@ -339,12 +244,14 @@ class _TaskReader:
                     raise self.error(path, what, fix=f"Add {name}.")
             yield Example(**{name: self.text((*path, name)) for name in entry})
 
-    def tags(self, data: Mapping[str, Any]) -> dict[str, str]:
-        """Tags as texts."""
-        tags = data.get("tags")
-        if tags is None:
+    def mapping(self, data: Mapping[str, Any], key: str, path: places.Path = ()) -> dict[str, str]:
+        """The texts under a key by name; none where it is left out."""
+        value = data.get(key)
+        if value is None:
             return {}
-        return {key: self.text(("tags", key)) for key in self.section(tags, ("tags",), [*tags])}
+        known = [*value] if isinstance(value, dict) else []
+        place = (*path, key)
+        return {name: self.text((*place, name)) for name in self.section(value, place, known)}
 
 
 def task_yaml(task: Task) -> str:
@@ -358,16 +265,18 @@ def task_yaml(task: Task) -> str:
     data: dict[str, Any] = {key: getattr(task, key) for key in _TEXTS if getattr(task, key)}
     data |= {"templates": [_without_defaults(t) for t in task.templates]}
     data |= {key: [_without_defaults(e) for e in getattr(task, key)] for key in _LISTS[1:3]}
-    data["instances"] = [_plain(row) for row in task.instances]
-    data["tags"] = dict(task.tags)
+    data |= {key: [_plain(row) for row in getattr(task, key)] for key in _ROWS}
+    data |= {"options": list(task.options)}
+    data |= {key: dict(getattr(task, key)) for key in _MAPPINGS}
     return yaml12.dump({key: value for key, value in data.items() if value})
 
 
 def _without_defaults(record: Template | Example) -> dict[str, Any]:
+    values = ((field, getattr(record, field.name)) for field in fields(record))
     return {
-        field.name: getattr(record, field.name)
-        for field in fields(record)
-        if getattr(record, field.name) != field.default
+        field.name: _plain(value)
+        for field, value in values
+        if value != field.default and (value or not isinstance(value, Mapping))
     }
 
 

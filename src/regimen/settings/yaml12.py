@@ -215,7 +215,7 @@ class _Walk:
         if self._tagged(key, path):
             return False
         name = key.value if isinstance(key, yaml.ScalarNode) else None
-        if name == "<<":
+        if name == "<<" and _is_plain(key):
             what = f"{dotted(path)}: merge keys (<<) are not part of YAML 1.2"
             self.problem(key, what, "settings-key", fix="Write the entries out.")
         elif name is None or (_is_plain(key) and not isinstance(scalar(name), str)):
