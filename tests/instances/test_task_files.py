@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,24 @@ told = visible | st.sampled_from(
     ["no", "1e-4", "007", "true", " a ", "a\n", "#", "<<", "2024-01-01"]
 )
 examples = st.lists(
-    st.builds(Example, input=anything, output=anything, explanation=anything), max_size=2
+    st.builds(
+        Example,
+        input=anything,
+        output=anything,
+        explanation=st.none() | anything,
+        reason=anything,
+        suggestion=anything,
+    ),
+    max_size=2,
 ).map(tuple)
+rows = st.fixed_dictionaries(
+    {"input": told, "output": told | st.lists(told, min_size=1, max_size=2)},
+    optional={
+        "options": st.lists(anything, max_size=2),
+        "rationale": anything,
+        "level": st.integers(),
+    },
+)
 tasks = st.builds(
     Task,
     name=told,
@@ -126,6 +143,10 @@ tasks = st.builds(
     licence=anything,
     source=anything,
     definition=anything,
+    definitions=st.dictionaries(told, anything, max_size=2),
+    avoid=anything,
+    output_format=anything,
+    options=st.lists(anything, max_size=3).map(tuple),
     templates=st.lists(
         st.builds(
             Template,
@@ -135,19 +156,14 @@ tasks = st.builds(
             choices=anything,
             language=told,
             inverted=st.booleans(),
+            tags=st.dictionaries(told, anything, max_size=2),
         ),
         max_size=2,
     ).map(tuple),
     positive=examples,
     negative=examples,
-    instances=st.lists(
-        st.fixed_dictionaries(
-            {"input": told, "output": told | st.lists(told, min_size=1, max_size=2)},
-            optional={"options": st.lists(anything, max_size=2), "level": st.integers()},
-        ),
-        min_size=1,
-        max_size=2,
-    ).map(tuple),
+    instances=st.lists(rows, min_size=1, max_size=2).map(tuple),
+    held_out=st.lists(rows, max_size=2).map(tuple),
     tags=st.dictionaries(told, anything, max_size=2),
 )
 
@@ -155,6 +171,15 @@ tasks = st.builds(
 @given(tasks)
 def test_a_task_survives_the_way_to_yaml_and_back(task: Task) -> None:
     assert only_task(list(parse_task(task_yaml(task), "task.yaml"))) == task
+
+
+@given(tasks, st.booleans())
+def test_a_task_of_templates_alone_can_be_read(task: Task, held_out: bool) -> None:
+    bare = replace(task, instances=(), held_out=task.held_out if held_out else ())
+    assert only_task(list(parse_task(task_yaml(bare), "t.yaml", require_rows=False))) == bare
+    (failure,) = parse_task(task_yaml(bare), "t.yaml")
+    assert isinstance(failure, RowFailure)
+    assert failure.error == "no_instances"
 
 
 def test_a_task_file_is_written_and_read(tmp_path: Path) -> None:
