@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from regimen.curation.ledger import Ledger
-from regimen.errors import DataError
+from regimen.errors import DataError, near
 from regimen.instances.compression import open_text
 from regimen.instances.rewording.rounds import reword_tasks
 from regimen.instances.rewording.wanted import RewordingSpec
@@ -75,8 +76,14 @@ def scripted_answers(path: Path) -> ScriptedGenerator:
     """The generator of a JSON file that maps request ids, or patterns of them, to answers.
 
     Raises:
-        DataError: the file is not there, or is no JSON object of texts (``scripted-answers``).
+        DataError: the file is not there, or is no JSON object of texts, or an id is no pattern
+            (``scripted-answers``).
     """
+    if not path.is_file():
+        beside = [one.name for one in path.parent.glob("*.json")]
+        raise _no_answers(
+            path, f"no such file. {near(path.name, beside) if beside else ''}".strip()
+        )
     with open_text(path) as text:
         content = text.read()
     try:
@@ -85,6 +92,11 @@ def scripted_answers(path: Path) -> ScriptedGenerator:
         raise _no_answers(path, f"line {error.lineno}: {error.msg}") from error
     if not isinstance(answers, dict) or not all(isinstance(a, str) for a in answers.values()):
         raise _no_answers(path, f"a {type(answers).__name__}, or an answer that is no text")
+    for name in answers:
+        try:
+            re.compile(name)
+        except re.error as error:
+            raise _no_answers(path, f"{name!r}, which is no pattern: {error}") from error
     return ScriptedGenerator(answers, name=path.name)
 
 
@@ -94,6 +106,6 @@ def _no_answers(path: Path, got: str) -> DataError:
         slug="scripted-answers",
         got=got,
         expected='one JSON object, {"id of a request": "answer", ...}',
-        fix="Write the answers so; an id may be a regular expression.",
+        fix="Write the answers so; an id may be a regular expression, with \\\\ before brackets.",
         where=str(path),
     )

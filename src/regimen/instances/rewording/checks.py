@@ -83,10 +83,13 @@ class Original:
 
 def wording_key(source: str, *, plain: bool = False) -> Key:
     """Equal for sources that differ in case, punctuation and white space of their words alone."""
-    pieces = ((p.kind == "words", p.text) for p in segments(source, plain=plain))
-    return tuple(
-        " ".join(tokens(text)) if words else text for words, text in pieces if text.strip()
-    )
+    said = [p for p in segments(source, plain=plain) if p.kind != "words" or _is_said(p.text)]
+    return tuple(" ".join(tokens(text)) if kind == "words" else text for kind, text in said)
+
+
+def _is_said(text: str) -> bool:
+    """Whether a text has a letter or a digit."""
+    return any(character.isalnum() for character in text)
 
 
 def problem_of(
@@ -209,6 +212,5 @@ def _searched(found: Sequence[str]) -> tuple[str, ...]:
 
 def _says_something(text: str) -> bool:
     folded = "".join(tokens(text))
-    if not regex.search(r"[\p{L}\p{N}]", folded):
-        return False
-    return len(folded) >= (_LEAST - 1 if _UNSPACED.search(fold(text)) else _LEAST)
+    least = _LEAST - 1 if _UNSPACED.search(fold(text)) else _LEAST
+    return _is_said(folded) and len(folded) >= least

@@ -15,13 +15,14 @@ import regex
 from regimen.instances.words import tokens
 
 _LANGUAGES = """
-Latin: af Afrikaans|az Azerbaijani|ca Catalan|cs Czech|cy Welsh|da Danish|de German|en English
+Latin: af Afrikaans|ak Akan|az Azerbaijani|ca Catalan|ceb Cebuano|cs Czech
+Latin: cy Welsh|da Danish|de German|en English
 Latin: eo Esperanto|es Spanish|et Estonian|eu Basque|fi Finnish|fil Filipino|fr French|ga Irish
 Latin: gl Galician|ha Hausa|hr Croatian|ht Haitian Creole|hu Hungarian|id Indonesian|ig Igbo
-Latin: is Icelandic|it Italian|jv Javanese|la Latin|lt Lithuanian|lv Latvian|mg Malagasy|mi Maori
-Latin: ms Malay|mt Maltese|nl Dutch|no Norwegian|pl Polish|pt Portuguese|ro Romanian|sk Slovak
-Latin: sl Slovenian|so Somali|sq Albanian|su Sundanese|sv Swedish|sw Swahili|tl Tagalog|tr Turkish
-Latin: vi Vietnamese|xh Xhosa|yo Yoruba|zu Zulu
+Latin: is Icelandic|it Italian|jv Javanese|la Latin|lb Luxembourgish|lt Lithuanian|lv Latvian
+Latin: mg Malagasy|mi Maori|ms Malay|mt Maltese|nl Dutch|no Norwegian|pl Polish|pt Portuguese
+Latin: ro Romanian|sk Slovak|sl Slovenian|so Somali|sq Albanian|su Sundanese|sv Swedish|sw Swahili
+Latin: tl Tagalog|tr Turkish|vi Vietnamese|xh Xhosa|yo Yoruba|zu Zulu
 Cyrillic: be Belarusian|bg Bulgarian|kk Kazakh|ky Kyrgyz|mk Macedonian|mn Mongolian|ru Russian
 Cyrillic: tt Tatar|uk Ukrainian
 Latin Cyrillic: bs Bosnian|sr Serbian|uz Uzbek
