@@ -81,12 +81,14 @@ def _task(listed: Listed) -> Iterator[Task | RowFailure]:
                 raise _pattern_error("Two patterns have one name.", template.name, "Rename one.")
         except TemplateError as error:
             got = f"task {listed.name!r}, pattern {number}: {error.what} {error.got}"
-            yield RowFailure(line, error.slug.replace("-", "_"), got[:300], error.fix)
+            slug = error.slug.replace("-", "_")
+            yield RowFailure(line, slug, got[:300], error.fix, listed.place)
             continue
         made[template.name] = template
     if not listed.entries:
         got = f"the task {listed.name!r} has no patterns"
-        yield RowFailure(listed.line, "no_templates", got, "Add patterns, or remove the task.")
+        fix = "Add patterns, or remove the task."
+        yield RowFailure(listed.line, "no_templates", got, fix, listed.place)
     if made:
         tags = {"variable": listed.variable} if listed.variable else {}
         yield Task(name=listed.name, source=SOURCE, templates=tuple(made.values()), tags=tags)

@@ -19,12 +19,11 @@ from regimen.records import Template
 
 OPTIONS = "answer_choices"
 _SANDBOX = Sandbox()
-_WHOLE_FILTERS = frozenset({"join", "length", "count"})
-_OF_LOOP = frozenset({"loop"})
+_WHOLE = frozenset({"join", "length", "count"})
 _BETWEEN = re.compile(r"(?:\b(?:or|and|\w)\b|[^\w])*", re.IGNORECASE)
 """What may stand between two options of a list: signs, 'or', 'and', labels of one character."""
-
-_Shown = list[str | int]
+_EXPLAINS = re.compile(r"[^\w\s(:=]*\s*(?:[(:=]|if\b|when\b|means?\b)", re.IGNORECASE)
+"""How the text behind a list goes on where it says something of the last option."""
 
 
 class _Tied(Exception):
@@ -56,8 +55,7 @@ def _number_of_options(source: str) -> int | None:
     tree = _SANDBOX.parse(source)
     if any(not isinstance(node, nodes.Output) for node in tree.body):
         return None
-    calls = (nodes.Filter, nodes.Call, nodes.CondExpr)
-    if next(tree.find_all(calls), None) is not None and "join" in source:
+    if any("|" in str(constant.value) for constant in tree.find_all(nodes.Const)):
         return None
     texts = tree.find_all(nodes.TemplateData)
     return 1 + sum(text.data.count(SEPARATOR) for text in texts)
@@ -69,7 +67,7 @@ class _Walk:
     def __init__(self, tree: nodes.Template, options: int | None) -> None:
         self.tree, self.options = tree, options
         self.listed = False
-        self.shown: _Shown = []
+        self.shown: list[str | int] = []
 
     def body(self, body: Sequence[nodes.Node], *, single: bool) -> bool:
         """Check statements; whether what follows may still belong to the prompt."""
@@ -87,11 +85,13 @@ class _Walk:
         self.end_of_list()
         if isinstance(node, nodes.If):
             self.expression(node.test)
-            branches = [node.body, *([part] for part in node.elif_), node.else_]
-            return any([self.body(branch, single=single) for branch in branches])
+            branches: list[list[nodes.Node]] = [node.body, node.else_]
+            branches += [[part] for part in node.elif_]
+            open_ends = [self.body(branch, single=single) for branch in branches]
+            return any(open_ends)
         if isinstance(node, nodes.For):
             return self.loop(node, single)
-        if isinstance(node, nodes.Assign):
+        if isinstance(node, nodes.Assign) and not _uses_options(node.target):
             self.expression(node.node)
         elif _uses_options(node):
             raise _Tied
@@ -102,20 +102,18 @@ class _Walk:
 
         A loop may have no rounds, so the prompt may always go on behind it.
         """
-        if not (isinstance(node.iter, nodes.Name) and node.iter.name == OPTIONS):
+        if _uses_options(node.target):
+            raise _Tied
+        if not _is_options(node.iter):
             self.expression(node.iter)
             if node.test is not None:
                 self.expression(node.test)
             self.body(node.body, single=single)
             self.body(node.else_, single=single)
             return True
-        own = {name.name for name in node.target.find_all(nodes.Name)} | _OF_LOOP
-        if isinstance(node.target, nodes.Name):
-            own.add(node.target.name)
-        parts = [*node.body, *([node.test] if node.test is not None else [])]
-        used = {name.name for part in parts for name in _names(part)}
-        assigns = any(next(part.find_all(nodes.Assign), None) for part in node.body)
-        if used - own or assigns or node.test is not None:
+        own = {name.name for name in _names(node.target)} | {"loop"}
+        used = {name.name for part in node.body for name in _names(part)}
+        if node.test is not None or used - own:
             raise _Tied
         self.listed = True
         return True
@@ -126,6 +124,8 @@ class _Walk:
             if not isinstance(child, nodes.TemplateData):
                 self.written(child)
             elif single and SEPARATOR in child.data:
+                if self.shown:
+                    self.shown.append(child.data.partition(SEPARATOR)[0])
                 return False
             elif self.shown:
                 self.shown.append(child.data)
@@ -148,30 +148,26 @@ class _Walk:
             return
         last = max(number for number, part in enumerate(shown) if isinstance(part, int))
         between = [part for part in shown[:last] if isinstance(part, str)]
-        if self.options is None or sorted(places) != list(range(self.options)):
-            raise _Tied
-        if not all(_BETWEEN.fullmatch(text) for text in between):
+        behind = "".join(part for part in shown[last:] if isinstance(part, str))
+        each_once = self.options is not None and sorted(places) == list(range(self.options))
+        told_apart = _EXPLAINS.match(behind) or not all(map(_BETWEEN.fullmatch, between))
+        if told_apart or not each_once:
             raise _Tied
         self.listed = True
 
     def expression(self, node: nodes.Node) -> None:
         """Check that an expression uses the options as a whole list, if at all."""
-        if isinstance(node, nodes.Name):
-            if node.name == OPTIONS:
-                raise _Tied
-            return
-        if (
-            isinstance(node, nodes.Filter)
-            and _is_options(node.node)
-            and node.name in _WHOLE_FILTERS
-        ):
+        if _is_options(node):
+            raise _Tied
+        parts = node.iter_child_nodes()
+        if isinstance(node, nodes.Filter) and _is_options(node.node) and node.name in _WHOLE:
             self.listed = self.listed or node.name == "join"
-            return
-        if _joins(node):
+            parts = iter([*node.args, *node.kwargs])
+        elif _joins(node):
             self.listed = True
             return
-        for child in node.iter_child_nodes():
-            self.expression(child)
+        for part in parts:
+            self.expression(part)
 
 
 def _names(node: nodes.Node) -> Iterator[nodes.Name]:

@@ -7,7 +7,7 @@ import json
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from regimen.errors import DataError, SettingsError
@@ -22,13 +22,20 @@ _FIX = "Write a mapping from the names of tasks to lists of [input, target]."
 class Listed:
     """The patterns of a task as they were written, each with its line, and the name they are under.
 
-    ``variable`` is the name of the dictionary in a Python file.
+    ``file`` is the file's name, ``variable`` that of the dictionary in a Python file.
     """
+
+    file: str
 
     name: str
     line: int
     entries: Sequence[tuple[int, Any]]
     variable: str = ""
+
+    @property
+    def place(self) -> str:
+        """What a failure names as its source: ``file#task``."""
+        return f"{self.file}#{self.name}"
 
 
 def _no_list(line: int, name: Any, value: Any) -> RowFailure:
@@ -53,7 +60,7 @@ def _from_json(file: FileText) -> Iterator[Listed | RowFailure]:
         if not isinstance(value, list):
             yield _no_list(number, name, value)
             continue
-        yield Listed(name, number, list(enumerate(value, start=number)))
+        yield Listed(file.name, name, number, list(enumerate(value, start=number)))
         number += len(value)
 
 
@@ -81,7 +88,7 @@ def _from_yaml(file: FileText) -> Iterator[Listed | RowFailure]:
             yield _no_list(line, name, value)
             continue
         lines = [document.place((name, number)).line for number in range(len(value))]
-        yield Listed(name, line, list(zip(lines, value, strict=True)))
+        yield Listed(file.name, name, line, list(zip(lines, value, strict=True)))
 
 
 def _from_python(file: FileText) -> Iterator[Listed | RowFailure]:
@@ -91,14 +98,13 @@ def _from_python(file: FileText) -> Iterator[Listed | RowFailure]:
         if isinstance(value, ast.Dict) and any(
             isinstance(one, ast.List | ast.Tuple) for one in value.values
         ):
-            found += _dictionary(name, value)
+            found += _dictionary(file.name, name, value)
     if not found:
         raise _no_patterns(file, "no assignment of a dictionary of lists")
     counts = Counter(listed.name for listed in found if isinstance(listed, Listed))
     for listed in found:
         if isinstance(listed, Listed) and counts[listed.name] > 1:
-            name = f"{listed.variable}.{listed.name}"
-            listed = Listed(name, listed.line, listed.entries, listed.variable)
+            listed = replace(listed, name=f"{listed.variable}.{listed.name}")
         yield listed
 
 
@@ -130,7 +136,7 @@ def _assignments(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
                 yield target.id, node.value
 
 
-def _dictionary(variable: str, node: ast.Dict) -> Iterator[Listed | RowFailure]:
+def _dictionary(file: str, variable: str, node: ast.Dict) -> Iterator[Listed | RowFailure]:
     seen: set[str] = set()
     for key, value in zip(node.keys, node.values, strict=True):
         line = (key or value).lineno
@@ -143,11 +149,11 @@ def _dictionary(variable: str, node: ast.Dict) -> Iterator[Listed | RowFailure]:
             yield _no_list(line, name, value)
         else:
             seen.add(name)
-            yield from _literals(variable, name, value)
+            yield from _literals(file, variable, name, value)
 
 
 def _literals(
-    variable: str, name: str, node: ast.List | ast.Tuple
+    file: str, variable: str, name: str, node: ast.List | ast.Tuple
 ) -> Iterator[Listed | RowFailure]:
     entries: list[tuple[int, Any]] = []
     for one in node.elts:
@@ -156,9 +162,9 @@ def _literals(
         except (ValueError, TypeError, RecursionError, MemoryError):
             got = f"task {name!r} of {variable}: {ast.unparse(one)}"[:200]
             fix = "Write the pattern out: nothing of the file is run."
-            yield RowFailure(one.lineno, "not_literal", got, fix)
+            yield RowFailure(one.lineno, "not_literal", got, fix, f"{file}#{name}")
     if entries or not node.elts:
-        yield Listed(name, node.lineno, entries, variable)
+        yield Listed(file, name, node.lineno, entries, variable)
 
 
 def _no_patterns(file: FileText, got: str) -> DataError:
