@@ -29,7 +29,7 @@ def tagged(prompt: str, choices: str = TWO) -> bool:
         "{{ q }} {{ answer_choices[0] }} or {{ answer_choices[1] }}?",
         "(a) {{ answer_choices[0] }}\n(b) {{ answer_choices[-1] }}",
         '"{{ answer_choices.1 }}", "{{ answer_choices[0] }}".',
-        "{% if x %}{{ answer_choices | join }}{% else %}{{ answer_choices | join('/') }}{% endif %}",
+        "{% if x %}{{ answer_choices | join }}{% else %}{{ answer_choices | join }}{% endif %}",
         "{% set n = answer_choices | length %}{{ n }} {{ answer_choices | join(' ') }}",
         "{% for r in rows %}{{ r }}{% endfor %}{{ answer_choices | join(' ') }}",
     ],
@@ -106,9 +106,7 @@ def test_what_follows_the_separator_is_free() -> None:
 
 
 @given(
-    values=st.lists(
-        st.sampled_from(["ox", "hen", "cat", "owl"]), min_size=3, max_size=3, unique=True
-    ),
+    values=st.permutations(["ox", "hen", "cat"]),
     label=st.integers(0, 2),
     seed=st.integers(0, 99),
 )
