@@ -49,9 +49,9 @@ _EXAMPLES = re.compile(
     r"例如|比如|譬如|例えば|たとえば|مثل|مثال|उदाहरण|예를",
     re.IGNORECASE,
 )
-# "not 'A'": what must not be answered.
+# "not 'A'", "do not just answer 'A'": what must not be answered.
 _NEGATED = re.compile(
-    r"(?:\b(?:not|never|n't|no|ni|ne|pas|nicht|kein\w*)\b|不要?|勿|لا)[^.!?。]{0,40}$",
+    r"(?:\b(?:not|never|nor|nicht|pas)\b|n't\b)(?:\s+\w+){0,3}\s*$|(?:不要?|请勿|لا)\s*\w{0,4}\s*$",
     re.IGNORECASE,
 )
 _VERB = re.compile(

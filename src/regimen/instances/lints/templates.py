@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from regimen.instances.lints.findings import Finding, Severity, found, listed
+from regimen.instances.lints.halves import Parts, loaded, parts_of, template_names
 from regimen.instances.lints.rendered import Written, leaks, shown_options
-from regimen.instances.lints.sources import alike, lint_sources, template_names
+from regimen.instances.lints.sources import alike, lint_sources
 from regimen.instances.task_rows import accepted_outputs
 from regimen.instances.templates import RenderFailure, Rendering, RenderJob, template_job
 from regimen.records import Row, Task, Template
@@ -154,20 +155,25 @@ def _blank(
 
 
 def _same_prompt(task: Task, template: Template, asked: Sequence[Written]) -> Iterator[Finding]:
-    """One prompt for all rows, or the same for rows with different inputs."""
-    inputs: dict[str, set[str]] = {}
+    """One prompt for all rows, or the same for rows that differ in what it writes."""
+    parts = parts_of(template)
+    assert isinstance(parts, Parts)
+    written = {name for expression in parts.prompt for name in loaded(expression)} or parts.reads
+    shown: dict[str, set[str]] = {}
+    whole: set[str] = set()
     numbers: dict[str, list[int]] = {}
     for one in asked:
         key = " ".join(one.prompt.split())
-        values = one.row["input"] if "input" in one.row else sorted(map(str, one.row.items()))
-        inputs.setdefault(key, set()).add(str(values))
+        values = {name: value for name, value in one.row.items() if name in written}
+        shown.setdefault(key, set()).add(str(values))
+        whole.add(str({name: value for name, value in one.row.items() if name != "output"}))
         numbers.setdefault(key, []).append(one.number)
-    by_input = all("input" in one.row for one in asked)
-    keys = [key for key, values in inputs.items() if len(values) > 1]
-    # without an input column, rows may well differ in the answer's columns alone
-    if keys and (by_input or len(inputs) == 1):
+    keys = [key for key, values in shown.items() if len(values) > 1]
+    if len(shown) == 1 and len(whole) > 1 and not template.inverted:
+        keys = list(shown)
+    if keys:
         rows = sorted(number for key in keys for number in numbers[key])
-        detail = f"{len(rows)} rows with different inputs share {len(keys)} prompts"
+        detail = f"{len(rows)} different rows share {len(keys)} prompt(s)"
         yield found(
             task.name,
             "template_ignores_input",
