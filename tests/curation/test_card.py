@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regimen.curation.card import card_markdown, data_card, quantiles, restriction, strictest
+from regimen.curation.card import card_markdown, data_card, quantiles
+from regimen.instances.licences import restriction, strictest
 from regimen.records import Instance, Lineage, Message, Preference
 
 

@@ -2,66 +2,75 @@
 
 from __future__ import annotations
 
-from random import Random
+from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regimen.instances.demonstrations import (
-    demonstration_ids,
-    pick_demonstrations,
-    seeded,
-    within_budget,
-)
+from regimen.instances.demonstrations import Pool, Shot, pick, seeded, within_budget
+from regimen.instances.draws import Draws
 from regimen.instances.words import normalise
-from regimen.records import Example
+from regimen.records import Example, Task
 
 words = st.sampled_from(["a", "A", "a  b", "A b", "ab", "é", "e\u0301", "", " ", "中文"])
 examples = st.lists(st.builds(Example, input=words, output=words), max_size=8)
-randoms = st.none() | st.integers(0, 20).map(Random)
 
 
-@given(examples, words, st.integers(0, 9), randoms)
+def pool(given_examples: Sequence[Example]) -> Pool:
+    return Pool.of(Task(name="t", positive=tuple(given_examples)))
+
+
+@given(examples, words, st.integers(0, 9), st.integers(0, 20))
 def test_no_example_equals_the_query_or_another(
-    given_examples: list[Example], query: str, k: int, rng: Random | None
+    given_examples: list[Example], query: str, k: int, seed: int
 ) -> None:
-    shown = pick_demonstrations(given_examples, query, k, rng)
-    keys = [normalise(example.input) for example in shown]
+    shots = pool(given_examples).positive
+    order = Draws(seed, "t", 0).order("positive", len(shots))
+    shown = pick(shots, normalise(query), k, order)
+    keys = [normalise(shot.example.input) for shot in shown if shot.example]
     different = {normalise(example.input) for example in given_examples} - {normalise(query)}
     assert len(set(keys)) == len(keys) == min(k, len(different))
     assert set(keys) <= different
-    assert set(shown) <= set(given_examples)
+    assert set(shown) <= set(shots)
 
 
-def test_without_a_generator_the_order_is_the_given_one() -> None:
-    given_examples = [Example(input=x, output=x) for x in "dbca"]
-    shown = pick_demonstrations(given_examples, "b", 2, None)
-    assert [example.input for example in shown] == ["d", "c"]
+def test_without_an_order_it_is_the_given_one_twins_included() -> None:
+    shots = pool([Example(input=x, output=x) for x in "dbdca"]).positive
+    assert [shot.key for shot in pick(shots, "b", 3)] == ["d", "d", "c"]
 
 
-def test_the_draw_reaches_every_example_first() -> None:
-    given_examples = [Example(input=x, output=x) for x in "abcd"]
-    first = {pick_demonstrations(given_examples, "q", 1, seeded(seed))[0] for seed in range(60)}
-    assert first == set(given_examples)
+def test_the_draw_reaches_every_example_first_and_more_begin_with_fewer() -> None:
+    shots = pool([Example(input=x, output=x) for x in "abcd"]).positive
+    draws = [Draws(0, "t", row) for row in range(80)]
+    first = {pick(shots, "q", 1, one.order("x", 4))[0] for one in draws}
+    assert first == set(shots)
+    for one in draws:
+        more = pick(shots, "q", 3, one.order("x", 4))
+        assert pick(shots, "q", 2, one.order("x", 4)) == more[:2]
 
 
 @given(st.lists(st.integers(0, 9), max_size=6), st.integers(0, 60))
 def test_the_longest_leading_run_within_the_limit_is_kept(sizes: list[int], limit: int) -> None:
-    shown = [Example(input="x" * size, output="") for size in sizes]
+    def prompt(kept: Sequence[int]) -> str:
+        return "x" * (7 + sum(kept))
 
-    def length(kept: list[Example]) -> int:
-        return 7 + sum(len(example.input) for example in kept)
-
-    kept = within_budget(shown, length, limit)  # type: ignore[arg-type]
-    assert kept == tuple(shown[: len(kept)])
-    assert not kept or length(list(kept)) <= limit
-    assert len(kept) == len(shown) or length(shown[: len(kept) + 1]) > limit
+    kept = within_budget(sizes, prompt, lambda text: len(text) <= limit)
+    assert kept == tuple(sizes[: len(kept)])
+    assert not kept or len(prompt(kept)) <= limit
+    assert len(kept) == len(sizes) or len(prompt(sizes[: len(kept) + 1])) > limit
 
 
-def test_ids_are_positions_among_the_tasks_examples() -> None:
-    given_examples = [Example(input=x, output=x) for x in "abc"]
-    shown = (given_examples[2], given_examples[0])
-    assert demonstration_ids(shown, given_examples, "positive") == ("positive:3", "positive:1")
+def test_names_are_places_among_examples_and_row_numbers() -> None:
+    task = Task(
+        name="t",
+        positive=(Example(input="a", output="b"),),
+        negative=(Example(input="c", output="d"), Example(input="e", output="f")),
+    )
+    rows = [(7, {"input": " B ", "output": "x"}), (9, {"input": "c", "output": ""})]
+    made = Pool.of(task, rows)
+    assert [shot.id for shot in made.shots("both")] == ["positive:1", "row:7"]
+    assert [shot.id for shot in made.negative] == ["negative:1", "negative:2"]
+    assert made.rows == (Shot("row:7", "b", None, 7, rows[0][1]),)
 
 
 def test_a_generator_depends_on_every_part_and_their_borders() -> None:

@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from regimen.instances.demonstrations import pick_demonstrations
-from regimen.instances.encodings import FormattingSpec, natural_instructions, user_message
-from regimen.records import Example, Task
+from regimen.instances.encodings import (
+    TK_INSTRUCT,
+    FormattingSpec,
+    natural_instructions,
+    user_message,
+)
+from regimen.instances.formatting import task_instances
+from regimen.instances.natural_tasks import natural_instructions_task
+from regimen.instances.templates import Rendering, RenderJob
+from regimen.instances.words import normalise
+from regimen.records import Example, Instance, Task
 
 TASK = Task(
     name="t",
@@ -70,57 +79,89 @@ def test_only_ascii_punctuation_stands_for_the_full_stop() -> None:
     )
 
 
-def published(definition: str, shots: Sequence[tuple[str, dict[str, Any]]], query: str) -> str:
-    """The encoding again, as its paper's code goes about it: strings that grow, one check each."""
+def published(
+    data: dict[str, Any], query: str, encoding: dict[str, Any], words: int, skip: Sequence[str]
+) -> str:
+    """The encoding again, as its paper's code goes about it: strings that grow, one check each.
+
+    ``words`` bounds the source; examples whose input is in ``skip`` are left out.
+    """
 
     def stop(text: str) -> str:
         return text + "." if text[-1] not in string.punctuation else text
 
-    source = stop("Definition: " + definition.strip()) + "\n\n"
-    numbers = {"Positive": 0, "Negative": 0}
-    for kind, shot in shots:
-        numbers[kind] += 1
-        text = f" {kind} Example {numbers[kind]} -\n"
-        text = stop(text + f"Input: {shot['input'].strip()}") + "\n"
-        text = stop(text + f" Output: {shot['output'].strip()}") + "\n"
-        if shot.get("explanation"):
-            text = stop(text + f" Explanation: {shot['explanation'].strip()}") + "\n"
-        source += text + "\n"
-    source += "Now complete the following example -\n"
-    return stop(source + f"Input: {query.strip()}") + "\nOutput: "
+    task_input = "Now complete the following example -\n"
+    task_input = stop(task_input + f"Input: {query.strip()}") + "\nOutput: "
+    definition = ""
+    if encoding["definition"]:
+        definition = stop("Definition: " + data["Definition"][0].strip()) + "\n\n"
+    shown = ""
+    for kind, number in (("Positive", encoding["positive"]), ("Negative", encoding["negative"])):
+        usable = [e for e in data[f"{kind} Examples"] if normalise(e["input"]) not in skip]
+        for index, shot in enumerate(usable[:number]):
+            text = f" {kind} Example {index + 1} -\n"
+            text = stop(text + f"Input: {shot['input'].strip()}") + "\n"
+            text = stop(text + f" Output: {shot['output'].strip()}") + "\n"
+            if encoding["explanations"] and "explanation" in shot:
+                text = stop(text + f" Explanation: {shot['explanation'].strip()}") + "\n"
+            text += "\n"
+            if len((definition + shown + text + task_input).split()) > words:
+                break
+            shown += text
+    return definition + shown + task_input
+
+
+def nothing(jobs: Sequence[RenderJob]) -> list[Rendering]:
+    assert not jobs
+    return []
 
 
 @pytest.mark.realdata
-def test_real_tasks_are_encoded_as_published(shared_data: Path) -> None:
-    spec = FormattingSpec(
-        encoding="natural_instructions", positive=2, negative=2, explanations=True
-    )
-    seen = 0
-    for file in sorted((shared_data / "super-natural-instructions/tasks").glob("*.json")):
+@pytest.mark.parametrize("words", [10**9, 128])
+def test_real_tasks_are_encoded_as_published_in_all_encodings(
+    shared_data: Path, words: int
+) -> None:
+    """Every instance of every real task, also under a budget; a demonstration that is the query
+    itself is not shown, and those are few."""
+    whole = [
+        {"definition": d, "positive": p, "negative": n, "explanations": e}
+        for d in (True, False)
+        for p in (0, 1, 2)
+        for n in (0, 2)
+        for e in (True, False)
+    ]
+    seen, leaking = 0, 0
+    for place, file in enumerate(
+        sorted((shared_data / "super-natural-instructions").rglob("*.json"))
+    ):
         data = json.loads(file.read_text(encoding="utf-8"))
-        sides = {
-            kind: [
-                Example(
-                    input=str(shot["input"]),
-                    output=str(shot["output"]),
-                    explanation=shot.get("explanation", ""),
-                )
-                for shot in data[f"{kind} Examples"]
-            ]
-            for kind in ("Positive", "Negative")
-        }
-        task = Task(name=file.stem, definition=data["Definition"][0])
-        for row in data["Instances"][:20]:
-            query = str(row["input"])
-            positive = pick_demonstrations(sides["Positive"], query, 2, None)
-            negative = pick_demonstrations(sides["Negative"], query, 2, None)
-            shots = [("Positive", shot) for shot in positive]
-            shots += [("Negative", shot) for shot in negative]
-            plain = [
-                (k, {"input": s.input, "output": s.output, "explanation": s.explanation})
-                for k, s in shots
-            ]
-            ours = user_message(task, query, spec, positive, negative)
-            assert ours == published(data["Definition"][0], plain, query)
-            seen += 1
-    assert seen > 1000
+        (task,) = natural_instructions_task(data, name=file.stem)
+        assert isinstance(task, Task)
+        encoding = whole[place % len(whole)]
+        spec = FormattingSpec(
+            encoding="natural_instructions", max_characters=10**9, max_tokens=words, **encoding
+        )
+        mixed = replace(spec, encoding="tk_instruct")
+        count = lambda text: len(text.split())  # noqa: E731
+        rows = len(task.instances)
+        for chosen in (spec, mixed):
+            taken = set()
+            for made in task_instances([task], chosen, rows, 3, nothing, count):
+                assert isinstance(made, Instance)
+                query = str(data["Instances"][made.lineage.row]["input"])
+                same = [normalise(query)]
+                own = [encoding] if chosen is spec else [dict(one) for one in TK_INSTRUCT]
+                ours = made.messages[0].text
+                matches = [
+                    n
+                    for n, one in enumerate(own)
+                    if ours == published(data, query, one, words, same)
+                ]
+                assert matches, (file.name, made.lineage)
+                taken.update(matches)
+                first = [e["input"] for e in data["Positive Examples"][:2]]
+                leaking += normalise(query) in {normalise(text) for text in first}
+                seen += 1
+            assert chosen is spec or taken == set(range(5)) or rows < 40
+    assert seen > 25_000
+    assert leaking < 0.02 * seen

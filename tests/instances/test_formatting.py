@@ -15,7 +15,7 @@ from regimen.instances.formatting import (
     task_instances,
     task_items,
 )
-from regimen.instances.templates import RenderFailure
+from regimen.instances.templates import RenderFailure, Rendering
 from regimen.records import Example, Task, Template
 
 TASK = Task(
@@ -37,12 +37,12 @@ TASK = Task(
 
 
 def render(jobs):
-    return [
-        job.template.replace("{{ input }}", job.values["input"]).replace(
-            "{{ output }}", job.values["output"]
+    def text(source, values):
+        return source.replace("{{ input }}", values["input"]).replace(
+            "{{ output }}", values["output"]
         )
-        for job in jobs
-    ]
+
+    return [Rendering(tuple(text(source, job.values) for source in job.sources)) for job in jobs]
 
 
 def made(spec, n=8, seed=0, task=TASK):
@@ -143,8 +143,9 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_hash_seed():
     code = (
         "from regimen.assets.starter.tasks import catalogue;"
         "from regimen.instances.formatting import *;"
-        "spec = FormattingSpec(encoding='mixed', few_shot_share=0.5);"
-        "r = lambda jobs: [str(sorted(j.values.items())) for j in jobs];"
+        "spec = FormattingSpec(encoding='mixed', positive=(0, 0, 1, 3),"
+        " demonstrations='both', option_labels='mixed', inverted_share=0.3);"
+        "r = lambda jobs: [Rendering((str(sorted(j.values.items())), 'x')) for j in jobs];"
         "out = task_instances(catalogue()[::200], spec, 2, 3, r);"
         "print(' '.join(i.instance_id for i in out))"
     )

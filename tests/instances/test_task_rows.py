@@ -16,7 +16,7 @@ from regimen.instances.formatting import (
     task_items,
 )
 from regimen.instances.task_rows import accepted_outputs, numbered_rows, row_problem
-from regimen.instances.templates import RenderJob
+from regimen.instances.templates import Rendering, RenderJob
 from regimen.records import Example, Instance, Task, Template
 
 
@@ -31,8 +31,8 @@ def task(name: str, rows: int = 9) -> Task:
     )
 
 
-def render(jobs: Sequence[RenderJob]) -> list[str]:
-    return [f"{job.template} | {job.values['input']}" for job in jobs]
+def render(jobs: Sequence[RenderJob]) -> list[Rendering]:
+    return [Rendering((f"{job.sources[0]} | {job.values['input']}", "x")) for job in jobs]
 
 
 def made(tasks: Sequence[Task], spec: FormattingSpec, n: int, seed: int) -> list[Instance]:
@@ -68,7 +68,7 @@ def test_fewer_rows_are_a_subset_of_more(fewer: int, more: int, seed: int) -> No
 
 @given(st.integers(0, 9), st.integers(1, 8), st.sampled_from(["mixed", "definition", "template"]))
 def test_instances_do_not_depend_on_who_makes_them(seed: int, n: int, encoding: str) -> None:
-    spec = FormattingSpec(encoding=encoding, few_shot_share=0.5, negative=1)  # type: ignore[arg-type]
+    spec = FormattingSpec(encoding=encoding, positive=(0, 0, 1, 3), negative=1)  # type: ignore[arg-type]
     tasks = [task("a"), task("b"), task("c")]
     together = {one.instance_id for one in made(tasks, spec, n, seed)}
     apart = {one.instance_id for t in reversed(tasks) for one in made([t], spec, n, seed)}
@@ -135,7 +135,9 @@ def test_templates_ask_tables_that_have_no_input_column() -> None:
         instances=({"premise": "p", "label": "yes"},),
     )
     spec = FormattingSpec(encoding="template")
-    found = list(task_instances([table], spec, 1, 0, lambda jobs: [j.template for j in jobs]))
+    found = list(
+        task_instances([table], spec, 1, 0, lambda jobs: [Rendering(j.sources) for j in jobs])
+    )
     assert [type(one) for one in found] == [Instance]
 
 

@@ -6,52 +6,95 @@ when the prompt would become too long.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
+from regimen.instances.task_rows import accepted_outputs, row_key, seeded
 from regimen.instances.words import normalise
-from regimen.records import Example, stable_hash
+from regimen.records import Example, Row, Task
+
+__all__ = ["Pool", "Shot", "pick", "seeded", "within_budget"]
+
+T = TypeVar("T")
+Fits = Callable[[str], bool]
+"""Whether a prompt keeps to its budget of characters and tokens."""
 
 
-def seeded(*parts: object) -> random.Random:
-    """A generator of its own for every (seed, task, row): equal on every machine and worker."""
-    return random.Random(int(stable_hash([str(part) for part in parts], length=16), 16))
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A demonstration and its name in the lineage.
+
+    ``positive:2`` is the task's second positive example, ``row:17`` its row 17, which ``row`` then
+    holds. ``key`` is what tells inputs apart.
+    """
+
+    id: str
+    key: str
+    example: Example | None = None
+    number: int = -1
+    row: Row | None = None
 
 
-def pick_demonstrations(
-    examples: Sequence[Example], query: str, k: int, rng: random.Random | None
-) -> tuple[Example, ...]:
-    """At most ``k`` examples, none with the query's input, no input twice.
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """All demonstrations that a task has."""
 
-    Inputs are equal when they differ in case, white space and compatibility forms alone. The order
-    is random; without ``rng`` it is the given one.
+    positive: tuple[Shot, ...]
+    negative: tuple[Shot, ...]
+    rows: tuple[Shot, ...] = ()
+
+    @classmethod
+    def of(cls, task: Task, rows: Sequence[tuple[int, Row]] = ()) -> Pool:
+        """The task's examples, and those of its rows that have an answer."""
+        sides = []
+        for kind, examples in (("positive", task.positive), ("negative", task.negative)):
+            numbered = enumerate(examples, start=1)
+            sides.append(tuple(Shot(f"{kind}:{n}", normalise(e.input), e) for n, e in numbered))
+        usable = ((n, row) for n, row in rows if accepted_outputs(row))
+        found = tuple(Shot(f"row:{n}", row_key(row), None, n, row) for n, row in usable)
+        return cls(sides[0], sides[1], found)
+
+    def shots(self, wanted: str) -> tuple[Shot, ...]:
+        """The positive demonstrations from ``examples``, ``rows`` or ``both``."""
+        taken = {"examples": self.positive, "rows": self.rows}
+        return taken.get(wanted, self.positive + self.rows)
+
+
+def pick(
+    shots: Sequence[Shot], query: str, k: int, order: Iterator[int] | None = None
+) -> tuple[Shot, ...]:
+    """At most ``k`` demonstrations, none with the query's input, in a random order no input twice.
+
+    Inputs are equal when they differ in case, white space and compatibility forms alone.
+
+    Args:
+        shots: to choose from.
+        query: the key of the row that is asked.
+        k: how many.
+        order: places of ``shots`` in the order to try. Without one they are the first, as they
+            stand, even where two have the same input: so the published encoding shows them.
     """
     if k < 1:
         return ()
-    seen = {normalise(query)}
-    usable = []
-    for example in examples:
-        key = normalise(example.input)
-        if key not in seen:
-            seen.add(key)
-            usable.append(example)
-    if rng is not None:
-        rng.shuffle(usable)
-    return tuple(usable[:k])
+    if order is None:
+        return tuple(shot for shot in shots if shot.key != query)[:k]
+    seen = {query}
+    found: list[Shot] = []
+    for place in order:
+        if shots[place].key not in seen:
+            seen.add(shots[place].key)
+            found.append(shots[place])
+            if len(found) == k:
+                break
+    return tuple(found)
 
 
 def within_budget(
-    shown: Sequence[Example], length: Callable[[Sequence[Example]], int], limit: int
-) -> tuple[Example, ...]:
-    """The longest run of leading examples whose prompt keeps to ``limit`` characters."""
+    shown: Sequence[T], prompt: Callable[[Sequence[T]], str], fits: Fits
+) -> tuple[T, ...]:
+    """The longest run of leading demonstrations whose prompt keeps to the budget."""
     kept = list(shown)
-    while kept and length(kept) > limit:
+    while kept and not fits(prompt(kept)):
         kept.pop()
     return tuple(kept)
-
-
-def demonstration_ids(
-    shown: Sequence[Example], examples: Sequence[Example], kind: str
-) -> tuple[str, ...]:
-    """``positive:2`` for the second positive example of the task, as the lineage names it."""
-    return tuple(f"{kind}:{examples.index(example) + 1}" for example in shown)

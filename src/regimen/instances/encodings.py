@@ -3,41 +3,85 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+from regimen.instances.wordings import wording
 from regimen.records import Example, Task
 
-Encoding = Literal["definition", "template", "natural_instructions", "mixed"]
+Encoding = Literal["definition", "template", "natural_instructions", "tk_instruct", "mixed"]
+Count = int | tuple[int, ...]
+
+# The five encodings that Tk-Instruct mixes, each with the same chance (arXiv 2204.07705).
+TK_INSTRUCT: tuple[Mapping[str, Any], ...] = (
+    {"definition": True, "positive": 0, "negative": 0, "explanations": False},
+    {"definition": False, "positive": 2, "negative": 0, "explanations": False},
+    {"definition": True, "positive": 2, "negative": 0, "explanations": False},
+    {"definition": True, "positive": 2, "negative": 2, "explanations": False},
+    {"definition": True, "positive": 2, "negative": 0, "explanations": True},
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormattingSpec:
-    """Formatting design, each variable alone.
+    """Formatting design, each variable alone. ``settings.build.FormattingSettings`` explains them.
 
-    ``order`` says whether the definition stands before the input or after it, where everything that
-    a causal model reads of it has seen the input already.
-    ``positive`` and ``negative`` are numbers of demonstrations; ``few_shot_share`` of the instances
-    carry one to three positive ones when ``positive`` is 0. ``template_share`` is what ``mixed``
-    asks by a template. ``max_characters`` bounds a prompt: demonstrations give way to the query,
-    which is always whole. The labels are the scaffolding around demonstrations.
+    ``positive`` and ``negative`` are numbers of demonstrations, or several numbers of which each
+    row draws one: ``(0, 2)`` shows two to half of the rows. The labels are the scaffolding around
+    demonstrations.
     """
 
     encoding: Encoding = "definition"
     definition: bool = True
+    task_name: bool = False
+    avoid: bool = False
+    output_format: bool = False
     order: Literal["definition_first", "input_first"] = "definition_first"
-    positive: int = 0
-    negative: int = 0
+    positive: Count = 0
+    negative: Count = 0
+    demonstrations: Literal["examples", "rows", "both"] = "examples"
     explanations: bool = False
+    reasons: bool = False
+    suggestions: bool = False
     templates: Literal["one", "all"] | int = "one"
-    few_shot_share: float = 0.0
     template_share: float = 0.3
+    instruction_language: str = "own"
+    options: bool = True
+    option_order: Literal["given", "shuffled"] = "shuffled"
+    option_labels: str = "dash"
+    option_answer: Literal["label", "text", "both"] = "label"
+    reference: Literal["first", "random"] = "first"
+    inverted_share: float | None = None
+    chain_of_thought: Literal["none", "before", "after", "reasoning"] = "none"
+    chain_of_thought_share: float = 1.0
     max_characters: int = 4000
+    max_tokens: int | None = None
     input_label: str = "Input: "
     output_label: str = "Output: "
     explanation_label: str = "Explanation: "
+    reason_label: str = "Reason: "
+    suggestion_label: str = "Suggestion: "
     negative_label: str = "Not like this. "
+
+
+def told(task: Task, spec: FormattingSpec) -> list[str]:
+    """What a prompt says of the task itself: name, definition, things to avoid, output format."""
+    name = [f"{task.name}."] if spec.task_name else []
+    parts = [task.definition] if spec.definition else []
+    parts += [task.avoid] if spec.avoid else []
+    parts += [output_hint(task, spec)] if spec.output_format else []
+    return [*name, *(part.strip() for part in parts if part.strip())]
+
+
+def output_hint(task: Task, spec: FormattingSpec) -> str:
+    """What an answer looks like: as the task says, or one of its options."""
+    if task.output_format.strip() or not task.options:
+        return task.output_format.strip()
+    phrases = wording(task.instruction_language)
+    if spec.option_labels not in ("dash", "star", "line") and spec.options:
+        return phrases.label_of
+    return f"{phrases.one_of} {', '.join(task.options)}"
 
 
 def user_message(
@@ -53,22 +97,47 @@ def user_message(
     tokens that a small model has to read.
     """
     if spec.encoding == "natural_instructions":
-        return natural_instructions(
-            task, text, positive, negative, spec.explanations, definition=spec.definition
+        shown = replace(task, definition="\n".join(told(task, replace(spec, task_name=False))))
+        prompt = natural_instructions(
+            *(shown, text, positive, negative, spec.explanations),
+            definition=bool(shown.definition),
         )
-    told = [task.definition.strip()] if spec.definition and task.definition.strip() else []
-    before, after = ([], told) if spec.order == "input_first" else (told, [])
+        return f"{task.name}. {prompt}" if spec.task_name else prompt
+    said = told(task, spec)
+    before, after = ([], said) if spec.order == "input_first" else (said, [])
     if not positive and not negative:
-        query = [text] if text.strip() or not told else []
+        query = [text] if text.strip() or not said else []
         return "\n".join([*before, *query, *after])
     lines = list(before)
-    for heading, shown in (("", positive), (spec.negative_label, negative)):
-        for example in shown:
-            lines.append(f"{heading}{spec.input_label}{example.input}")
-            lines.append(f"{spec.output_label}{example.output}")
-            if spec.explanations and example.explanation:
-                lines.append(f"{spec.explanation_label}{example.explanation}")
+    for heading, shown_examples in (("", positive), (spec.negative_label, negative)):
+        for example in shown_examples:
+            lines += _example(example, spec, heading)
     return "\n".join([*lines, f"{spec.input_label}{text}", *after, spec.output_label.rstrip()])
+
+
+def _example(example: Example, spec: FormattingSpec, heading: str) -> list[str]:
+    """The lines of a demonstration."""
+    remarks = (
+        (spec.explanations, spec.explanation_label, example.explanation),
+        (spec.reasons, spec.reason_label, example.reason),
+        (spec.suggestions, spec.suggestion_label, example.suggestion),
+    )
+    return [
+        f"{heading}{spec.input_label}{example.input}",
+        f"{spec.output_label}{example.output}",
+        *(f"{label}{text}" for wanted, label, text in remarks if wanted and text),
+    ]
+
+
+def inverted_message(
+    task: Task, answer: str, spec: FormattingSpec, positive: Sequence[Example] = ()
+) -> str:
+    """The prompt that gives an output and asks for an input (input inversion, arXiv 2301.13688)."""
+    ask = wording(task.instruction_language).invert
+    lines = [*told(task, replace(spec, output_format=False)), ask]
+    for example in positive:
+        lines += [f"{spec.output_label}{example.output}", f"{spec.input_label}{example.input}"]
+    return "\n".join([*lines, f"{spec.output_label}{answer}", spec.input_label.rstrip()])
 
 
 def natural_instructions(
@@ -80,11 +149,7 @@ def natural_instructions(
     *,
     definition: bool = True,
 ) -> str:
-    """The encoding of Super-NaturalInstructions (arXiv 2204.07705), byte for byte.
-
-    An example without an explanation has no explanation line; the published code, which looks for
-    the key alone, writes one that is empty where the key is there and the text is not.
-    """
+    """The encoding of Super-NaturalInstructions (arXiv 2204.07705), byte for byte."""
     pieces = []
     if definition:
         pieces.append(_stopped(f"Definition: {task.definition.strip()}") + "\n\n")
@@ -95,7 +160,7 @@ def natural_instructions(
                 _stopped(f"Input: {example.input.strip()}"),
                 _stopped(f" Output: {example.output.strip()}"),
             ]
-            if explanations and example.explanation:
+            if explanations and example.explanation is not None:
                 lines.append(_stopped(f" Explanation: {example.explanation.strip()}"))
             pieces.append("\n".join(lines) + "\n\n")
     query = _stopped(f"Input: {text.strip()}")

@@ -1,34 +1,34 @@
 """Tasks become instruction-formatted instances and evaluation items.
 
 Both go through ``encodings.user_message``, so a model is asked as it was taught. Every draw comes
-from (seed, task, row) alone: the same bytes for any number of workers.
+from (seed, task, row, variable) alone: the same bytes for any number of workers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from random import Random
+from itertools import islice
 from typing import Protocol
 
 from regimen.errors import DataError
-from regimen.instances.demonstrations import (
-    demonstration_ids,
-    pick_demonstrations,
-    seeded,
-    within_budget,
-)
-from regimen.instances.encodings import Encoding, FormattingSpec, user_message
+from regimen.instances.asking import Unanswerable, ask, in_language, row_spec
+from regimen.instances.assembling import assembled
+from regimen.instances.demonstrations import Fits, Pool, Shot, pick, within_budget
+from regimen.instances.drafts import Draft, Made, drafts
+from regimen.instances.draws import Draws
+from regimen.instances.encodings import Count, Encoding, FormattingSpec, user_message
+from regimen.instances.lineage import task_lineage
 from regimen.instances.task_rows import (
-    NO_ANSWER,
     FormattingFailure,
     accepted_outputs,
     input_text,
     numbered_rows,
+    row_key,
     row_problem,
 )
-from regimen.instances.templates import RenderFailure, RenderJob
-from regimen.records import Example, Instance, Item, Lineage, Message, Row, Task, Template
+from regimen.instances.templates import RenderFailure, Rendering, RenderJob
+from regimen.records import Example, Instance, Item, Message, Row, Task
 
 __all__ = [
     "Encoding",
@@ -36,15 +36,21 @@ __all__ = [
     "FormattingSpec",
     "RenderFailure",
     "RenderJob",
+    "Rendering",
+    "TaskRows",
     "TemplateRenderer",
     "accepted_outputs",
+    "formatted",
     "numbered_rows",
+    "prompt_fits",
     "task_instances",
     "task_items",
+    "task_rows",
     "user_message",
 ]
 
-MOST_FEW_SHOT = 3
+CANDIDATES = 256
+"""Most rows of a task that may be shown as demonstrations, drawn by the seed."""
 ITEM_DEMONSTRATIONS = 8
 _DRAFTS_AT_ONCE = 2048
 
@@ -52,223 +58,146 @@ _DRAFTS_AT_ONCE = 2048
 class TemplateRenderer(Protocol):
     """Renders many templates; a failure takes its place in the list."""
 
-    def __call__(self, jobs: Sequence[RenderJob]) -> Sequence[str | RenderFailure]:
-        """One text or problem per job, in order."""
+    def __call__(self, jobs: Sequence[RenderJob]) -> Sequence[Rendering | RenderFailure]:
+        """One rendering or problem per job, in order."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Draft:
-    """An instance before its templates are rendered."""
+class TaskRows:
+    """Rows of a task that are to be formatted, and those that they may show as demonstrations.
+
+    ``task`` goes without its own instances: this is what travels to a worker.
+    """
 
     task: Task
-    number: int
-    row: Row
-    template: Template | None = None
-    positive: tuple[Example, ...] = ()
-    negative: tuple[Example, ...] = ()
+    rows: tuple[tuple[int, Row], ...]
+    candidates: tuple[tuple[int, Row], ...] = ()
 
 
-def task_instances(
-    tasks: Sequence[Task], spec: FormattingSpec, n: int, seed: int, render: TemplateRenderer
-) -> Iterator[Instance | FormattingFailure]:
-    """``n`` rows of every task as instances; what cannot be made comes back as a failure.
+def task_rows(
+    tasks: Iterable[Task], spec: FormattingSpec, n: int, seed: int, *, at_once: int = 0
+) -> Iterator[TaskRows]:
+    """``n`` rows of every task, in pieces of at most ``at_once`` rows (all of a task when 0).
 
     Raises:
         DataError: a task has no rows at all.
     """
-    drafts: list[_Draft] = []
     for task in tasks:
-        for number, row in numbered_rows(task, n, seed):
-            for made in _drafts(task, number, row, spec, seed):
-                if isinstance(made, FormattingFailure):
-                    yield made
-                else:
-                    drafts.append(made)
-        if len(drafts) >= _DRAFTS_AT_ONCE:
-            yield from _finished(drafts, spec, seed, render)
-            drafts = []
-    yield from _finished(drafts, spec, seed, render)
+        rows = numbered_rows(task, n, seed)
+        candidates: Sequence[tuple[int, Row]] = ()
+        if spec.demonstrations != "examples" and spec.positive:
+            drawn = rows if task.generator is not None else numbered_rows(task, CANDIDATES, seed)
+            candidates = drawn[:CANDIDATES]
+        bare = replace(task, instances=(), held_out=(), generator=None, oracle=None)
+        size = at_once or max(1, len(rows))
+        for start in range(0, len(rows), size):
+            yield TaskRows(bare, tuple(rows[start : start + size]), tuple(candidates))
 
 
-def _drafts(
-    task: Task, number: int, row: Row, spec: FormattingSpec, seed: int
-) -> list[_Draft | FormattingFailure]:
-    """One draft per template that the row is asked by, or one by definition."""
-    rng = seeded(seed, task.name, number, "format")
-    by_template = spec.encoding == "template"
-    if spec.encoding == "mixed":
-        by_template = rng.random() < spec.template_share and bool(task.templates)
-    if by_template:
-        return _template_drafts(task, number, row, spec, rng)
-    problem = row_problem(task, number, row)
-    if problem is not None:
-        return [problem]
-    positive = spec.positive
-    if not positive and spec.few_shot_share and rng.random() < spec.few_shot_share:
-        positive = rng.randint(1, MOST_FEW_SHOT)
-    shown, wrong = _demonstrations(task, input_text(row), replace(spec, positive=positive), rng)
-    return [_Draft(task, number, row, positive=shown, negative=wrong)]
+def task_instances(
+    tasks: Iterable[Task],
+    spec: FormattingSpec,
+    n: int,
+    seed: int,
+    render: TemplateRenderer,
+    tokens: Callable[[str], int] | None = None,
+) -> Iterator[Instance | FormattingFailure]:
+    """``n`` rows of every task as instances; what cannot be made comes back as a failure.
 
+    Args:
+        tasks: to format.
+        spec: how.
+        n: rows of each task.
+        seed: of all draws.
+        render: of templates.
+        tokens: counts the tokens of a prompt, for ``spec.max_tokens``.
 
-def _template_drafts(
-    task: Task, number: int, row: Row, spec: FormattingSpec, rng: Random
-) -> list[_Draft | FormattingFailure]:
-    if not task.templates:
-        fix = "Add templates to the task, or set encoding: definition or mixed."
-        return [FormattingFailure(task.name, number, "no_template", "a task without any", fix)]
-    order = list(task.templates)
-    rng.shuffle(order)
-    count = {"one": 1, "all": len(order)}.get(str(spec.templates), spec.templates)
-    return [_template_draft(task, number, row, template) for template in order[: int(count)]]
-
-
-def _template_draft(
-    task: Task, number: int, row: Row, template: Template
-) -> _Draft | FormattingFailure:
-    """The draft, unless its template would write the output that the row lacks."""
-    if "output" in template.output and "output" in row and not accepted_outputs(row):
-        where = f"{task.name}#{template.name}"
-        return FormattingFailure(where, number, "no_answer", "a blank output", NO_ANSWER)
-    return _Draft(task, number, row, template=template)
-
-
-def _demonstrations(
-    task: Task, text: str, spec: FormattingSpec, rng: Random
-) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """Positive and negative demonstrations that fit; the negative ones give way first.
-
-    Super-NaturalInstructions shows the first ones in their order, and so does its encoding.
+    Raises:
+        DataError: a task has no rows at all.
     """
-    order = None if spec.encoding == "natural_instructions" else rng
-    shown = pick_demonstrations(task.positive, text, spec.positive, order)
-    wrong = pick_demonstrations(task.negative, text, spec.negative, order)
-    shown = within_budget(
-        shown, lambda kept: len(user_message(task, text, spec, kept)), spec.max_characters
+    yield from formatted(task_rows(tasks, spec, n, seed), spec, seed, render, tokens)
+
+
+def formatted(
+    pieces: Iterable[TaskRows],
+    spec: FormattingSpec,
+    seed: int,
+    render: TemplateRenderer,
+    tokens: Callable[[str], int] | None = None,
+) -> Iterator[Instance | FormattingFailure]:
+    """The rows of the pieces as instances and failures, in their order."""
+    fits = prompt_fits(spec, tokens)
+    made = (
+        one
+        for piece in pieces
+        for one in drafts(piece.task, piece.rows, piece.candidates, spec, seed)
     )
-    wrong = within_budget(
-        wrong, lambda kept: len(user_message(task, text, spec, shown, kept)), spec.max_characters
-    )
-    return shown, wrong
+    while batch := list(islice(made, _DRAFTS_AT_ONCE)):
+        yield from _finished(batch, render, fits)
+
+
+def prompt_fits(spec: FormattingSpec, tokens: Callable[[str], int] | None) -> Fits:
+    """Whether a prompt keeps to the budget of the spec.
+
+    Raises:
+        ValueError: the spec bounds tokens, and nothing counts them.
+    """
+    if spec.max_tokens is None:
+        return lambda prompt: len(prompt) <= spec.max_characters
+    if tokens is None:
+        raise ValueError("max_tokens needs a tokenizer that counts them")
+    most, count = spec.max_tokens, tokens
+    return lambda prompt: len(prompt) <= spec.max_characters and count(prompt) <= most
 
 
 def _finished(
-    drafts: Sequence[_Draft], spec: FormattingSpec, seed: int, render: TemplateRenderer
+    batch: Sequence[Made], render: TemplateRenderer, fits: Fits
 ) -> Iterator[Instance | FormattingFailure]:
-    jobs: list[RenderJob] = []
-    for draft in drafts:
-        if draft.template is not None:
-            outputs = accepted_outputs(draft.row)
-            values = {**draft.row, "output": outputs[0]} if outputs else draft.row
-            jobs.append(RenderJob(draft.template.input, values))
-            jobs.append(RenderJob(draft.template.output, values))
+    jobs = [job for one in batch if isinstance(one, Draft) for job in one.jobs]
     rendered = iter(render(jobs)) if jobs else iter(())
-    for draft in drafts:
-        if draft.template is None:
-            prompt = user_message(
-                draft.task, input_text(draft.row), spec, draft.positive, draft.negative
-            )
-            yield _instance(draft, spec, seed, prompt, accepted_outputs(draft.row)[0])
+    for one in batch:
+        if isinstance(one, FormattingFailure):
+            yield one
         else:
-            yield _from_template(draft, spec, seed, next(rendered), next(rendered))
+            yield assembled(one, list(islice(rendered, len(one.jobs))), fits)
 
 
-def _from_template(
-    draft: _Draft,
-    spec: FormattingSpec,
-    seed: int,
-    prompt: str | RenderFailure,
-    answer: str | RenderFailure,
-) -> Instance | FormattingFailure:
-    assert draft.template is not None
-    where = f"{draft.task.name}#{draft.template.name}"
-    for text, error in ((prompt, "no_input"), (answer, "no_answer")):
-        if isinstance(text, RenderFailure):
-            return FormattingFailure(where, draft.number, text.error, text.got, text.fix)
-        if not text.strip():
-            fix = "Remove the row, or change the template so that it writes something."
-            return FormattingFailure(where, draft.number, error, "a blank rendering", fix)
-    return _instance(draft, spec, seed, str(prompt), str(answer))
-
-
-def _instance(draft: _Draft, spec: FormattingSpec, seed: int, prompt: str, answer: str) -> Instance:
-    task = draft.task
-    shown = (
-        *demonstration_ids(draft.positive, task.positive, "positive"),
-        *demonstration_ids(draft.negative, task.negative, "negative"),
-    )
-    template = draft.template.name if draft.template else _by_definition(spec).encoding
-    return Instance(
-        messages=(
-            Message(role="user", content=prompt),
-            Message(role="assistant", content=answer),
-        ),
-        lineage=_lineage(task, draft.number, seed, template, shown),
-    )
-
-
-def _by_definition(spec: FormattingSpec) -> FormattingSpec:
-    """The spec as it applies to what is not asked by a template."""
-    if spec.encoding == "natural_instructions":
-        return spec
-    return replace(spec, encoding="definition")
-
-
-def _lineage(task: Task, number: int, seed: int, template: str, shown: tuple[str, ...]) -> Lineage:
-    return Lineage(
-        source=task.source,
-        row=number,
-        task=task.name,
-        family=task.family,
-        category=task.category,
-        language=task.language,
-        licence=task.licence,
-        template=template,
-        demonstrations=shown,
-        seed=seed,
-    )
+# -- evaluation items ---------------------------------------------------------------------------
 
 
 def task_items(
-    task: Task, suite: str, n: int, seed: int, spec: FormattingSpec | None = None
+    task: Task,
+    suite: str,
+    n: int,
+    seed: int,
+    spec: FormattingSpec | None = None,
+    tokens: Callable[[str], int] | None = None,
 ) -> list[Item]:
     """At most ``n`` items of a task, asked by its definition as training asks it.
 
-    They carry as many demonstrations in the prompt as ``spec`` gives every instance (none for a
-    ``few_shot_share``). Rows without an answer or an input cannot be scored and are not asked.
+    They carry as many demonstrations in the prompt as ``spec`` gives every instance: the smallest
+    number where it draws one. Rows without an answer or an input cannot be scored, and are not
+    asked; neither are those whose answer is none of their options.
 
     Raises:
         DataError: the task has no rows (``task-empty``), or none that can be asked (``no-items``).
     """
-    spec = _by_definition(spec or FormattingSpec())
-    items = []
+    spec = _of_items(spec or FormattingSpec())
+    fits = prompt_fits(spec, tokens)
     drawn = numbered_rows(task, n, seed)
+    candidates: Sequence[tuple[int, Row]] = ()
+    if spec.demonstrations != "examples":
+        candidates = drawn if task.generator else numbered_rows(task, CANDIDATES, seed)
+    pool = Pool.of(task, candidates)
+    items: list[Item] = []
+    problem: FormattingFailure | None = None
     for number, row in drawn:
-        if row_problem(task, number, row) is not None:
-            continue
-        text = input_text(row)
-        rng = seeded(seed, task.name, number, "item")
-        worked = pick_demonstrations(task.positive, text, ITEM_DEMONSTRATIONS, rng)
-        shown, wrong = _demonstrations(task, text, spec, rng)
-        ids = (
-            *demonstration_ids(shown, task.positive, "positive"),
-            *demonstration_ids(wrong, task.negative, "negative"),
-        )
-        prompt = user_message(task, text, spec, shown, wrong)
-        items.append(
-            Item(
-                suite=suite,
-                messages=(Message(role="user", content=prompt),),
-                references=accepted_outputs(row),
-                input=text,
-                definition=task.definition,
-                demonstrations=worked,
-                cluster=task.name,
-                lineage=_lineage(task, number, seed, spec.encoding, ids),
-            )
-        )
-    if drawn and not items:
-        problem = row_problem(task, *drawn[0])
-        assert problem is not None
+        made = _item(task, suite, number, row, seed, spec, pool, fits)
+        if isinstance(made, Item):
+            items.append(made)
+        else:
+            problem = problem or made
+    if problem is not None and not items:
         raise DataError(
             "None of the drawn rows of a held-out task can be asked.",
             slug="no-items",
@@ -277,3 +206,90 @@ def task_items(
             fix=problem.fix,
         )
     return items
+
+
+def _of_items(spec: FormattingSpec) -> FormattingSpec:
+    """The spec as an evaluation asks: by definition, nothing turned round, answers alone."""
+    own = spec.encoding == "natural_instructions"
+    return replace(
+        spec,
+        encoding="natural_instructions" if own or spec.encoding == "tk_instruct" else "definition",
+        inverted_share=None,
+        chain_of_thought="none",
+        reference="first",
+        positive=_least(spec.positive),
+        negative=_least(spec.negative),
+    )
+
+
+def _least(count: Count) -> int:
+    return count if isinstance(count, int) else min(count)
+
+
+def _item(
+    task: Task,
+    suite: str,
+    number: int,
+    row: Row,
+    seed: int,
+    spec: FormattingSpec,
+    pool: Pool,
+    fits: Fits,
+) -> Item | FormattingFailure:
+    spoken = in_language(task, number, spec)
+    if isinstance(spoken, FormattingFailure):
+        return spoken
+    problem = row_problem(spoken, number, row)
+    if problem is not None:
+        return problem
+    draws = Draws(seed, task.name, number, "item")
+    spec = row_spec(spoken, spec, draws)
+    try:
+        asked = ask(spoken, number, row, spec, draws)
+    except Unanswerable as error:
+        return error.failure
+    key = row_key(row)
+    examples = pool.shots("examples")
+    worked = pick(examples, key, ITEM_DEMONSTRATIONS, draws.order("worked", len(examples)))
+    own = spec.encoding == "natural_instructions"
+
+    def drawn(shots: Sequence[Shot], k: object, variable: str) -> list[tuple[str, Example]]:
+        order = None if own or not shots else draws.order(variable, len(shots))
+        found = pick(shots, key, k if isinstance(k, int) else 0, order)
+        return [(shot.id, _example(shot, spoken, spec, draws)) for shot in found]
+
+    def prompt(shown: Sequence[tuple[str, Example]], wrong: Sequence[tuple[str, Example]]) -> str:
+        return user_message(spoken, asked.text, spec, [e for _, e in shown], [e for _, e in wrong])
+
+    shown = drawn(pool.shots(spec.demonstrations), spec.positive, "positive shots")
+    wrong = drawn(pool.negative, spec.negative, "negative")
+    kept = within_budget(shown, lambda some: prompt(some, ()), fits)
+    refused = within_budget(wrong, lambda some: prompt(kept, some), fits)
+    return Item(
+        suite=suite,
+        messages=(Message(role="user", content=prompt(kept, refused)),),
+        references=asked.accepted,
+        input=input_text(row),
+        definition=spoken.definition,
+        demonstrations=tuple(shot.example for shot in worked if shot.example is not None),
+        choices=asked.options.options if asked.options else (),
+        cluster=task.name,
+        lineage=task_lineage(
+            spoken,
+            number,
+            row,
+            seed,
+            template=spec.encoding,
+            demonstrations=tuple(name for name, _ in (*kept, *refused)),
+            shown=asked.options,
+        ),
+    )
+
+
+def _example(shot: Shot, task: Task, spec: FormattingSpec, draws: Draws) -> Example:
+    if shot.row is None:
+        assert shot.example is not None
+        return shot.example
+    own = Draws(draws.number("shots"), task.name, shot.number)
+    asked = ask(task, shot.number, shot.row, spec, own)
+    return Example(input=asked.text, output=asked.answer)

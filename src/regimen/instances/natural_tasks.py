@@ -48,7 +48,7 @@ def natural_instructions_task(
         instruction_language=_first_code(values, "Instruction_language") or "en",
         licence=licence if licence and said.casefold() in ("", "unknown") else said,
         source=source,
-        definition="\n".join(_texts(values.get("Definition"))),
+        definition=next(iter(_texts(values.get("Definition"))), ""),
         avoid="\n".join(_avoided(values.get("Things to Avoid"))),
         positive=_examples(values.get("Positive Examples")),
         negative=_examples(values.get("Negative Examples")),
@@ -127,6 +127,7 @@ def _tags(values: Mapping[str, Any], categories: Sequence[str]) -> dict[str, str
         "reasoning": "; ".join(_texts(values.get("Reasoning"))),
         "dataset": "; ".join(_texts(values.get("Source"))),
         "categories": "; ".join(categories) if len(categories) > 1 else "",
+        "other_definitions": "\n".join(_texts(values.get("Definition"))[1:]),
         "input_language": _first_code(values, "Input_language"),
         "output_language": _first_code(values, "Output_language"),
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import random
 from dataclasses import dataclass
 
 from regimen.errors import DataError
-from regimen.instances.demonstrations import seeded
-from regimen.records import Row, Task
+from regimen.instances.words import normalise
+from regimen.records import Row, Task, stable_hash
 
 NO_ANSWER = "Give the row an 'output', or remove it."
 
@@ -20,6 +22,11 @@ class FormattingFailure:
     error: str
     got: str = ""
     fix: str = ""
+
+
+def seeded(*parts: object) -> random.Random:
+    """A generator of its own for every list of parts: equal on every machine and worker."""
+    return random.Random(int(stable_hash([str(part) for part in parts], length=16), 16))
 
 
 def accepted_outputs(row: Row) -> tuple[str, ...]:
@@ -48,7 +55,8 @@ def numbered_rows(task: Task, n: int, seed: int) -> list[tuple[int, Row]]:
             fix="Add instances to the task's file.",
         )
     order = list(range(len(task.instances)))
-    seeded(seed, task.name, "rows").shuffle(order)
+    if n < len(order):
+        seeded(seed, task.name, "rows").shuffle(order)
     return [(i, task.instances[i]) for i in sorted(order[:n])]
 
 
@@ -56,6 +64,14 @@ def input_text(row: Row) -> str:
     """The input of a row; empty where it has none."""
     value = row.get("input")
     return "" if value is None else str(value)
+
+
+def row_key(row: Row) -> str:
+    """What tells a row from others: its input, or all its columns where it has none."""
+    text = input_text(row)
+    if not text.strip():
+        text = json.dumps(dict(row), sort_keys=True, ensure_ascii=False, default=str)
+    return normalise(text)
 
 
 def row_problem(task: Task, number: int, row: Row) -> FormattingFailure | None:

@@ -65,7 +65,7 @@ class Exchange:
 
 
 class WorkerProcess:
-    """A running worker, with a thread that reads its lines so that waiting can time out.
+    """A running worker, with threads: one reads its lines, so that waiting can time out.
 
     Raises:
         TemplateError: the process does not start.
@@ -85,8 +85,11 @@ class WorkerProcess:
         )
         # a SimpleQueue of lines; an empty one says that the worker's output has ended
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._payloads: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
+        self._writer = threading.Thread(target=self._write, daemon=True)
         self._reader.start()
+        self._writer.start()
         try:
             hello = self._receive(START_SECONDS)
         except queue.Empty:
@@ -100,8 +103,15 @@ class WorkerProcess:
             )
         self.limits = Limits(hello["memory"], row_seconds, hello["timer"])
 
-    def exchange(self, payload: bytes, rows: int) -> Exchange:
-        """Send a chunk of ``rows`` rows and wait for its results.
+    def send(self, payload: bytes) -> None:
+        """Send a chunk. Its results are to be collected before those of the next are.
+
+        A thread writes: the worker reads a chunk only when it is done with the one before.
+        """
+        self._payloads.put(payload)
+
+    def collect(self, rows: int) -> Exchange:
+        """Wait for the results of the oldest chunk sent, of ``rows`` rows.
 
         Any end but ``COMPLETE``, and any exception, leaves the process ended and closed: a later
         chunk must never read the answers of this one.
@@ -109,19 +119,14 @@ class WorkerProcess:
         results: list[Any] = []
         end, status = End.SILENT, 0
         try:
-            end = self._collect(payload, rows, results)
+            end = self._collect(rows, results)
         finally:
             if end is not End.COMPLETE:
                 status = self.close(kill=end is End.SILENT)
         return Exchange(results, end, status)
 
-    def _collect(self, payload: bytes, rows: int, results: list[Any]) -> End:
+    def _collect(self, rows: int, results: list[Any]) -> End:
         """Append the results of a chunk to ``results`` until something ends it."""
-        assert self._popen.stdin is not None
-        # a worker that is gone shows when its answer is read
-        with suppress(OSError):
-            self._popen.stdin.write(payload)
-            self._popen.stdin.flush()
         while len(results) < rows:
             try:
                 answer = self._receive(self.limits.row_seconds + GRACE_SECONDS)
@@ -141,6 +146,12 @@ class WorkerProcess:
         assert self._popen.stdout is not None
         if kill:
             self._popen.kill()
+        self._payloads.put(b"")
+        # a worker that ended on its own leaves the writer waiting for nobody: its pipe is broken
+        self._writer.join(GRACE_SECONDS)
+        if self._writer.is_alive():
+            self._popen.kill()
+            self._writer.join()
         with suppress(OSError):
             self._popen.stdin.close()
         try:
@@ -157,6 +168,15 @@ class WorkerProcess:
         for line in self._popen.stdout:
             self._lines.put(line)
         self._lines.put(b"")
+
+    def _write(self) -> None:
+        """Write what is sent, until an empty payload; to a worker that is gone, nothing."""
+        assert self._popen.stdin is not None
+        for payload in iter(self._payloads.get, b""):
+            # that the worker is gone shows when its answer is read
+            with suppress(OSError):
+                self._popen.stdin.write(payload)
+                self._popen.stdin.flush()
 
     def _receive(self, seconds: float) -> Any:
         """The next answer; None if the worker has ended. Raises ``queue.Empty`` on silence."""

@@ -4,11 +4,17 @@ It imports jinja2 and the standard library only, and is started by path as
 ``python -I -S template_worker.py '{"paths": [...], "memory": bytes, "row_seconds": s}'``.
 
 It answers JSON lines on standard output. The first says which limits hold here:
-``{"memory": bytes or null, "timer": bool}``. Then, for every chunk that it reads,
-``{"sources": [...], "rows": n, "careful": bool}`` and n lines ``[source, {column: value}]``, it
-writes lines ``[retires, [result, ...]]`` until n results are out. A result is the text or
-``[slug, got, known names]``. It reads a whole chunk before it renders a row, so the writer never
+``{"memory": bytes or null, "timer": bool}``. Then, for every chunk that it reads, one line
+``[kinds, rows]``, it writes lines ``[retires, [result, ...]]`` until every row has its result. A
+kind is ``[choices or "", [source, ...], shuffle]``, a row ``[kind, seed, {column: value}]``. A
+result is the list of the texts, or ``{"texts", "options", "permutation"}``, or
+``{"error", "got", "known"}``. It reads a whole chunk before it renders a row, so the writer never
 waits for a row that hangs.
+
+The templates of promptsource are rendered as that library does (Bach et al., 2022): ``choices``
+first, parted at ``|||`` into the list ``answer_choices``; a source that writes prompt and answer is
+parted there too, and what the row itself has of ``|||`` is masked on the way. Its filter ``choice``
+draws by the row's seed here.
 
 A row that runs out of time or memory is the last of its process: the heap it leaves behind may
 fail the next row, so the worker says ``retires`` and ends. It also ends when its input does.
@@ -20,9 +26,12 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import islice
+from random import Random
 from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -30,11 +39,11 @@ if __name__ == "__main__":
     # `-S` leaves site-packages out; behind the standard library nothing in it can shadow that
     sys.path.extend(json.loads(sys.argv[1])["paths"])
 
-from jinja2 import StrictUndefined, Template, TemplateSyntaxError, UndefinedError
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, UndefinedError, pass_context
 from jinja2 import TemplateError as JinjaError
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
 if TYPE_CHECKING:
@@ -45,11 +54,17 @@ MOST_CHARACTERS = 1_000_000
 MOST_BITS = 100_000
 """Longest whole number that ``*`` and ``**`` may make."""
 MOST_TEMPLATES = 1_000
-FLUSH_SECONDS, FLUSH_CHARACTERS = 0.05, 1 << 16
+PIECES = 64
+FLUSH_SECONDS = 0.05
 INTERPRETER = 256 << 20
 """Address space of a bare worker, in bytes, where the system does not tell it."""
 
-Result = str | list[Any]
+SEPARATOR = "|||"
+MASK = "\ue000\ue001\ue000"
+"""Stands for the separator inside a row's values (characters for private use)."""
+
+Result = list[str] | dict[str, Any]
+Kind = tuple[str, list[str], bool]
 
 _ORDINARY = (
     *(ArithmeticError, AssertionError, AttributeError, JinjaError, LookupError, NameError),
@@ -100,11 +115,32 @@ class NamedUndefined(StrictUndefined):
         super().__init__(hint, obj, name, exc)
 
 
-class Sandbox(ImmutableSandboxedEnvironment):
-    """The sandbox of jinja2 without loaders, chance, and products that no answer could hold.
+CHANCE = "chance of the row"
+"""Name under which a row's context holds its seed, then its generator; none can spell it."""
+
+
+@pass_context
+def chosen(context: Context, values: Sequence[Any]) -> Any:
+    """Filter ``choice``: one of the values, drawn by the row's seed and its turn in the row."""
+    chance = context.parent[CHANCE]
+    if not isinstance(chance, Random):
+        context.parent[CHANCE] = chance = Random(chance)
+    return chance.choice(values)
+
+
+def most_frequent(values: Sequence[Any]) -> list[Any]:
+    """Filter ``most_frequent``: the values that occur most often, in the order of appearance."""
+    counts = Counter(values)
+    most = max(counts.values(), default=0)
+    return [value for value, count in counts.items() if count == most]
+
+
+class Sandbox(SandboxedEnvironment):
+    """The sandbox of jinja2 without loaders, unseeded chance, and products beyond any answer.
 
     The listed operators are intercepted at run time, which also keeps the compiler from
-    computing ``'a' * 10**9`` while it folds constants.
+    computing ``'a' * 10**9`` while it folds constants. A template may change the lists and
+    mappings of its row, which nobody else sees.
     """
 
     intercepted_binops = frozenset({"*", "**", "%"})
@@ -115,6 +151,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         )
         # the same row must give the same text in every run
         del self.globals["lipsum"], self.filters["random"]
+        self.filters |= {"choice": chosen, "most_frequent": most_frequent}
+        self.globals["zip"] = zip
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """``left operator right``; raises ``TooMuch`` for a product beyond the limits."""
@@ -149,65 +187,130 @@ class Renderer:
         self.timer = hasattr(signal, "setitimer")
         self.environment = Sandbox()
         self.templates: dict[str, Template] = {}
+        self.contexts: dict[str, Context] = {}
+        self.end = float("inf")
         if self.timer:
-            signal.signal(signal.SIGALRM, _ring)
+            signal.signal(signal.SIGALRM, self._ring)
 
-    def result(self, sources: list[str], line: bytes) -> tuple[bool, Result]:
-        """Whether the worker must retire, and the text or the failure of one row."""
+    def result(self, kinds: list[Kind], row: list[Any]) -> tuple[bool, Result]:
+        """Whether the worker must retire, and the texts or the failure of one row."""
         try:
             try:
-                self._arm(self.row_seconds)
-                return False, self._render(sources, line)
+                self.end = time.monotonic() + self.row_seconds
+                return False, self._render(kinds[row[0]], row[1], row[2])
             finally:
-                self._arm(0)
+                self.end = float("inf")
         except OutOfTime:
-            return True, ["template_timeout", f"no end after {self.row_seconds:g} s", []]
+            return True, _failure("template_timeout", f"no end after {self.row_seconds:g} s")
         except MemoryError:
-            return True, ["template_memory", "more than the memory of the worker", []]
+            return True, _failure("template_memory", "more than the memory of the worker")
         except (TooMuch, OverflowError) as error:
-            return False, ["template_memory", str(error)[:200], []]
+            return False, _failure("template_memory", str(error))
         except SecurityError as error:
-            return False, ["template_attribute", str(error)[:200], []]
+            return False, _failure("template_attribute", str(error))
         except MissingName as error:
-            return False, ["template_missing_column", error.name[:200], error.known]
+            return False, _failure("template_missing_column", error.name, error.known)
         except TemplateSyntaxError as error:
-            return False, ["template_syntax", f"line {error.lineno}: {error.message}"[:200], []]
+            return False, _failure("template_syntax", f"line {error.lineno}: {error.message}")
         except _ORDINARY as error:
-            return False, ["template_error", f"{type(error).__name__}: {error}"[:200], []]
+            return False, _failure("template_error", f"{type(error).__name__}: {error}")
 
-    def _render(self, sources: list[str], line: bytes) -> str:
-        index, values = json.loads(line)
-        source = sources[index]
+    def _render(self, kind: Kind, seed: int, values: dict[str, Any]) -> Result:
+        choices, sources, shuffle = kind
+        if not choices:
+            return self._texts(sources, seed, values)
+        listed = self._text(choices, self._names(seed, values))
+        masked = [option.strip() for option in listed.split(SEPARATOR)]
+        options = [unmasked(option) for option in masked]
+        texts = self._texts(sources, seed, {**values, "answer_choices": masked})
+        order = list(range(len(options)))
+        # an answer that is none of the options may be one of their places or letters
+        if shuffle and texts[-1].strip() in options:
+            Random(f"{seed} options").shuffle(order)
+            shown = {**values, "answer_choices": [masked[place] for place in order]}
+            texts = [*self._texts(sources, seed, shown)[:-1], texts[-1]]
+        return {"texts": texts, "options": options, "permutation": order}
+
+    def _texts(self, sources: list[str], seed: int, values: dict[str, Any]) -> list[str]:
+        """The text of each source; a single one writes prompt and answer."""
+        names = self._names(seed, values)
+        texts = [self._text(source, names) for source in sources]
+        if len(texts) > 1:
+            return [unmasked(text) for text in texts] if MASK in "".join(texts) else texts
+        parts = [unmasked(part.strip()) for part in texts[0].split(SEPARATOR)]
+        if len(parts) > 2:
+            raise ValueError(
+                f"{len(parts)} parts between {SEPARATOR}; a prompt and an answer are 2"
+            )
+        return parts if len(parts) == 2 else [*parts, ""]
+
+    def _names(self, seed: int, values: dict[str, Any]) -> dict[str, Any]:
+        """What the templates of a row can name."""
+        return {**self.environment.globals, **values, CHANCE: seed}
+
+    def _text(self, source: str, names: dict[str, Any]) -> str:
         template = self.templates.get(source) or self._compile(source)
+        # A context is cleaned and used again: to make one costs more than most renderings. After
+        # a failure, which may leave it in the middle of a block, it is not.
+        context = self.contexts.pop(source, None) or template.new_context()
+        context.parent = names
+        context.vars.clear()
+        context.exported_vars.clear()
+        stream = template.root_render_func(context)
         pieces: list[str] = []
         size = 0
-        for piece in template.root_render_func(template.new_context(values)):
-            size += len(piece)
+        # blocks of pieces: a loop over single ones costs as much as the rendering
+        while block := list(islice(stream, PIECES)):
+            size += sum(map(len, block))
             if size > MOST_CHARACTERS:
                 # folded constants of this size must not stay in the worker
-                self.templates.pop(source, None)
+                del self.templates[source]
                 raise TooMuch(f"a text of more than {MOST_CHARACTERS:,} characters")
-            pieces.append(piece)
+            pieces += block
+        self.contexts[source] = context
         return "".join(pieces)
 
     def _compile(self, source: str) -> Template:
         if len(self.templates) >= MOST_TEMPLATES:
-            del self.templates[next(iter(self.templates))]
+            oldest = next(iter(self.templates))
+            del self.templates[oldest]
+            self.contexts.pop(oldest, None)
         self.templates[source] = template = self.environment.from_string(source)
         return template
 
+    def start_clock(self) -> None:
+        """Let the alarm ring, once for a chunk: setting it for every row costs more than a row."""
+        if self.timer:
+            self._arm(self.row_seconds)
+
+    def stop_clock(self) -> None:
+        """No alarm while the worker waits for its next chunk."""
+        if self.timer:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
+
     def _arm(self, seconds: float) -> None:
-        if not self.timer:
-            return
         signal.setitimer(signal.ITIMER_REAL, seconds)
-        if seconds:
-            # SIGPROF ends the process even inside C code, where no handler of Python runs: the
-            # last resort when the parent, which would kill it earlier, is gone
-            signal.setitimer(signal.ITIMER_PROF, 2 * seconds + 2)
+        # SIGPROF ends the process even inside C code, where no handler of Python runs: the
+        # last resort when the parent, which would kill it earlier, is gone
+        signal.setitimer(signal.ITIMER_PROF, 2 * self.row_seconds + 2)
+
+    def _ring(self, number: int, frame: FrameType | None) -> None:
+        """End the row whose time is over, or come again when it would be."""
+        left = self.end - time.monotonic()
+        if left <= 0:
+            self._arm(self.row_seconds)
+            raise OutOfTime
+        self._arm(min(left, self.row_seconds))
 
 
-def _ring(number: int, frame: FrameType | None) -> None:
-    raise OutOfTime
+def unmasked(text: str) -> str:
+    """The text with what the row had of the separator."""
+    return text.replace(MASK, SEPARATOR) if MASK in text else text
+
+
+def _failure(error: str, got: str, known: list[str] | None = None) -> dict[str, Any]:
+    return {"error": error, "got": got[:200], "known": known}
 
 
 def limit_memory(memory: int) -> int | None:
@@ -231,35 +334,33 @@ def limit_memory(memory: int) -> int | None:
 
 def serve(source: BinaryIO, sink: BinaryIO, renderer: Renderer) -> None:
     """Answer chunks until the input ends or a row exhausts the worker."""
-    for header in iter(source.readline, b""):
-        chunk = json.loads(header)
-        lines = [source.readline() for _ in range(chunk["rows"])]
-        if not all(lines):
+    for line in iter(source.readline, b""):
+        if not line.endswith(b"\n"):
             return
-        for retires, results in _groups(renderer, chunk, lines):
+        kinds, rows = json.loads(line)
+        renderer.start_clock()
+        for retires, results in _groups(renderer, kinds, rows):
             sink.write(json.dumps([retires, results]).encode() + b"\n")
             sink.flush()
             if retires:
                 return
+        renderer.stop_clock()
 
 
 def _groups(
-    renderer: Renderer, chunk: dict[str, Any], lines: list[bytes]
+    renderer: Renderer, kinds: list[Kind], rows: list[list[Any]]
 ) -> Iterator[tuple[bool, list[Result]]]:
-    """Results in groups: one by one if ``careful``, else as many as are quick to make."""
-    careful, sources = chunk["careful"], chunk["sources"]
+    """Results in groups, as many as are quick to make."""
     group: list[Result] = []
-    size, start = 0, time.monotonic()
-    for line in lines:
-        retires, result = renderer.result(sources, line)
+    start = time.monotonic()
+    for row in rows:
+        retires, result = renderer.result(kinds, row)
         group.append(result)
-        size += len(result)
-        full = size > FLUSH_CHARACTERS or time.monotonic() - start > FLUSH_SECONDS
-        if retires or careful or full:
+        if retires or time.monotonic() - start > FLUSH_SECONDS:
             yield retires, group
             if retires:
                 return
-            group, size, start = [], 0, time.monotonic()
+            group, start = [], time.monotonic()
     if group:
         yield False, group
 

@@ -9,10 +9,11 @@ attributes is a counted failure; the other rows of its batch still render.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import jinja2
 from jinja2 import meta, nodes, pass_context
@@ -21,10 +22,14 @@ from jinja2.runtime import Context
 from regimen.errors import TemplateError, near
 from regimen.instances import template_worker
 from regimen.instances.template_process import End, Exchange, Limits, WorkerProcess
+from regimen.records import Template
 
 JSON = str | int | float | bool | None | Sequence["JSON"] | Mapping[str, "JSON"]
 
 CHUNK_ROWS, CHUNK_BYTES = 512, 1 << 20
+CHUNKS_AHEAD = 2
+"""Chunks under way: the worker renders one while this process writes the next."""
+_MASK = json.dumps(template_worker.MASK)[1:-1]
 MOST_BYTES = 16 << 20
 """Largest row that is sent to the worker, as JSON."""
 PATIENCE = 5
@@ -41,10 +46,39 @@ FIXES = {
 
 @dataclass(frozen=True, slots=True)
 class RenderJob:
-    """One row to render: the template's source and the row's columns by name."""
+    """One row to render by one template.
 
-    template: str
+    ``sources`` are a source for the prompt and one for the answer, or one that writes both with
+    ``|||`` between them; ``choices`` is the source of the row's options. ``seed`` is that of the
+    filter ``choice`` and, with ``shuffle``, of the order in which the prompt sees the options.
+    """
+
+    sources: tuple[str, ...]
     values: Mapping[str, JSON]
+    choices: str = ""
+    seed: int = 0
+    shuffle: bool = False
+
+
+class Rendering(NamedTuple):
+    """What a row was rendered to.
+
+    ``texts`` has a text for each source, or prompt and answer where one source writes both.
+    ``options`` are in the order of the template; place p of the prompt shows option
+    ``permutation[p]``. Both are empty for a template without choices.
+    """
+
+    texts: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    permutation: tuple[int, ...] = ()
+
+
+def template_job(
+    template: Template, values: Mapping[str, JSON], seed: int = 0, shuffle: bool = False
+) -> RenderJob:
+    """The job whose texts are the prompt and the answer of a template."""
+    both = (template.input, template.output) if template.output else (template.input,)
+    return RenderJob(both, values, template.choices, seed, shuffle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +199,9 @@ class _Chunk:
     stop: int
 
 
+_NOTHING = RenderFailure("template_error", "no answer", "")
+
+
 class TemplateWorker:
     """Renders templates in a sandboxed process that lives from ``with`` to its end.
 
@@ -183,8 +220,8 @@ class TemplateWorker:
         self._entered = False
         self._process: WorkerProcess | None = None
         self._limits: Limits | None = None
-        self._exhausted: dict[str, list[str]] = {}
-        self._proven: set[str] = set()
+        self._exhausted: dict[tuple[str, ...], list[str]] = {}
+        self._proven: set[tuple[str, ...]] = set()
 
     def __enter__(self) -> Self:
         self._exhausted.clear()
@@ -211,34 +248,44 @@ class TemplateWorker:
             raise ValueError("a TemplateWorker knows its limits inside its `with` block only")
         return self._limits
 
-    def render(self, jobs: Sequence[RenderJob]) -> list[str | RenderFailure]:
-        """The text of every job, or why it has none, in the order of the jobs.
+    def render(self, jobs: Sequence[RenderJob]) -> list[Rendering | RenderFailure]:
+        """The texts of every job, or why it has none, in the order of the jobs.
 
         Raises:
             TemplateError: the worker cannot be started.
         """
         if not self._entered:
             raise ValueError("a TemplateWorker renders inside its `with` block only")
-        answers: list[str | RenderFailure] = [""] * len(jobs)
+        answers: list[Rendering | RenderFailure] = [_NOTHING] * len(jobs)
+        under_way: deque[_Chunk] = deque()
         start, careful = 0, False
-        while start < len(jobs):
-            chunk = self._chunk(jobs, start, careful, answers)
-            if chunk.rows:
-                start, careful = self._send(jobs, chunk, careful, answers)
-            else:
+        while start < len(jobs) or under_way:
+            while start < len(jobs) and len(under_way) < (1 if careful else CHUNKS_AHEAD):
+                chunk = self._chunk(jobs, start, careful, answers)
                 start = chunk.stop
+                if chunk.rows:
+                    self._running().send(chunk.payload)
+                    under_way.append(chunk)
+            if under_way:
+                again = self._collect(jobs, under_way.popleft(), careful, answers)
+                if again is not None:
+                    under_way.clear()
+                    start, careful = again
+                else:
+                    careful = False
         return answers
 
-    def _send(
+    def _collect(
         self,
         jobs: Sequence[RenderJob],
         chunk: _Chunk,
         careful: bool,
-        answers: list[str | RenderFailure],
-    ) -> tuple[int, bool]:
-        """Fill in the answers of a chunk; the row to go on with, and whether one by one."""
+        answers: list[Rendering | RenderFailure],
+    ) -> tuple[int, bool] | None:
+        """Fill in the answers of a chunk. After an end of the worker: the row to go on with, and
+        whether one by one."""
         process, self._process = self._running(), None
-        exchange = process.exchange(chunk.payload, len(chunk.rows))
+        exchange = process.collect(len(chunk.rows))
         results, end = exchange.results, exchange.end
         if end is End.COMPLETE:
             self._process = process
@@ -247,36 +294,39 @@ class TemplateWorker:
             end = End.RETIRED
         for row, result in zip(chunk.rows, results, strict=False):
             answers[row] = self._answer(jobs[row], result)
+        if end is End.COMPLETE:
+            return None
         if end is End.RETIRED:
-            source = jobs[chunk.rows[len(results) - 1]].template
-            self._exhausted.setdefault(source, []).append(results[-1][0])
+            sources = jobs[chunk.rows[len(results) - 1]].sources
+            self._exhausted.setdefault(sources, []).append(results[-1]["error"])
         if len(results) == len(chunk.rows):
             return chunk.stop, False
         # results that a dead worker still held are lost: go on behind those that came, one by
         # one, until the row that ends the worker shows itself
         return chunk.rows[len(results)], careful or end is not End.RETIRED
 
-    def _last_words(self, exchange: Exchange) -> list[Any]:
+    def _last_words(self, exchange: Exchange) -> dict[str, Any]:
         """The result of the row that ended a worker without one."""
         if exchange.end is End.SILENT:
-            return ["template_timeout", f"no end after {self._row_seconds:g} s", []]
-        return ["template_memory", f"the worker died with status {exchange.status}", []]
+            return {"error": "template_timeout", "got": f"no end after {self._row_seconds:g} s"}
+        return {"error": "template_memory", "got": f"the worker died with status {exchange.status}"}
 
     def _chunk(
         self,
         jobs: Sequence[RenderJob],
         start: int,
         careful: bool,
-        answers: list[str | RenderFailure],
+        answers: list[Rendering | RenderFailure],
     ) -> _Chunk:
         """The next rows for the worker; rows that cannot be sent are answered at once."""
-        sources: dict[str, int] = {}
+        kinds: dict[tuple[Any, ...], int] = {}
         rows: list[int] = []
-        lines: list[bytes] = []
-        size, stop = 0, start
-        while stop < len(jobs) and len(rows) < CHUNK_ROWS and size < CHUNK_BYTES:
+        lines: list[str] = []
+        size, stop, most = 0, start, 1 if careful else CHUNK_ROWS
+        while stop < len(jobs) and len(rows) < most and size < CHUNK_BYTES:
             job = jobs[stop]
-            line = self._encode(job, sources.setdefault(job.template, len(sources)))
+            key = (job.choices, job.sources, job.shuffle)
+            line = self._encode(job, kinds.setdefault(key, len(kinds)))
             if isinstance(line, RenderFailure):
                 answers[stop] = line
             else:
@@ -284,33 +334,40 @@ class TemplateWorker:
                 lines.append(line)
                 size += len(line)
             stop += 1
-        header = {"sources": list(sources), "rows": len(rows), "careful": careful}
-        return _Chunk(rows, b"\n".join([json.dumps(header).encode(), *lines, b""]), stop)
+        payload = f"[{json.dumps(list(kinds))},[{','.join(lines)}]]\n"
+        return _Chunk(rows, payload.encode(), stop)
 
-    def _encode(self, job: RenderJob, source: int) -> bytes | RenderFailure:
-        """The line of a row, or why it is not sent."""
-        slugs = self._exhausted.get(job.template, [])
-        if len(slugs) >= PATIENCE and job.template not in self._proven:
+    def _encode(self, job: RenderJob, kind: int) -> str | RenderFailure:
+        """A row for the worker, or why it is not sent."""
+        slugs = self._exhausted.get(job.sources)
+        if slugs and len(slugs) >= PATIENCE and job.sources not in self._proven:
             got = f"not tried: the template exhausted its worker on {PATIENCE} rows, rendered none"
             return RenderFailure(slugs[-1], got, FIXES[slugs[-1]])
         try:
-            line = json.dumps((source, job.values)).encode()
+            line = f"[{kind},{job.seed},{json.dumps(job.values)}]"
         except (TypeError, ValueError, RecursionError) as error:
             fix = "Turn the column into text, numbers, lists or mappings."
             return RenderFailure("template_error", f"a value that is not JSON: {error}"[:200], fix)
         if len(line) > MOST_BYTES:
             got = f"a row of {len(line):,} bytes"
             return RenderFailure("template_memory", got, FIXES["template_memory"])
+        if "|||" in line and (job.choices or len(job.sources) == 1):
+            return line.replace("|||", _MASK)
         return line
 
-    def _answer(self, job: RenderJob, result: Any) -> str | RenderFailure:
+    def _answer(self, job: RenderJob, result: Any) -> Rendering | RenderFailure:
         """A result of the worker as the caller sees it."""
-        if isinstance(result, str):
-            self._proven.add(job.template)
-            return result
-        slug, got, known = result
+        if type(result) is list:
+            self._proven.add(job.sources)
+            return Rendering(tuple(result))
+        if "texts" in result:
+            self._proven.add(job.sources)
+            options, permutation = tuple(result["options"]), tuple(result["permutation"])
+            return Rendering(tuple(result["texts"]), options, permutation)
+        slug, got = result["error"], result["got"]
         if slug != "template_missing_column":
             return RenderFailure(slug, got, FIXES[slug])
+        known = result["known"]
         names = sorted(job.values) if known is None else known
         kind = "column" if known is None else "key"
         fix = near(got, names) if names else "Give the rows this column."

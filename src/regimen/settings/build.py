@@ -15,12 +15,13 @@ from regimen.settings.base import (
     Language,
     Section,
     Seed,
-    Share,
     Text,
     Texts,
     exactly_one,
 )
+from regimen.settings.formatting import FormattingSettings as FormattingSettings
 from regimen.settings.generators import GeneratorSettings as GeneratorSettings
+from regimen.settings.rewording import RewordingSettings
 
 Format = Literal[
     "auto",
@@ -32,7 +33,6 @@ Format = Literal[
     "natural_instructions",
     "task_yaml",
 ]
-Encoding = Literal["definition", "template", "natural_instructions", "mixed"]
 
 
 class SourceSettings(Section):
@@ -91,61 +91,6 @@ class SourceSettings(Section):
                 what="have no effect on starter material, whose columns are known",
                 at=("columns",),
                 fix="Remove them.",
-            )
-
-
-class FormattingSettings(Section):
-    """How an instance of a task becomes a conversation."""
-
-    encoding: Encoding = "definition"
-    """``definition`` states the task, ``template`` asks by one of its templates,
-    ``natural_instructions`` writes definition, input and output under headings, ``mixed`` uses
-    templates for ``template_share`` of the instances and definitions for the others."""
-
-    definition: bool = True
-    """Say the task's definition."""
-
-    order: Literal["definition_first", "input_first"] = "definition_first"
-    """Where the definition stands: before the input, or after it. A small causal model finds it
-    easier after it, because the words of the definition can then look at the input."""
-
-    positive: Annotated[int, Field(ge=0, le=64)] = 0
-    """Positive demonstrations in a prompt."""
-
-    negative: Annotated[int, Field(ge=0, le=64)] = 0
-    """Negative demonstrations in a prompt."""
-
-    explanations: bool = False
-    """Add to each demonstration why it is right or wrong."""
-
-    templates: Literal["one", "all"] | Count = "one"
-    """Templates used for one row: one drawn by the seed, all of them, or this many."""
-
-    few_shot_share: Share = 0.0
-    """Share of the instances that carry demonstrations when ``positive`` is 0."""
-
-    template_share: Share = 0.3
-    """Share of the instances that ``mixed`` asks by a template."""
-
-    max_characters: Annotated[int, Field(ge=16, le=10_000_000)] = 4000
-    """Longest prompt in characters; demonstrations are left out until it fits."""
-
-    def conflicts(self) -> Iterator[Conflict]:
-        """Explanations belong to demonstrations; a published encoding has an order of its own."""
-        if self.explanations and not (self.positive or self.negative or self.few_shot_share):
-            yield Conflict(
-                what="needs demonstrations, and there are none",
-                at=("explanations",),
-                fix="Set 'positive', 'negative' or 'few_shot_share' too.",
-            )
-        if self.order != "definition_first" and self.encoding in (
-            "natural_instructions",
-            "template",
-        ):
-            yield Conflict(
-                what=f"is not for the encoding {self.encoding}, which says where everything stands",
-                at=("order",),
-                fix="Remove it, or set encoding: definition or mixed.",
             )
 
 
@@ -238,6 +183,17 @@ class BuildSettings(Section):
 
     instances_per_task: Annotated[int, Field(ge=1, le=10_000_000)] = 8
     """Training instances made of each task."""
+
+    workers: Annotated[int, Field(ge=0, le=256)] | None = None
+    """Processes that format instances; one for each core when not given, none for small builds. The
+    result is the same to the byte."""
+
+    rewording: RewordingSettings | None = None
+    """Paraphrases and translations of templates and definitions by a generator; none when not
+    given."""
+
+    lints: bool = True
+    """Look for defects of the tasks and report them with counts; nothing is removed."""
 
     tasks: Count | None = None
     """Number of training tasks, drawn by the seed; all of them when not given."""

@@ -207,4 +207,4 @@ def _write(
 
 def formatting_spec(section: FormattingSettings) -> FormattingSpec:
     """The formatting section as the dataclass of row 1; the names are the same."""
-    return FormattingSpec(**section.model_dump())
+    return FormattingSpec(**section.model_dump(exclude={"tokenizer"}))

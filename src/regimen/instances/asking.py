@@ -1,0 +1,187 @@
+"""One row as it is asked: which encoding, in which language, with which options and answer.
+
+Each variable of the formatting is drawn from a stream of its own (``draws``), so that a setting
+changes what it says and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from regimen.instances.draws import Draws
+from regimen.instances.encodings import TK_INSTRUCT, FormattingSpec
+from regimen.instances.options import Shown, options_of, place_of, show_options
+from regimen.instances.task_rows import FormattingFailure, accepted_outputs, input_text
+from regimen.instances.wordings import wording
+from regimen.records import Row, Task, Template
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a row asks and what it wants to hear.
+
+    ``text`` is the input with the options below it, ``bare`` the input alone; ``answer`` is what is
+    learned, ``accepted`` what counts as right. ``rationale`` is empty unless it is to be written.
+    """
+
+    bare: str
+    text: str
+    answer: str
+    accepted: tuple[str, ...]
+    options: Shown | None = None
+    rationale: str = ""
+
+    def values(self, row: Row, task: Task) -> dict[str, Any]:
+        """The columns that a template of the task can name.
+
+        ``options`` and ``output`` are as shown; ``options_block`` is the list below its heading.
+        """
+        values: dict[str, Any] = {**row, "output": self.answer}
+        if self.options is not None:
+            heading = wording(task.instruction_language).options
+            values["options"] = list(self.options.options)
+            values["options_block"] = self.options.block(heading)
+        return values
+
+
+def ask(task: Task, number: int, row: Row, spec: FormattingSpec, draws: Draws) -> Asked:
+    """The row under the spec: its options in their order, its answer by label or text.
+
+    Raises:
+        Unanswerable: the answer is none of the options.
+    """
+    accepted = accepted_outputs(row)
+    if spec.reference == "random" and len(accepted) > 1:
+        first = draws.index("reference", len(accepted))
+        accepted = (accepted[first], *accepted[:first], *accepted[first + 1 :])
+    bare = input_text(row)
+    shown = _options(task, number, row, accepted, spec, draws)
+    answer = accepted[0] if accepted else ""
+    text = bare
+    if shown is not None:
+        answer, accepted = shown.answer, tuple(dict.fromkeys((*shown.accepted, *accepted)))
+        block = shown.block(wording(task.instruction_language).options)
+        text = f"{bare}\n{block}" if bare.strip() else block
+    return Asked(bare, text, answer, accepted, shown, _rationale(row, spec, draws))
+
+
+def trigger(asked: Asked, task: Task, spec: FormattingSpec) -> str:
+    """The line below an input that asks for a rationale; empty where none is to be written."""
+    phrases = wording(task.instruction_language)
+    lines = {"before": phrases.steps, "after": phrases.explain}
+    return lines.get(spec.chain_of_thought, "") if asked.rationale else ""
+
+
+def with_rationale(answer: str, asked: Asked, task: Task, spec: FormattingSpec) -> str:
+    """The answer with the rationale before or after it (arXiv 2201.11903)."""
+    phrases = wording(task.instruction_language)
+    if asked.rationale and spec.chain_of_thought == "before":
+        return f"{asked.rationale}\n{phrases.therefore} {answer}"
+    if asked.rationale and spec.chain_of_thought == "after":
+        return f"{answer}\n{phrases.because} {asked.rationale}"
+    return answer
+
+
+def below(text: str, *lines: str) -> str:
+    """The text with what is not empty of the lines below it."""
+    return "\n".join([text, *(line for line in lines if line)])
+
+
+class Unanswerable(ValueError):
+    """A row whose answer is none of its options; ``failure`` says so."""
+
+    def __init__(self, failure: FormattingFailure) -> None:
+        super().__init__(failure.got)
+        self.failure = failure
+
+
+def _options(
+    task: Task,
+    number: int,
+    row: Row,
+    accepted: tuple[str, ...],
+    spec: FormattingSpec,
+    draws: Draws,
+) -> Shown | None:
+    options = options_of(row, task.options) if spec.options else ()
+    if not options or not accepted:
+        return None
+    place = place_of(accepted, options)
+    if place is None:
+        got = f"{accepted[0][:60]!r}, options {', '.join(map(repr, options))[:120]}"
+        fix = "Correct the row's output or options, or set options: false."
+        raise Unanswerable(FormattingFailure(task.name, number, "answer_not_in_options", got, fix))
+    return show_options(
+        options,
+        place,
+        draws,
+        shuffled=spec.option_order == "shuffled",
+        style=spec.option_labels,
+        answer_as=spec.option_answer,
+    )
+
+
+def _rationale(row: Row, spec: FormattingSpec, draws: Draws) -> str:
+    rationale = row.get("rationale")
+    if spec.chain_of_thought == "none" or not isinstance(rationale, str) or not rationale.strip():
+        return ""
+    wanted = draws.chance("chain_of_thought", spec.chain_of_thought_share)
+    return rationale.strip() if wanted else ""
+
+
+# -- what a row draws of the formatting ---------------------------------------------------------
+
+
+def row_spec(task: Task, spec: FormattingSpec, draws: Draws) -> FormattingSpec:
+    """The spec of one row: every variable that is drawn has its value.
+
+    ``encoding`` is ``definition``, ``template`` or ``natural_instructions``, numbers of
+    demonstrations are single ones.
+    """
+    changes: dict[str, Any] = {}
+    if spec.encoding == "mixed":
+        template = bool(task.templates) and draws.chance("encoding", spec.template_share)
+        changes["encoding"] = "template" if template else "definition"
+    elif spec.encoding == "tk_instruct":
+        one = TK_INSTRUCT[draws.index("encoding", len(TK_INSTRUCT))]
+        changes |= {**one, "encoding": "natural_instructions"}
+    for name in ("positive", "negative"):
+        counts = getattr(spec, name)
+        if name not in changes and not isinstance(counts, int):
+            changes[name] = counts[draws.index(name, len(counts))]
+    return replace(spec, **changes) if changes else spec
+
+
+def in_language(task: Task, number: int, spec: FormattingSpec) -> Task | FormattingFailure:
+    """The task with its instruction, and its templates, in the language that the spec wants."""
+    if spec.instruction_language == "own":
+        return task
+    wanted = task.language if spec.instruction_language == "input" else spec.instruction_language
+    templates = tuple(one for one in task.templates if one.language == wanted)
+    if wanted == task.instruction_language:
+        return replace(task, templates=templates)
+    if wanted in task.definitions or (spec.encoding == "template" and templates):
+        return replace(
+            task,
+            definition=task.definitions.get(wanted, ""),
+            instruction_language=wanted,
+            templates=templates,
+            # these are in the first language, and a prompt has one
+            avoid="",
+            output_format="",
+        )
+    known = ", ".join((task.instruction_language, *task.definitions))
+    fix = f"Add definitions: {{{wanted}: ...}} or templates in that language to the task."
+    got = f"the task has {known}, wanted {wanted}"
+    return FormattingFailure(task.name, number, "no_instruction_language", got, fix)
+
+
+def templates_of(
+    task: Task, spec: FormattingSpec, draws: Draws, inverted: bool | None
+) -> list[Template]:
+    """The templates that ask a row: one drawn, all, or a number of them, in a random order."""
+    usable = [one for one in task.templates if inverted is None or one.inverted is inverted]
+    order = draws.shuffled("templates", usable)
+    count = {"one": 1, "all": len(order)}.get(str(spec.templates), spec.templates)
+    return order[: int(count)]
