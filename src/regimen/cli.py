@@ -121,6 +121,26 @@ def evaluate(
 
 
 @app.command()
+def init(
+    data: Annotated[str, typer.Argument(help="A file, a directory or a saved data set.")],
+    out: Annotated[Path, typer.Option(help="Where the files are written.")] = Path(),
+    model: Annotated[str, typer.Option(help="The model to tune.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the task.")] = "",
+    dataset: Annotated[
+        bool, typer.Option("--dataset", help="DATA names a data set of the Hugging Face hub.")
+    ] = False,
+    config: Annotated[str, typer.Option(help="A configuration of that data set.")] = "",
+    json: Json = False,
+) -> None:
+    """Propose a task file and settings from any table of rows."""
+    from regimen.stages.init import init as propose
+
+    result = propose(data, out=out, model=model, name=name, dataset=dataset, config=config)
+    if json:
+        console.result(result)
+
+
+@app.command()
 def report(
     directory: Annotated[Path, typer.Argument(help="A run directory.")], json: Json = False
 ) -> None:

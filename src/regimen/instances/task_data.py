@@ -96,13 +96,19 @@ def _open(origin: Origin, header: tuple[str, ...]) -> Opened:
 def _open_file(path: Path, origin: Origin, header: tuple[str, ...]) -> Opened:
     opened = open_rows(path, origin.split, None if header else origin.limit)
     named = (replace(row, source=row.source or path.name) for row in opened.rows)
-    return Opened(_with_header(named, header, path) if header else named, opened.labels)
+    return Opened(with_header(named, header, path) if header else named, opened.labels)
 
 
-def _with_header(
+def with_header(
     rows: Iterable[RawRow | RowFailure], header: tuple[str, ...], path: Path
 ) -> Iterator[RawRow | RowFailure]:
-    """Rows under the given names, after the row that stood where the names should be."""
+    """Rows under the given names, after the row that stood where the names should be.
+
+    That row has lost the white space at the ends of its values.
+
+    Raises:
+        DataError: a directory, or not as many names as columns (``task-file``).
+    """
     if path.is_dir():
         what = "data.header is for a single CSV or TSV file, not for a directory."
         raise DataError(what, slug="task-file", fix="Name the file.", where=str(path))
