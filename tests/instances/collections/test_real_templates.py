@@ -69,12 +69,8 @@ def science(data: Path) -> Rows:
             asked, *texts = re.split(r"\s*\([ABCD]\)", instance["input"])
             choices = {"text": texts, "label": list("ABCD")}
             key = instance["output"][0]
-            yield {
-                "question": asked,
-                "question_stem": asked,
-                "choices": choices,
-                "answerKey": key,
-            }
+            said = {"question": asked, "question_stem": asked}
+            yield {**said, "choices": choices, "answerKey": key}
 
 
 def aqua(data: Path) -> Rows:
