@@ -25,6 +25,8 @@ matrix arithmetic that the work needs, over its time, as a share of the rate at 
 forms the same products alone.
 """
 
+OWN_PAGE = ("lints",)
+"""Results that have a page of their own."""
 LEFT = "\\* left after its second step: slower than half the best until then."
 NO_RESULT = "\nNo result has been committed yet.\n"
 
@@ -38,6 +40,8 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
 
 def section(result: Mapping[str, Any]) -> str:
     """One benchmark: where it ran, its ratios, its rows; a section for each of its works."""
+    if result["name"] in OWN_PAGE:
+        return ""
     if result["name"] == "head":
         return head_section(result)
     if "works" not in result:

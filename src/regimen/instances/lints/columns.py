@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from regimen.instances.lints.spaces import bare
 from regimen.instances.task_rows import accepted_outputs, input_text
@@ -101,8 +102,9 @@ def among(answer: str, options: Sequence[str]) -> bool:
 
     Case, white space and punctuation around it do not count, nor a mark such as ``(A)`` in front.
     """
-    known = {bare(option) for option in options}
-    known |= {bare(_MARK.sub("", option)) for option in options}
+    if answer in options:
+        return True
+    known = _spellings(tuple(options))
     plain = bare(answer)
     if plain in known or bare(_MARK.sub("", answer)) in known:
         return True
@@ -110,3 +112,10 @@ def among(answer: str, options: Sequence[str]) -> bool:
     if len(mark) == 1 and "a" <= mark <= "z":
         return ord(mark) - ord("a") < len(options)
     return mark.isascii() and mark.isdigit() and 0 <= int(mark) <= len(options)
+
+
+@lru_cache(maxsize=1024)
+def _spellings(options: tuple[str, ...]) -> frozenset[str]:
+    """The options without punctuation around them, with and without their marks."""
+    marked = (_MARK.sub("", option) for option in options)
+    return frozenset(map(bare, (*options, *marked)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from regimen.instances.lints.columns import among, next_others
 from regimen.instances.lints.findings import Finding, found, listed, quote
@@ -18,13 +19,15 @@ SHORTEST_LEAK = 4
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a template wrote for one row. ``prompt`` and ``answer`` are as rendered."""
+    """What a template wrote for one row: as rendered, and normalised."""
 
     number: int
     row: Row
     prompt: str
     answer: str
     options: tuple[str, ...]
+    folded_prompt: str
+    folded_answer: str
 
 
 def leaks(task: Task, template: Template, asked: Sequence[Written]) -> Iterator[Finding]:
@@ -33,7 +36,7 @@ def leaks(task: Task, template: Template, asked: Sequence[Written]) -> Iterator[
     The answer stands in the prompt of its row, in no column but the one that it is, and not in the
     prompt of the next row with another answer: so it is no wording of the template.
     """
-    folded = [(normalise(one.prompt), normalise(one.answer)) for one in asked]
+    folded = [(one.folded_prompt, one.folded_answer) for one in asked]
     different = Counter(answer for _, answer in folded)
     if len(different) < 2:
         return
@@ -111,17 +114,22 @@ def _hides(one: Written, marked: bool) -> bool:
 
     Two others must be shown; where the template is known to show its options, one will do.
     """
-    answer = normalise(one.answer)
-    options = [normalise(option) for option in one.options]
+    answer = one.folded_answer
+    options = _folded(one.options)
     if answer not in options:
         return False
     others = [option for option in options if option != answer]
     need = 1 if marked else 2
-    lines = {_without_mark(line) for line in _lines(one.prompt)}
+    lines = {_without_mark(line) for line in _lines(one.prompt)} if "\n" in one.prompt else set()
     if sum(option in lines for option in others) >= max(need, 2):
         return answer not in lines
-    prompt = normalise(one.prompt)
+    prompt = one.folded_prompt
     return not holds(prompt, answer) and sum(holds(prompt, o) for o in others) >= need
+
+
+@lru_cache(maxsize=1024)
+def _folded(options: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(normalise, options))
 
 
 def _lines(text: str) -> list[str]:

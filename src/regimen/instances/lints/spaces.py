@@ -62,6 +62,7 @@ _VERB = re.compile(
     r"label|output|word|text|con|por|avec|par|mit|als)\b){0,4}\s*[:：]?\s*$",
     re.IGNORECASE,
 )
+_AROUND = re.compile(r"^[^\w+\-]+|[^\w+%]+$")
 _SENTENCES = re.compile(r"(?<=[.!?؟।])(?:\s+|(?=\n))|(?<=[。！？])|\n+")
 _PLAIN_ITEM = r"(?:[A-Z][A-Za-z]*|\d{1,2}|[A-Z])"
 _PLAIN = re.compile(
@@ -164,7 +165,7 @@ def _unspaced(character: str) -> bool:
 def bare(text: str) -> str:
     """The text normalised, without punctuation around it; a text of punctuation stays."""
     plain = normalise(text)
-    stripped = re.sub(r"^[^\w+\-]+|[^\w+%]+$", "", plain)
+    stripped = _AROUND.sub("", plain)
     return stripped or plain
 
 

@@ -13,6 +13,7 @@ from regimen.instances.lints.rendered import Written, leaks, shown_options
 from regimen.instances.lints.sources import alike, lint_sources
 from regimen.instances.task_rows import accepted_outputs
 from regimen.instances.templates import RenderFailure, Rendering, RenderJob, template_job
+from regimen.instances.words import normalise
 from regimen.records import Row, Task, Template
 
 BATCH = 4096
@@ -94,7 +95,8 @@ def _render(
                 failed.append((number, result))
             else:
                 prompt, answer = result.texts[0], result.texts[-1]
-                written.append(Written(number, row, prompt, answer, tuple(result.options)))
+                folded = normalise(prompt), normalise(answer)
+                written.append(Written(number, row, prompt, answer, tuple(result.options), *folded))
     return written, failed
 
 
@@ -164,9 +166,11 @@ def _same_prompt(task: Task, template: Template, asked: Sequence[Written]) -> It
     numbers: dict[str, list[int]] = {}
     for one in asked:
         key = " ".join(one.prompt.split())
-        values = {name: value for name, value in one.row.items() if name in written}
-        shown.setdefault(key, set()).add(str(values))
-        whole.add(str({name: value for name, value in one.row.items() if name != "output"}))
+        values = [value for name, value in one.row.items() if name in written]
+        shown.setdefault(key, set()).add(repr(values))
+        # two rows that differ are enough
+        if len(whole) < 2:
+            whole.add(repr([v for name, v in one.row.items() if name != "output"]))
         numbers.setdefault(key, []).append(one.number)
     keys = [key for key, values in shown.items() if len(values) > 1]
     if len(shown) == 1 and len(whole) > 1 and not template.inverted:
