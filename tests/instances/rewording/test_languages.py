@@ -51,9 +51,19 @@ def test_names_of_things_may_stay_in_another_script() -> None:
 
 
 def test_one_script_is_not_told_apart_and_unknown_languages_are_not_checked() -> None:
-    assert script_problem(RIGHT["en"], "es") == ""
+    assert script_problem(RIGHT["es"], "fr") == ""
     assert script_problem(RIGHT["en"], "tlh") == ""
     assert script_problem("12 + 3 = ?", "ru") == ""
+
+
+def test_english_is_told_from_other_languages_of_its_script() -> None:
+    english = "Tell me which of these words is the longest, and what it means."
+    assert script_problem(english, "en") == ""
+    for language in ("es", "de", "sw", "vi"):
+        assert script_problem(english, language) == "6 of 13 words are English"
+    assert script_problem("Traduis « the cat and the dog » en une phrase du même sens.", "fr")
+    quoted = "Dis combien de fois on lit le petit mot « the » dans le texte qui est en bas."
+    assert script_problem(quoted, "fr") == ""
 
 
 @pytest.mark.parametrize(

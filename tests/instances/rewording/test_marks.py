@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import re
+from pathlib import Path
 
 import jinja2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from regimen.instances.collections.promptsource import read_promptsource
 from regimen.instances.rewording.marks import (
     answer_source,
     answers_written,
@@ -18,6 +20,7 @@ from regimen.instances.rewording.marks import (
     segments,
     words_of,
 )
+from regimen.records import Task
 
 WORDS = ("Read this. ", "\n", " and {", "} or [", "[[2]]", "[[ 7 ]]", "[[", "]]", "a | b", "é 猫 ")
 CODE = (
@@ -150,3 +153,24 @@ def test_nothing_follows_the_answer(text: str) -> None:
     problem = mark_problem(text, mask("Say {{ a }} ||| {{ b }}", answer=True))
     assert problem is not None
     assert problem.reason == "marks_moved"
+
+
+@pytest.mark.realdata
+def test_templates_of_promptsource_come_back_and_their_words_are_those_of_jinja(
+    shared_data: Path,
+) -> None:
+    known = jinja2.Environment()
+    count = 0
+    for task in read_promptsource(shared_data / "promptsource/promptsource_templates.jsonl.zst"):
+        if not isinstance(task, Task):
+            continue
+        for template in task.templates:
+            masked = mask(template.input, answer=True)
+            assert masked.put_back(masked.text) == template.input
+            assert mark_problem(masked.text, masked) is None
+            data = "".join(text for _, kind, text in known.lex(template.input) if kind == "data")
+            kinds = ("words", "mark", "separator")
+            ours = "".join(p.text for p in segments(template.input) if p.kind in kinds)
+            assert "".join(ours.split()) == "".join(data.split()), (task.name, template.name)
+            count += 1
+    assert count > 2000

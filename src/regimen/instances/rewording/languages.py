@@ -1,9 +1,10 @@
 """Languages of rewordings: their English names, and whether a text can be in one.
 
-What is seen is the script alone, by the Unicode property of each letter, and whether the words are
-those of the source. Languages of one script are not told apart: Spanish from French, Russian from
-Ukrainian, Hindi from Marathi, nor English from German. Chinese is told from Japanese by its lack of
-kana. A language that is not in the table is not checked.
+What is seen is the script, by the Unicode property of each letter, whether the words are those of
+the source, and whether a text in another language of the Latin script is full of small English
+words. Other languages of one script are not told apart: Spanish from French, Russian from
+Ukrainian, Hindi from Marathi. Chinese is told from Japanese by its lack of kana. Nor is it seen
+whether a translation is right. A language that is not in the table is not checked.
 """
 
 from __future__ import annotations
@@ -65,6 +66,16 @@ _MOST_SHARED = 0.75
 """Share of a translation's different words that may be words of its source."""
 _FEW = 4
 """Fewer different words say nothing about what is shared."""
+_ENGLISH = frozenset(
+    (
+        *("and", "because", "been", "following", "from", "have", "his", "it", "should", "that"),
+        *("the", "their", "there", "these", "they", "this", "those", "were", "what", "when"),
+        *("which", "with", "would", "you", "your"),
+    )
+)
+"""Small English words that are rare in the other languages of the Latin script."""
+_MOST_ENGLISH = 1 / 10
+"""Share of the words that may be such words; names and quoted words are."""
 
 
 def _table() -> Mapping[str, tuple[str, str]]:
@@ -110,7 +121,7 @@ def script_problem(words: str, language: str) -> str:
     """What is wrong with the letters of a text in a language; empty where nothing is seen.
 
     At least half of the letters are of the language's scripts; Chinese has no kana, and Japanese
-    has some.
+    has some; small English words are few but in English.
     """
     scripts = scripts_of(language)
     letters = regex.findall(r"\p{L}", words)
@@ -120,10 +131,21 @@ def script_problem(words: str, language: str) -> str:
     own = regex.findall(f"[{of_scripts}]", "".join(letters))
     if len(own) * 2 < len(letters):
         return f"{len(own)} of {len(letters)} letters are {' or '.join(scripts)}"
+    if "Latin" in scripts and base_code(language) != "en" and (english := _english(words)):
+        return english
     kana = regex.search(r"[\p{Hiragana}\p{Katakana}]", words) is not None
     if kana and base_code(language) == "zh":
         return "kana in Chinese"
     return "Japanese without kana" if base_code(language) == "ja" and not kana else ""
+
+
+def _english(words: str) -> str:
+    """How many of the words are English, where that is too many."""
+    all_words = tokens(words)
+    small = sum(word in _ENGLISH for word in all_words)
+    if small <= max(1, _MOST_ENGLISH * len(all_words)):
+        return ""
+    return f"{small} of {len(all_words)} words are English"
 
 
 def untranslated(words: str, source: str) -> str:
