@@ -123,8 +123,8 @@ def _hand() -> list[str]:
     body = [(lint, str(read), str(right)) for lint, (read, right) in BY_HAND.items()]
     text = (
         "Findings read by hand, all where there are fewer than 30. Conflicts between free texts, "
-        "such as two questions on one passage, are notes: both answers may be right. Many findings in "
-        "T0 are the same rows under another template, and BIG-Bench Hard is in both of its "
+        "such as two questions on one passage, are notes: both answers may be right. Many findings "
+        "in T0 are the same rows under another template, and BIG-Bench Hard is in both of its "
         "collections. Lints that are not in the table found nothing, or say what anyone can count."
     )
     return [

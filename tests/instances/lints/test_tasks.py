@@ -167,10 +167,12 @@ def test_examples_that_contradict_the_task() -> None:
     said = "Answer with 'yes' or 'no'."
     right, wrong = Example(input="a", output="yes"), Example(input="a", output="No")
     assert lint_task(task(LABELS, positive=(right,), negative=(wrong,))) == []
-    same = Example(input=" A ", output="Yes")
+    same = Example(input=" A ", output="yes ")
     found = fires(task(LABELS, positive=(right,), negative=(wrong, same)), "example_conflict")
     assert (found.count, found.of) == (1, 3)
     assert "negative:2" in found.detail
+    cased = Example(input="a", output="YES")
+    assert lint_task(task(LABELS, positive=(right,), negative=(cased,))) == []
     odd = (Example(input="b", output="maybe"),)
     assert (
         "positive:1"
@@ -195,6 +197,8 @@ def test_inputs_that_end_with_or_mark_their_answer() -> None:
 def test_extraction_and_a_wording_that_ends_all_inputs_give_nothing_away() -> None:
     inside = [(f"The bag holds a stone of {i} kilos and a nut.", f"{i} kilos") for i in range(8)]
     assert lint_task(task(inside)) == []
+    last = [(f"A {i} or a {i + 1}?", f"a {i + 1}" if i % 2 else f"A {i}") for i in range(12)]
+    assert lint_task(task(last)) == []
     asked = [(f"Is {text} grey? yes or no", answer) for text, answer in LABELS]
     assert lint_task(task(asked)) == []
 

@@ -50,20 +50,22 @@ def examples_against_task(c: Columns, space: Space | None) -> Iterator[Finding]:
     inputs = {normalise(example.input) for _, example in numbered(c)}
     for i, (text, answers) in enumerate(zip(c.folded, c.answers, strict=True)):
         if text in inputs:
-            accepted.setdefault(text, set()).update(map(normalise, answers))
+            accepted.setdefault(text, set()).update(map(_squeezed, answers))
             rows.setdefault(text, i)
     right = {key: set(values) for key, values in accepted.items()}
     for example in c.task.positive:
-        right.setdefault(normalise(example.input), set()).add(normalise(example.output))
+        right.setdefault(normalise(example.input), set()).add(_squeezed(example.output))
     problems: list[str] = []
     places: list[int] = []
     for name, example in numbered(c):
-        key, output = normalise(example.input), normalise(example.output)
+        key, output = normalise(example.input), _squeezed(example.output)
         problem = ""
         if name.startswith("negative"):
             if output in right.get(key, set()):
                 problem = f"{name} is wrong, yet {quote(example.output)} is accepted for its input"
-        elif accepted.get(key) and output not in accepted[key] and labels(c.first) is not None:
+        elif (
+            accepted.get(key) and not _among(output, accepted[key]) and labels(c.first) is not None
+        ):
             problem = f"{name} answers {quote(example.output)}, its row otherwise"
         else:
             problem = _outside(c, space, name, example)
@@ -75,6 +77,15 @@ def examples_against_task(c: Columns, space: Space | None) -> Iterator[Finding]:
         detail = "; ".join(problems[:3])
         count = len(problems)
         yield found(c.task.name, "example_conflict", sorted(places), of, detail, count=count)
+
+
+def _squeezed(text: str) -> str:
+    """The text with single spaces; case stays, as a wrong example may be wrong in case alone."""
+    return " ".join(text.split())
+
+
+def _among(output: str, accepted: set[str]) -> bool:
+    return normalise(output) in set(map(normalise, accepted))
 
 
 def _outside(c: Columns, space: Space | None, name: str, example: Example) -> str:

@@ -15,8 +15,8 @@ from regimen.instances.words import normalise
 MAJORITY = 0.9
 ENOUGH_ROWS = 5
 """Rows from which a regularity is no chance."""
-COPIED_SHARE = 0.5
-"""Share of inputs that end with their answer from which the place gives it away."""
+COPIED_SHARE = 0.9
+"""Share of inputs that end with their answer from which the place gives it away, not chance."""
 COMPLIANCE = 0.9
 """Share of rows that a listing of options must hold for before the others are found fault with."""
 
