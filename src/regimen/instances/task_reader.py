@@ -32,8 +32,10 @@ def collection(sections: Sections, folder: Path) -> tuple[Path, dict[str, Any]]:
     """The folder or file of ``templates_from``, and what it asks of it."""
     at: places.Path = ("templates_from",)
     section = sections.section(sections.document.data["templates_from"], at, _COLLECTION_KEYS)
-    if section.get("path") is None:
-        raise sections.error(at, "templates_from has no path.", fix="Add path: folder.")
+    for key in ("path", "dataset"):
+        if section.get(key) is None:
+            fix = "Add path: folder, and dataset: name of the data set in it."
+            raise sections.error(at, f"templates_from has no {key}.", fix=fix)
     asked: dict[str, Any] = {
         key: sections.text((*at, key)) for key in ("dataset", "subset") if section.get(key)
     }
@@ -52,7 +54,12 @@ class TaskReader(Sections):
         """The task, after its failed rows."""
         data = self.section(self.document.data, (), KEYS)
         given = {key: self.text((key,)) for key in TEXTS if data.get(key) is not None}
-        texts: dict[str, Any] = {"language": "en", "instruction_language": "en", **defaults, **given}
+        texts: dict[str, Any] = {
+            "language": "en",
+            "instruction_language": "en",
+            **defaults,
+            **given,
+        }
         if not texts.get("name"):
             raise self.error((), "The task has no name.", fix="Add a line such as name: my_task.")
         options = self.texts(data, "options")
@@ -106,7 +113,7 @@ class TaskReader(Sections):
         """The templates of the collection that the file names."""
         if data.get("templates_from") is None:
             return
-        from regimen.instances.collections import collection_templates
+        from regimen.instances.collections.lookup import collection_templates
 
         path, asked = collection(self, self.folder)
         yield from collection_templates(path, **asked)

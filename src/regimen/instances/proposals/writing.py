@@ -228,28 +228,25 @@ def settings_text(
         build["curation"] = {"max_characters": 2 * longest}
     if task_file is not None:
         build["instances_per_task"] = 1_000_000
-        encoding = "template" if guess.type == "multiple_choice" else "mixed"
-        share = {} if encoding == "template" else {"template_share": 0.7}
-        build["formatting"] = {"encoding": encoding, **share}
-    else:
+        build["formatting"] = {"encoding": "mixed", "template_share": 0.7}
+    elif guess.format not in ("preference", "natural_instructions"):
         build["held_out"] = {"share": 0.05}
-    tune = {"model": {"path": model}, "num_train_epochs": 2, "learning_rate": 1e-4}
+    learn = {"model": {"path": model}, "num_train_epochs": 2, "learning_rate": 1e-4}
+    stage = "align" if guess.format == "preference" else "tune"
     return "\n".join(
         [
-            comment([f"Builds instances from {proposal.source} and tunes a model on them."]),
+            comment([f"Builds instances from {proposal.source} and learns from them."]),
             _entry("run", f"runs/{proposal.name}", ["Where everything is written."]),
             _entry("build", build, _build_reasons(guess, task_file is not None)),
-            _entry("tune", tune, ["A folder of a model; put your own here."]),
+            _entry(stage, learn, ["A folder of a model; put your own here."]),
         ]
     )
 
 
 def _build_reasons(guess: Guess, task: bool) -> list[str]:
     if not task:
-        return [*guess.why.get("type", ()), "A share of the rows is held out for evaluation."]
-    if guess.type == "multiple_choice":
-        return ["All rows (instances_per_task), asked by templates, which show the options."]
-    return ["All rows (instances_per_task), most of them asked by a template."]
+        return list(guess.why.get("type", ()))
+    return ["All rows (instances_per_task): most asked by a template, others by the definition."]
 
 
 def _flat(guess: Guess) -> Mapping[str, Any]:
