@@ -289,6 +289,34 @@ def test_templates_may_ask_by_the_columns_of_the_data(tmp_path: Path) -> None:
     assert task.instances == ({"premise": "p", "label": 0},)
 
 
+def test_templates_of_a_collection_are_taken_by_name(tmp_path: Path) -> None:
+    write_rows(tmp_path / "a.jsonl", [{"first": "p", "second": "h", "label": 0}])
+    entries = [
+        f"  {key}: !Template\n    answer_choices: null\n    id: {key}\n"
+        f"    jinja: '{{{{first}}}} {key} {{{{second}}}} ||| {{{{label}}}}'\n    name: {name}\n"
+        f"    reference: ''\n    metadata: !TemplateMetadata\n      choices_in_prompt: false\n"
+        f"      metrics: [Accuracy]\n      original_task: true\n      languages: [en]\n"
+        for key, name in (("k1", "one"), ("k2", "two"))
+    ]
+    folder = tmp_path / "collected" / "mine"
+    folder.mkdir(parents=True)
+    text = "dataset: mine\ntemplates:\n" + "".join(entries)
+    (folder / "templates.yaml").write_text(text)
+    asked: dict[str, Any] = {"path": "collected", "dataset": "mine"}
+    failures, task = read(tmp_path, {"path": "a.jsonl"}, templates_from=asked)
+    assert failures == []
+    assert task is not None
+    assert [template.name for template in task.templates] == ["one", "two"]
+    _, task = read(tmp_path, {"path": "a.jsonl"}, templates_from={**asked, "names": ["two"]})
+    assert task is not None
+    assert [template.name for template in task.templates] == ["two"]
+    assert task_inputs(tmp_path / "t.yaml") == (tmp_path / "a.jsonl", tmp_path / "collected")
+    with pytest.raises(DataError, match="Did you mean 'mine'"):
+        read(tmp_path, {"path": "a.jsonl"}, templates_from={**asked, "dataset": "mime"})
+    with pytest.raises(DataError, match="templates_from has no dataset"):
+        read(tmp_path, {"path": "a.jsonl"}, templates_from={"path": "collected"})
+
+
 def test_large_rows_and_every_script_survive(tmp_path: Path) -> None:
     texts = [
         "x" * (10 << 20),

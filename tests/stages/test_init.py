@@ -153,7 +153,9 @@ def test_every_kind_of_file_gives_the_same_task(here, capsys, ending):
         "classification",
         {"input": "text", "output": "label"},
     )
-    assert len(list(built("regimen.yaml"))) == len(only_task(here / "a.task.yaml").instances)
+    rows_of_task = len(only_task(here / "a.task.yaml").instances)
+    # one training row may be kept apart as an item of validation
+    assert rows_of_task - 1 <= len(list(built("regimen.yaml"))) <= rows_of_task
 
 
 def test_labels_that_are_numbers_are_asked_for_and_those_of_the_data_set_taken(here, capsys):
