@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from regimen.instances.rewording.checks import (
+    REASONS,
     Original,
     problem_of,
     row_answers,
@@ -34,6 +35,7 @@ def original(source: str = SOURCE, answers: tuple[str, ...] = (), **given: bool)
 def reason(text: str, given: Original, language: str = "en", others: tuple[str, ...] = ()) -> str:
     keys = [wording_key(other, plain=given.plain) for other in others]
     problem = problem_of(text, given, language, keys)
+    assert problem is None or problem.reason in REASONS
     return problem.reason if problem else ""
 
 

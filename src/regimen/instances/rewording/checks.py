@@ -1,7 +1,4 @@
-"""What is wrong with a rewording: one reason each, counted where it is removed.
-
-``REASONS`` are in the order in which they are looked for; the first one found is the one counted.
-"""
+"""What is wrong with a rewording: the first reason found, counted where it is removed."""
 
 from __future__ import annotations
 
@@ -25,11 +22,11 @@ from regimen.instances.words import fold, tokens
 from regimen.records import Task, Template
 
 REASONS = (
-    *("empty", "cut_off", "answer_leaked", "marks_added", "marks_lost", "marks_repeated"),
-    *("marks_moved", "does_not_compile", "names_changed", "same_as_original", "language_wrong"),
-    *("same_as_another", "too_long", "too_short"),
+    *("empty", "answer_leaked", "marks_added", "marks_lost", "marks_repeated", "marks_moved"),
+    *("does_not_compile", "names_changed", "same_as_original", "same_as_another"),
+    *("language_wrong", "too_long", "too_short"),
 )
-"""Why an answer is not used; ``answer_leaked`` is looked for again at the end."""
+"""Why a text that a generator wrote is not used. An answer that was cut off is not looked at."""
 
 ROWS_SEEN = 256
 """Rows of a task whose outputs must not come into its prompts."""
