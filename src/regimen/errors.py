@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class RegimenError(Exception):
@@ -53,6 +54,10 @@ class RegimenError(Exception):
         self.expected, self.fix, self.where = expected, fix, where
         super().__init__(self.render())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors of worker processes are raised again in the process that the user sees."""
+        return _again, (type(self), dict(self.__dict__))
+
     def render(self) -> str:
         """The error as plain text, one labelled line per part that is known."""
         lines = [f"{self.what} [{self.slug}]"]
@@ -64,6 +69,13 @@ class RegimenError(Exception):
         }
         lines += [f"  {label + ':':<10}{text}" for label, text in parts.items() if text]
         return "\n".join(lines)
+
+
+def _again(kind: type[RegimenError], parts: dict[str, Any]) -> RegimenError:
+    error = kind.__new__(kind)
+    error.__dict__.update(parts)
+    error.args = (error.render(),)
+    return error
 
 
 class SettingsError(RegimenError):

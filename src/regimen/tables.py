@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,24 +116,54 @@ def _table(fields: list[tuple[str, pa.DataType]], rows: Iterable[dict[str, Any]]
     return pa.Table.from_pylist(list(rows), schema=_schema(fields))
 
 
-def instances_to_table(instances: Iterable[Instance]) -> pa.Table:
-    """Instances as an Arrow table: ids, messages, weight, and one column per lineage field."""
+def instances_schema() -> pa.Schema:
+    """The columns of instances: ids, messages, weight, and one per lineage field."""
     import pyarrow as pa
 
     text = pa.string()
     fields = [("instance_id", text), ("content_id", text), ("messages", _message_type())]
-    return _table(
-        [*fields, ("weight", pa.float64())],
-        (
-            {
-                **_ids(one),
-                "messages": [_message(m) for m in one.messages],
-                "weight": one.weight,
-                **_lineage(one.lineage),
-            }
-            for one in instances
-        ),
-    )
+    return _schema([*fields, ("weight", pa.float64())])
+
+
+def instances_to_table(instances: Iterable[Instance]) -> pa.Table:
+    """Instances as an Arrow table: ids, messages, weight, and one column per lineage field.
+
+    Columns are made whole: a dictionary for each row takes five times as long.
+    """
+    import pyarrow as pa
+
+    rows = list(instances)
+    schema = instances_schema()
+    contents = [one.content_id for one in rows]
+    columns: dict[str, Any] = {
+        "instance_id": [
+            instance_identity(content, one.lineage)
+            for content, one in zip(contents, rows, strict=True)
+        ],
+        "content_id": contents,
+        "messages": _message_lists([one.messages for one in rows]),
+        "weight": [one.weight for one in rows],
+    }
+    for name in (*_TEXT, "row", "seed", *_LISTS):
+        columns[name] = [getattr(one.lineage, name) for one in rows]
+    arrays = [
+        made if isinstance(made := columns[field.name], pa.Array) else pa.array(made, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _message_lists(conversations: Sequence[Sequence[Message]]) -> pa.Array:
+    """Conversations as an Arrow list of structs."""
+    import pyarrow as pa
+
+    kind = _message_type()
+    ends = [0, *accumulate(map(len, conversations))]
+    rows = [_message(message) for conversation in conversations for message in conversation]
+    fields = list(kind.value_type)
+    parts = [pa.array([row[field.name] for row in rows], field.type) for field in fields]
+    structs = pa.StructArray.from_arrays(parts, fields=fields)
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), structs, type=kind)
 
 
 def table_to_instances(table: pa.Table) -> Iterator[Instance]:

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from regimen.curation.filters import (
     FILTERS,
+    ExactDuplicates,
     apply,
+    chained,
     conversation_shape,
     exact_duplicates,
     length,
@@ -52,7 +54,7 @@ def slugs(reasons: Sequence[str | None]) -> list[str | None]:
     return [reason and reason.partition(":")[0] for reason in reasons]
 
 
-def test_the_first_duplicate_by_source_and_row_stays() -> None:
+def test_the_first_duplicate_stays_and_the_reason_names_it() -> None:
     rows = [
         chat("q", "1", "b", 1),
         chat("q", "a", "a", 5),
@@ -61,14 +63,44 @@ def test_the_first_duplicate_by_source_and_row_stays() -> None:
         chat("q", "a", "b", 1),
     ]
     found = exact_duplicates(rows)
-    # Source b came first, so its row is the survivor of both contents.
-    assert [reason is None for reason in found] == [True, False, False, False, True]
-    assert found[1] == f"exact_duplicate: of {rows[4].instance_id} (b, row 1)"
+    assert [reason is None for reason in found] == [True, True, False, False, False]
+    assert found[4] == f"exact_duplicate: of {rows[1].instance_id} (a, row 5)"
 
 
-def test_within_a_source_the_lower_row_stays_whatever_the_order() -> None:
-    rows = [chat("q", "a", "s", 5), chat("q", "a", "s", 2), chat("q", "a", "s", 9)]
-    assert [reason is None for reason in exact_duplicates(rows)] == [False, True, False]
+@given(st.lists(st.sampled_from("abc"), max_size=12), st.integers(1, 5))
+def test_batches_are_remembered_as_one(texts: list[str], size: int) -> None:
+    rows = [chat("q", text, "", number) for number, text in enumerate(texts)]
+    remembering = ExactDuplicates()
+    found = [
+        reason
+        for start in range(0, len(rows), size)
+        for reason in remembering(rows[start : start + size])
+    ]
+    assert found == exact_duplicates(rows)
+
+
+def test_a_chain_is_its_filters_in_turn_and_accounts_for_each(tmp_path: Path) -> None:
+    rows = [chat("q", "a"), chat("q", ""), chat("q", "a"), chat("q", "long answer")]
+    filters = {
+        "no-answer": no_answer,
+        "length": partial(length, max_conversation=5),
+        "duplicates": exact_duplicates,
+    }
+    kept, outcomes = chained(rows, filters)
+    assert kept == [rows[0]]
+    assert [(one.step, one.entered, one.kept) for one in outcomes] == [
+        ("no-answer", 4, 3), ("length", 3, 2), ("duplicates", 2, 1),
+    ]  # fmt: skip
+    ledger = Ledger(tmp_path)
+    for one in outcomes:
+        with ledger.step(one.step) as step:
+            step.take(one)
+    assert ledger.write()["length"] == {
+        "in": 3,
+        "kept": 2,
+        "removed": {"too_long": 1},
+        "failed": {},
+    }
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.integers(0, 4))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from regimen.records import SCHEMA_VERSION, Instance, Preference
 FACETS = ("source", "family", "category", "language", "licence")
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 NOT_GIVEN = "(not given)"
+
 
 def data_card(
     instances: Sequence[Instance],
@@ -33,29 +35,71 @@ def data_card(
         first), ``strictest_licence``, ``characters`` ({"prompt" | "answer": {quantile: n}}),
         ``removed`` and ``failed`` ({reason: n} over all steps), ``schema_version``.
     """
-    licences = {one.lineage.licence for one in instances}
-    licences |= {one.lineage.licence for one in preferences}
-    card: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "instances": len(instances),
-        "tasks": len({one.lineage.task for one in instances} - {""}),
-        "preferences": len(preferences),
-    }
-    for facet in FACETS:
-        card[f"by_{facet}"] = _counts(getattr(one.lineage, facet) for one in instances)
-    card["strictest_licence"] = strictest(licences) or NOT_GIVEN
-    card["characters"] = {
-        "prompt": quantiles([_size(one, answer=False) for one in instances]),
-        "answer": quantiles([_size(one, answer=True) for one in instances]),
-    }
-    steps = (ledger or {}).values()
-    card["removed"] = _sum(step["removed"] for step in steps)
-    card["failed"] = _sum(step["failed"] for step in steps)
-    return card
+    counts = CardCounts()
+    counts.add(
+        {name: [getattr(one.lineage, name) for one in instances] for name in (*FACETS, "task")},
+        *sizes(instances),
+    )
+    return counts.card(preferences, ledger)
 
 
-def _counts(values: Iterable[str]) -> dict[str, int]:
-    counted = Counter(value or NOT_GIVEN for value in values)
+def sizes(instances: Sequence[Instance]) -> tuple[list[int], list[int]]:
+    """Characters of the prompt and of the answers of each instance."""
+    return (
+        [_size(one, answer=False) for one in instances],
+        [_size(one, answer=True) for one in instances],
+    )
+
+
+class CardCounts:
+    """The counts of a data card, batch by batch."""
+
+    def __init__(self) -> None:
+        self.instances = 0
+        self.facets: dict[str, Counter[str]] = {name: Counter() for name in (*FACETS, "task")}
+        self.prompts, self.answers = array("l"), array("l")
+
+    def add(
+        self,
+        columns: Mapping[str, Sequence[str]],
+        prompts: Sequence[int],
+        answers: Sequence[int],
+    ) -> None:
+        """Count a batch: a column for each facet and the task, characters of prompt and answers."""
+        self.instances += len(prompts)
+        for name, counter in self.facets.items():
+            counter.update(columns[name])
+        self.prompts.extend(prompts)
+        self.answers.extend(answers)
+
+    def card(
+        self,
+        preferences: Sequence[Preference] = (),
+        ledger: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> dict[str, Any]:
+        """The card as ``data_card`` gives it."""
+        licences = {*self.facets["licence"], *(one.lineage.licence for one in preferences)}
+        card: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "instances": self.instances,
+            "tasks": len(self.facets["task"].keys() - {""}),
+            "preferences": len(preferences),
+        }
+        for facet in FACETS:
+            card[f"by_{facet}"] = _counts(self.facets[facet])
+        card["strictest_licence"] = strictest(licences) or NOT_GIVEN
+        card["characters"] = {
+            "prompt": quantiles(self.prompts),
+            "answer": quantiles(self.answers),
+        }
+        steps = (ledger or {}).values()
+        card["removed"] = _sum(step["removed"] for step in steps)
+        card["failed"] = _sum(step["failed"] for step in steps)
+        return card
+
+
+def _counts(values: Mapping[str, int]) -> dict[str, int]:
+    counted = {value or NOT_GIVEN: n for value, n in values.items()}
     return dict(sorted(counted.items(), key=lambda pair: (-pair[1], pair[0])))
 
 

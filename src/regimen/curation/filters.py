@@ -6,42 +6,55 @@ A user's own filter is any function of the same signature.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 
-from regimen.curation.ledger import Ledger
+from regimen.curation.ledger import Ledger, Outcome
 from regimen.errors import DataError
 from regimen.records import Instance, Message
 
 Filter = Callable[[Sequence[Instance]], list[str | None]]
 
 
-def exact_duplicates(instances: Sequence[Instance]) -> list[str | None]:
-    """All but the first of the instances that a model would see as equal.
+class ExactDuplicates:
+    """A filter that remembers: all but the first of the instances that a model would see as equal.
 
-    First is by source (in order of appearance), then row, then position, so that the survivor
-    does not depend on the order in which workers returned rows.
+    Batches come in one order whoever made them, so the survivor does not depend on the number of
+    workers. It holds ids alone, about 200 bytes a row.
     """
-    sources: dict[str, int] = {}
-    ranks = [
-        (sources.setdefault(one.lineage.source, len(sources)), one.lineage.row, position)
-        for position, one in enumerate(instances)
-    ]
-    contents = [one.content_id for one in instances]
-    first: dict[str, int] = {}
-    for position, content in enumerate(contents):
-        if content not in first or ranks[position] < ranks[first[content]]:
-            first[content] = position
-    reasons: list[str | None] = []
-    for position, content in enumerate(contents):
-        keeper = first[content]
-        origin = instances[keeper].lineage
-        reasons.append(
-            None
-            if keeper == position
-            else f"exact_duplicate: of {instances[keeper].instance_id} "
-            f"({origin.source or 'source not given'}, row {origin.row})"
-        )
-    return reasons
+
+    def __init__(self) -> None:
+        self._place: dict[bytes, int] = {}
+        self._instances = bytearray()
+        self._rows = array("q")
+        self._sources = array("l")
+        self._names: dict[str, int] = {}
+
+    def __call__(self, instances: Sequence[Instance]) -> list[str | None]:
+        """A reason for each duplicate of an earlier instance of this batch or one before."""
+        return [
+            self.reason(one.content_id, one.instance_id, one.lineage.source, one.lineage.row)
+            for one in instances
+        ]
+
+    def reason(self, content: str, instance: str, source: str, row: int) -> str | None:
+        """The reason for one instance by its ids (hexadecimal) and origin; None for the first."""
+        key = bytes.fromhex(content)
+        place = self._place.setdefault(key, len(self._place))
+        if place == len(self._rows):
+            self._instances += bytes.fromhex(instance)
+            self._rows.append(row)
+            self._sources.append(self._names.setdefault(source, len(self._names)))
+            return None
+        size = len(self._instances) // len(self._rows)
+        first = self._instances[place * size : (place + 1) * size].hex()
+        origin = list(self._names)[self._sources[place]] or "source not given"
+        return f"exact_duplicate: of {first} ({origin}, row {self._rows[place]})"
+
+
+def exact_duplicates(instances: Sequence[Instance]) -> list[str | None]:
+    """All but the first of the instances that a model would see as equal."""
+    return ExactDuplicates()(instances)
 
 
 def length(
@@ -132,8 +145,8 @@ FILTERS: Mapping[str, Filter] = {
 }
 
 
-def apply(name: str, instances: Sequence[Instance], fn: Filter, ledger: Ledger) -> list[Instance]:
-    """Run a filter as one step of the ledger and return what it keeps, in order.
+def judged(name: str, instances: Sequence[Instance], fn: Filter) -> tuple[list[Instance], Outcome]:
+    """What a filter keeps of a batch, in order, and the account of it.
 
     Raises:
         DataError: ``filter-length``: the filter did not give one verdict per instance.
@@ -148,12 +161,34 @@ def apply(name: str, instances: Sequence[Instance], fn: Filter, ledger: Ledger) 
             fix="Return one entry per instance, in order.",
         )
     kept: list[Instance] = []
-    with ledger.step(name, entered=len(instances)) as step:
-        for instance, reason in zip(instances, reasons, strict=True):
-            if reason is None:
-                kept.append(instance)
-                step.keep()
-            else:
-                slug, _, detail = reason.partition(": ")
-                step.remove(instance, slug, detail)
+    removed: list[tuple[Instance, str, str]] = []
+    for instance, reason in zip(instances, reasons, strict=True):
+        if reason is None:
+            kept.append(instance)
+        else:
+            slug, _, detail = reason.partition(": ")
+            removed.append((instance, slug, detail))
+    return kept, Outcome(name, len(instances), len(kept), tuple(removed))
+
+
+def chained(
+    instances: Sequence[Instance], filters: Mapping[str, Filter]
+) -> tuple[list[Instance], list[Outcome]]:
+    """What is left of a batch after every filter in turn, and the account of each step."""
+    kept, outcomes = list(instances), []
+    for name, fn in filters.items():
+        kept, outcome = judged(name, kept, fn)
+        outcomes.append(outcome)
+    return kept, outcomes
+
+
+def apply(name: str, instances: Sequence[Instance], fn: Filter, ledger: Ledger) -> list[Instance]:
+    """Run a filter as one step of the ledger and return what it keeps, in order.
+
+    Raises:
+        DataError: as ``judged``.
+    """
+    kept, outcome = judged(name, instances, fn)
+    with ledger.step(name) as step:
+        step.take(outcome)
     return kept

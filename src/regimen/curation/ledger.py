@@ -16,7 +16,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -47,6 +47,20 @@ REMOVED_SCHEMA = pa.schema(
 )
 
 Record = Instance | Preference | Item | Mapping[str, Any] | str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a batch in one step, to be added to the step's account.
+
+    ``removed`` are records with reason and detail; ``failed`` are where, error, got, fix.
+    """
+
+    step: str
+    entered: int
+    kept: int
+    removed: tuple[tuple[Record, str, str], ...] = ()
+    failed: tuple[tuple[str, str, str, str], ...] = ()
 
 
 def record_json(record: object) -> str:
@@ -138,6 +152,15 @@ class Step:
             self._failures = _partial(self._failed_path).open("w", encoding="utf-8", newline="\n")
         line = {"where": where, "error": error, "got": got, "fix": fix}
         self._failures.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def take(self, outcome: Outcome) -> None:
+        """Add the account of a batch."""
+        self.enter(outcome.entered)
+        self.keep(outcome.kept)
+        for record, reason, detail in outcome.removed:
+            self.remove(record, reason, detail)
+        for failure in outcome.failed:
+            self.fail(*failure)
 
     def summary(self) -> dict[str, Any]:
         """The counts of the step, reasons in alphabetical order."""

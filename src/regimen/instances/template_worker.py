@@ -121,7 +121,7 @@ CHANCE = "chance of the row"
 
 @pass_context
 def chosen(context: Context, values: Sequence[Any]) -> Any:
-    """Filter ``choice``: one of the values, drawn by the row's seed and its turn in the row."""
+    """Filters ``choice`` and ``random``: one of the values, by the row's seed."""
     chance = context.parent[CHANCE]
     if not isinstance(chance, Random):
         context.parent[CHANCE] = chance = Random(chance)
@@ -150,8 +150,8 @@ class Sandbox(SandboxedEnvironment):
             undefined=NamedUndefined, keep_trailing_newline=True, cache_size=0, auto_reload=False
         )
         # the same row must give the same text in every run
-        del self.globals["lipsum"], self.filters["random"]
-        self.filters |= {"choice": chosen, "most_frequent": most_frequent}
+        del self.globals["lipsum"]
+        self.filters |= {"choice": chosen, "random": chosen, "most_frequent": most_frequent}
         self.globals["zip"] = zip
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from regimen import console
-from regimen.curation.card import card_markdown, data_card
-from regimen.curation.filters import apply, conversation_shape, exact_duplicates, length, no_answer
-from regimen.curation.leaks import LeakRule, leak_filter
+from regimen.curation.card import card_markdown
+from regimen.curation.filters import apply, exact_duplicates
 from regimen.curation.ledger import Ledger
 from regimen.errors import DataError
-from regimen.instances.formatting import (
-    FormattingFailure,
-    FormattingSpec,
-    task_instances,
-    task_items,
-)
-from regimen.instances.templates import TemplateWorker
-from regimen.records import Instance, Item, Preference
+from regimen.instances.formatting import FormattingSpec, task_items, task_rows
+from regimen.records import Instance, Item, Preference, Task
 from regimen.runs import Run
 from regimen.settings.build import BuildSettings, FormattingSettings
 from regimen.settings.pipeline import PipelineSettings
+from regimen.settings.tune import TuneSettings
 from regimen.stages.common import StageResult, path_key, run_stage
 from regimen.stages.preferences import make_preferences
+from regimen.stages.producing import ROWS_AT_ONCE, Plan, chunks, clean_filters, token_counter
+from regimen.stages.rewording import reword
 from regimen.stages.sources import Material, read_sources
 from regimen.stages.splits import Split, hold_out_rows, split_tasks
 from regimen.stages.synthesis import synthesise
-from regimen.tables import instances_to_table, items_to_table, preferences_to_table, write_table
+from regimen.stages.workers import products, worker_count
+from regimen.stages.written import Written
+from regimen.tables import items_to_table, preferences_to_table, write_table
 
 VALIDATION_TASKS = 48
 
@@ -51,99 +49,122 @@ def build(settings: PipelineSettings, root: Path) -> StageResult:
         place = source.path or (source.function.file if source.function else None)
         if place is not None:
             inputs[f"source {number} ({place})"] = path_key(place)
-    seed = settings.seed_of("build")
     return run_stage(
-        "build", settings, root / "build", inputs, lambda run: _work(section, seed, run)
+        "build", settings, root / "build", inputs, lambda run: _work(section, settings, run)
     )
 
 
-def _work(section: BuildSettings, seed: int, run: Run) -> Mapping[str, Any]:
+def _work(section: BuildSettings, settings: PipelineSettings, run: Run) -> Mapping[str, Any]:
+    seed = settings.seed_of("build")
     ledger = Ledger(run.path("ledger"))
     material = read_sources(section, seed, ledger)
+    if section.rewording is not None:
+        material.tasks = reword(material.tasks, section.rewording, seed, ledger)
     split = split_tasks(material.tasks, section, seed, ledger)
-    items = _items(section, split, seed)
-    instances = _format(section, material, split, seed, ledger)
+    tokenizer = _tokenizer(section, settings)
+    items = _items(section, split, seed, tokenizer)
+    ready = list(material.instances)
     if section.synthetic is not None:
-        instances += synthesise(section.synthetic, seed, ledger)
-    instances = _clean(section, instances, ledger)
+        ready += synthesise(section.synthetic, seed, ledger)
     if section.held_out.share > 0 and not material.tasks:
-        instances, items = hold_out_rows(instances, section, seed, ledger)
-    instances = _without_leaks(section, instances, items, ledger)
-    if not instances and not material.preferences:
+        ready, items = hold_out_rows(_clean(section, ready, ledger), section, seed, ledger)
+    plan = Plan(
+        formatting_spec(section.formatting), seed, section.curation, tokenizer, tuple(items)
+    )
+    written = _produce(section, plan, material, split, ready, run, ledger)
+    if not written.rows and not material.preferences:
         raise DataError(
             "Curation left no instance.",
             slug="nothing-left",
             got=str(ledger.write()),
-            fix="Look at ledger/*.removed.parquet for the reason of each row.",
+            fix="Look at ledger/*.removed.parquet and *.failed.jsonl for the reason of each row.",
         )
     preferences = _preferences(section, material, split, seed, ledger)
-    return _write(run, ledger, instances, preferences, items, split)
+    return _write(run, ledger, written, preferences, items, split)
 
 
-def _items(section: BuildSettings, split: Split, seed: int) -> list[Item]:
-    """Items of the held-out tasks, and of training tasks for validation, from rows of their own."""
+def _tokenizer(section: BuildSettings, settings: PipelineSettings) -> str:
+    """What counts the tokens of prompts, where they are bounded."""
+    if section.formatting.max_tokens is None:
+        return ""
+    if section.formatting.tokenizer is not None:
+        return section.formatting.tokenizer
+    tuned = settings.tune
+    first = tuned[0] if isinstance(tuned, tuple) and tuned else tuned
+    if not isinstance(first, TuneSettings):
+        raise DataError(
+            "Nothing counts the tokens that build.formatting.max_tokens bounds.",
+            slug="tokenizer-missing",
+            expected="build.formatting.tokenizer, or a model in tune",
+            fix="Add 'tokenizer: PATH' to build.formatting, or bound max_characters instead.",
+        )
+    return str(first.model.path)
+
+
+def _items(section: BuildSettings, split: Split, seed: int, tokenizer: str) -> list[Item]:
+    """Items of the held-out tasks and rows, and of training tasks for validation."""
     spec = formatting_spec(section.formatting)
+    tokens = token_counter(tokenizer) if tokenizer else None
     count = section.held_out.items_per_task
     items = [
         item
         for suite, tasks in split.suites.items()
         for task in tasks
-        for item in task_items(task, suite, count, seed + 1, spec)
+        for item in task_items(task, suite, count, seed + 1, spec, tokens)
     ]
+    for task in split.train:
+        if task.held_out:
+            rows = replace(task, instances=task.held_out, generator=None)
+            items += task_items(rows, "unseen_rows", count, seed + 1, spec, tokens)
     if items:
         validation = split.train[:: max(1, len(split.train) // VALIDATION_TASKS)]
         for task in validation[:VALIDATION_TASKS]:
-            items += task_items(task, "validation", 1, seed + 2, spec)
+            items += task_items(task, "validation", 1, seed + 2, spec, tokens)
     return items
 
 
-def _format(
-    section: BuildSettings, material: Material, split: Split, seed: int, ledger: Ledger
-) -> list[Instance]:
-    """Training tasks as instances, and the instances that sources held."""
-    spec = formatting_spec(section.formatting)
-    found = list(material.instances)
-    groups: dict[int, list[Any]] = {}
-    for task in split.train:
-        groups.setdefault(material.wanted[task.name], []).append(task)
-    with ledger.step("format") as step, TemplateWorker() as worker:
-        step.enter(len(found))
-        step.keep(len(found))
-        for count, tasks in groups.items():
-            for made in task_instances(tasks, spec, count, seed, worker.render):
-                step.enter()
-                if isinstance(made, FormattingFailure):
-                    step.fail(f"{made.task} row {made.row}", made.error, made.got, made.fix)
-                else:
-                    step.keep()
-                    found.append(made)
-    return found
-
-
 def _clean(section: BuildSettings, instances: list[Instance], ledger: Ledger) -> list[Instance]:
-    """The filters that need nothing but the instances, each a step of the ledger."""
-    rules = section.curation
-    instances = apply("no-answer", instances, no_answer, ledger)
-    instances = apply("shape", instances, conversation_shape, ledger)
-    limits = partial(length, min_answer=rules.min_characters, max_conversation=rules.max_characters)
-    instances = apply("length", instances, limits, ledger)
-    if rules.exact_duplicates:
-        instances = apply("duplicates", instances, exact_duplicates, ledger)
+    """Ready instances before rows of them are held out."""
+    filters = {**clean_filters(section.curation), "duplicates": exact_duplicates}
+    for name, rule in filters.items():
+        if name != "duplicates" or section.curation.exact_duplicates:
+            instances = apply(f"ready-{name}", instances, rule, ledger)
     return instances
 
 
-def _without_leaks(
-    section: BuildSettings, instances: list[Instance], items: list[Item], ledger: Ledger
-) -> list[Instance]:
-    """Remove training instances that give an evaluated item away."""
-    if section.curation.leak_check and items:
-        held_out = [item for item in items if item.suite != "validation"]
-        tasks = {item.lineage.task for item in held_out if item.suite != "unseen_rows"}
-        # Tasks ask different things of the same small words: an equal input alone is no leak.
-        rule = LeakRule(input_alone=False)
-        found = leak_filter(items, held_out_tasks=tasks, rule=rule)
-        instances = apply("leaks", instances, found, ledger)
-    return instances
+def _produce(
+    section: BuildSettings,
+    plan: Plan,
+    material: Material,
+    split: Split,
+    ready: list[Instance],
+    run: Run,
+    ledger: Ledger,
+) -> Written:
+    """Format, filter and write the training instances, chunk by chunk."""
+    by_count: dict[int, list[Task]] = {}
+    for task in split.train:
+        by_count.setdefault(material.wanted[task.name], []).append(task)
+    total = len(ready) + sum(
+        min(count, len(task.instances)) if task.generator is None else count
+        for count, tasks in by_count.items()
+        for task in tasks
+    )
+    pieces = (
+        piece
+        for count, tasks in by_count.items()
+        for piece in task_rows(tasks, plan.spec, count, plan.seed, at_once=ROWS_AT_ONCE)
+    )
+    made = products(plan, chunks(pieces, ready), worker_count(section.workers, total))
+    place = run.path("instances.parquet")
+    with (
+        console.progress(total, "build", "rows") as bar,
+        Written(place, plan, ledger, section.curation.exact_duplicates) as written,
+    ):
+        for product in made:
+            written.add(product)
+            bar.advance(product.rows)
+    return written
 
 
 def _preferences(
@@ -169,17 +190,19 @@ def _preferences(
 def _write(
     run: Run,
     ledger: Ledger,
-    instances: list[Instance],
+    written: Written,
     preferences: list[Preference],
     items: list[Item],
     split: Split,
 ) -> dict[str, Any]:
     summary = ledger.write()
-    write_table(run.path("instances.parquet"), instances_to_table(instances))
     write_table(run.path("preferences.parquet"), preferences_to_table(preferences))
     write_table(run.path("items.parquet"), items_to_table(items))
-    card = data_card(instances, preferences, summary)
+    card = written.card.card(preferences, summary)
     card["held_out"] = {suite: len(tasks) for suite, tasks in split.suites.items()}
+    balance = written.positions.report()
+    if balance:
+        card["option_positions"] = balance
     run.write_json("data_card.json", card)
     run.write_text("data_card.md", card_markdown(card))
     console.table(
@@ -197,8 +220,8 @@ def _write(
         ],
     )
     return {
-        "instances": len(instances),
-        "training_tasks": len({i.lineage.task for i in instances if i.lineage.task}),
+        "instances": written.rows,
+        "training_tasks": card["tasks"],
         "preferences": len(preferences),
         "items": len(items),
         "held_out_tasks": {suite: len(tasks) for suite, tasks in split.suites.items()},

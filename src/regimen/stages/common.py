@@ -25,6 +25,10 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regimen.curation",
         "regimen.assets",
         "regimen.stages.build",
+        "regimen.stages.producing",
+        "regimen.stages.workers",
+        "regimen.stages.written",
+        "regimen.stages.rewording",
         "regimen.stages.sources",
         "regimen.stages.splits",
         "regimen.stages.preferences",
@@ -143,10 +147,10 @@ def _space(stage: str, directory: Path) -> Iterator[None]:
 
 
 def _dumped(stage: str, settings: PipelineSettings) -> dict[str, Any]:
-    """The section's settings, without those that say where its metrics are sent."""
+    """The section's settings, without those that cannot change what it makes."""
     section = settings.section(stage)
     assert section is not None
-    apart = set(REPORTING) if isinstance(section, TrainingSettings) else None
+    apart = set(REPORTING) if isinstance(section, TrainingSettings) else {"workers"}
     return section.model_dump(mode="json", exclude=apart)
 
 
