@@ -93,7 +93,7 @@ TABLES: dict[str, tuple[Rows, str, dict[str, Any]]] = {
     "two texts and a number": (
         texts(sentence1=sentence, sentence2=long, score=lambda n: n * 0.37 % 5),
         "score",
-        {"input": (("Sentence1", "sentence1"), ("Sentence2", "sentence2")), "output": "score"},
+        {"input": (("Sentence 1", "sentence1"), ("Sentence 2", "sentence2")), "output": "score"},
     ),
     "a text and a number": (
         texts(text=sentence, rating=lambda n: n * 0.5),

@@ -66,9 +66,8 @@ def _pairs(table: Table) -> Guess | None:
         return None
     taken = {column.name for column in pair}
     instruction = table.named(("instruction",), "text")
-    shown = [instruction, *pair] if instruction is not None else [*pair]
     more = table.named(("input",), "text") if instruction is not None else None
-    shown += [more] if more is not None else []
+    shown = [column for column in (instruction, more, *pair) if column is not None]
     score = table.named(SCORE, "number")
     if score is not None and not (few_values(score) and score.integers):
         return _score_guess(score, shown)

@@ -171,8 +171,8 @@ def pair_of(table: Table, pairs: Sequence[tuple[str, str]]) -> tuple[Column, Col
 
 
 def heading(column: str) -> str:
-    """A column's name as words that stand before its text: ``first_text`` is ``First text``."""
-    words = column.replace("_", " ").replace(".", " ").strip()
+    """A column's name as words that stand before its text: ``first_text1`` is ``First text 1``."""
+    words = re.sub(r"(?<=[a-z])(?=\d)", " ", column.replace("_", " ").replace(".", " ")).strip()
     return words[:1].upper() + words[1:]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from regimen.instances.proposals.roles import Guess
+from regimen.instances.proposals.roles import Guess, heading
 from regimen.records import Template
 
 MOST_SPELT = 20
@@ -160,7 +160,7 @@ def _is_spelt(word: str) -> bool:
 
 def _words(name: str) -> str:
     """A column's name as words; neutral where a source could take it for code."""
-    words = name.rpartition(".")[2].replace("_", " ").strip().casefold()
+    words = heading(name.rpartition(".")[2]).casefold()
     return words if words and _is_spelt(words) and len(words) <= 40 else "text"
 
 

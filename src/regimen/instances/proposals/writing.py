@@ -20,6 +20,8 @@ from regimen.settings import yaml12
 
 HELD_OUT = 0.1
 """Share of the rows that is held out where the data has no part of its own for that."""
+ITEMS = 200
+"""Held-out rows that an evaluation asks."""
 _WIDTH = 98
 _SHORT_CONVERSATION = 7_000
 """Characters up to which the default bound on a conversation is left as it is."""
@@ -229,6 +231,7 @@ def settings_text(
     if task_file is not None:
         build["instances_per_task"] = 1_000_000
         build["formatting"] = {"encoding": "mixed", "template_share": 0.7}
+        build["held_out"] = {"items_per_task": ITEMS}
     elif guess.format not in ("preference", "natural_instructions"):
         build["held_out"] = {"share": 0.05}
     learn = {"model": {"path": model}, "num_train_epochs": 2, "learning_rate": 1e-4}
@@ -239,6 +242,7 @@ def settings_text(
             _entry("run", f"runs/{proposal.name}", ["Where everything is written."]),
             _entry("build", build, _build_reasons(guess, task_file is not None)),
             _entry(stage, learn, ["A folder of a model; put your own here."]),
+            comment(["To compare base and tuned model on the held-out rows, add:", "evaluate: {}"]),
         ]
     )
 
