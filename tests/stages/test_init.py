@@ -187,14 +187,17 @@ def test_a_test_file_beside_the_data_is_held_out_if_it_has_answers(here, capsys)
         assert "dev.csv is there already" in written
 
 
-def test_a_split_of_a_saved_data_set_is_held_out(here, capsys):
-    rows = texts(text=sentence, label=["a", "b"])
-    save(here / "d" / "train", rows[:12])
-    save(here / "d" / "test", rows[12:])
-    (here / "d" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+def test_a_split_of_a_saved_data_set_is_held_out_if_it_has_answers(here, capsys):
+    rows = texts(text=sentence, label=[0, 1])
+    labels = {"label": {"_type": "ClassLabel", "names": ["a", "b"]}}
+    save(here / "d" / "train", rows[:12], labels)
+    save(here / "d" / "test", [{**row, "label": -1} for row in rows[16:]], labels)
+    save(here / "d" / "validation", rows[12:16], labels)
+    (here / "d" / "dataset_dict.json").write_text('{"splits": ["train", "validation", "test"]}')
     proposed(capsys, "d", "--out", "made")
     task = only_task(here / "made" / "d.task.yaml")
-    assert (len(task.instances), len(task.held_out)) == (12, 8)
+    assert (len(task.instances), len(task.held_out)) == (12, 4)
+    assert "Not test: only 0%" in (here / "made" / "d.task.yaml").read_text()
 
 
 def test_a_file_without_a_header_gets_names(here, capsys):
@@ -292,7 +295,7 @@ def test_a_name_of_the_hub_is_written_as_one(here, capsys, monkeypatch):
     monkeypatch.setattr(stage, "open_dataset", opened)
     monkeypatch.setattr(stage, "dataset_splits", lambda name, config: ("train", "test"))
     said = proposed(capsys, "org/name", "--dataset", "--config", "small")
-    assert asked == [("org/name", "small", "train")]
+    assert asked == [("org/name", "small", "train"), ("org/name", "small", "test")]
     assert said["name"] == "name"
     text = (here / "name.task.yaml").read_text()
     assert "dataset: org/name\n  config: small\n  split: train\n" in text

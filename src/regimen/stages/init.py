@@ -85,7 +85,7 @@ def init(
         _refuse_existing(file)
     seen = _look(data, parts, dataset, config)
     found = guess(seen.table)
-    parts, notes = _held_out(parts, found, seen.header)
+    parts, notes = _held_out(data, parts, found, seen, (dataset, config))
     proposal = Proposal(
         name=name,
         guess=found,
@@ -155,30 +155,32 @@ def _open(data: str, parts: Parts, dataset: bool, config: str) -> Opened:
     return Opened(rows, opened[0].labels)
 
 
-def _held_out(parts: Parts, found: Guess, header: tuple[str, ...]) -> tuple[Parts, tuple[str, ...]]:
+def _held_out(
+    data: str, parts: Parts, found: Guess, seen: _Seen, hub: tuple[bool, str]
+) -> tuple[Parts, tuple[str, ...]]:
     """The parts with the one to hold out first, if any has answers, and what to say of it."""
     if found.type == "instructions":
         return parts, ()
     notes: list[str] = []
-    for number, paths in enumerate(parts.apart):
-        names = ", ".join(path.name for path in paths)
-        share = 1.0 if header else usable_share(paths, "", found.rules)
-        if good_enough(share):
-            notes.append(f"{names} is there already: it is only evaluated on.")
-            others = [path.name for rest in parts.apart[number + 1 :] for path in rest]
-            notes += [f"There is also {', '.join(others)}."] if others else []
-            return replace(parts, apart=parts.apart[number:]), tuple(notes)
-        notes.append(
-            f"Not {names}: only {share:.0%} of its first rows have an input and an output."
+    groups = [", ".join(path.name for path in paths) for paths in parts.apart] or parts.splits
+    for number, name in enumerate(groups):
+        rest = Parts(
+            paths=parts.apart[number] if parts.apart else (),
+            split="" if parts.apart else parts.splits[number],
         )
-    if parts.splits:
-        others = [f"There is also {', '.join(parts.splits[1:])}."] if parts.splits[1:] else []
-        return parts, (f"The split {parts.splits[0]} is only evaluated on.", *others)
+        share = 1.0 if seen.header else usable_share(_open(data, rest, *hub).rows, found.rules)
+        if good_enough(share):
+            notes.append(f"{name} is there already: it is only evaluated on.")
+            others = ", ".join(groups[number + 1 :])
+            notes += [f"There is also {others}."] if others else []
+            left = replace(parts, apart=parts.apart[number:], splits=parts.splits[number:])
+            return left, tuple(notes)
+        notes.append(f"Not {name}: only {share:.0%} of its first rows have an input and an output.")
     notes.append(
         f"No other part of the data is used for evaluation, so {HELD_OUT:.0%} of the rows are held "
         "out, by their inputs: equal inputs stay together, and more rows move none."
     )
-    return replace(parts, apart=()), tuple(notes)
+    return replace(parts, apart=(), splits=()), tuple(notes)
 
 
 def _in_place(parts: Parts, data: str, dataset: bool) -> Parts:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from regimen.errors import DataError
 from regimen.instances.compression import suffixes
 from regimen.instances.data_rows import RowRules, UnusableRow, task_row
-from regimen.instances.hub import is_saved, open_rows, saved_splits
+from regimen.instances.hub import is_saved, saved_splits
 from regimen.instances.proposals.tables import Column, is_number
-from regimen.instances.readers import RawRow, data_files
+from regimen.instances.readers import RawRow, RowFailure, data_files
 
 _TRAIN = ("train", "training", "trn")
 _APART = ("test", "testing", "validation", "valid", "val", "dev", "eval", "heldout")
@@ -80,16 +81,15 @@ def _apart(files: Sequence[Path], word: str, rest: str) -> tuple[tuple[Path, ...
     return tuple(group for group in groups if group)
 
 
-def usable_share(paths: Sequence[Path], split: str, rules: RowRules) -> float:
+def usable_share(rows: Iterable[RawRow | RowFailure], rules: RowRules) -> float:
     """Share of the first rows that can be used by the rules; 0 where nothing can be read."""
     good = seen = 0
-    for path in paths[:1]:
-        try:
-            for row in open_rows(path, split or "train", _PEEKED).rows:
-                seen += 1
-                good += isinstance(row, RawRow) and _usable(row, rules)
-        except DataError:
-            return 0.0
+    try:
+        for row in islice(rows, _PEEKED):
+            seen += 1
+            good += isinstance(row, RawRow) and _usable(row, rules)
+    except DataError:
+        return 0.0
     return good / seen if seen else 0.0
 
 
