@@ -2,65 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.task_tables import read, write_rows
 from regimen.errors import DataError
 from regimen.instances.formats import read_source
-from regimen.instances.readers import RowFailure
 from regimen.instances.task_data import is_held_out
 from regimen.instances.task_files import read_task_file, task_inputs
-from regimen.records import Task
-from regimen.settings import yaml12
 
 NEWS = [
     {"text": "The team won the cup.", "label": 1, "id": "a"},
     {"text": "Shares fell again.", "label": 0, "id": "b"},
     {"text": "The goalkeeper was hurt.", "label": 1, "id": "c"},
 ]
-
-
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
-    """Rows as the file's ending says."""
-    if path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(rows), path)
-    elif path.suffix in (".csv", ".tsv"):
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(
-                file, list(rows[0]), delimiter="\t" if path.suffix == ".tsv" else ","
-            )
-            writer.writeheader()
-            writer.writerows(rows)
-    elif path.suffix == ".json":
-        path.write_text(json.dumps(rows))
-    else:
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        write = gzip.compress if path.suffix == ".gz" else bytes
-        path.write_bytes(write(text.encode()))
-    return path
-
-
-def read(
-    folder: Path, data: Mapping[str, Any], **more: Any
-) -> tuple[list[RowFailure], Task | None]:
-    """What a task file with this data section gives: failures and the task."""
-    file = folder / "t.yaml"
-    file.write_text(yaml12.dump({"name": "t", **more, "data": data}))
-    found = list(read_task_file(file))
-    failures = [one for one in found if isinstance(one, RowFailure)]
-    tasks = [one for one in found if isinstance(one, Task)]
-    assert len(tasks) <= 1
-    return failures, tasks[0] if tasks else None
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.json", "a.jsonl", "a.jsonl.gz", "a.parquet"])
@@ -120,82 +80,6 @@ def test_rows_that_cannot_be_used_are_counted_where_they_are(tmp_path: Path) -> 
         (7, "no_question"),
         (8, "not_json"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("options", "key", "answer", "word"),
-    [
-        (["x", "y"], 1, "index", "y"),
-        (["x", "y"], "1", "index", "y"),
-        (["x", "y"], 1.0, "index", "y"),
-        (["x", "y"], 1, "number", "x"),
-        ('["x", "y"]', "B", "letter", "y"),
-        ("['x', 'y']", "(b)", "letter", "y"),
-        ({"text": ["x", "y"], "label": ["A", "B"]}, "B", "letter", "y"),
-        ({"text": ["x", "y"], "label": ["1", "2"]}, "2", "letter", "y"),
-        ({"A": "x", "B": "y"}, "A.", "letter", "x"),
-        ([{"text": "x", "label": "B"}, {"text": "y", "label": "A"}], "A", "letter", "y"),
-        (["x", "y"], "y", "text", "y"),
-        (["x", "y"], 2, "index", None),
-        (["x", "y"], -1, "index", None),
-        (["x", "y"], 0, "number", None),
-        (["x", "y"], "C", "letter", None),
-        (["x", "y"], "first", "letter", None),
-        (["x", "y"], "", "index", None),
-        ("x or y", 0, "index", None),
-        ([], 0, "index", None),
-    ],
-)
-def test_an_answer_that_points_at_an_option_becomes_its_text(
-    tmp_path: Path, options: Any, key: Any, answer: str, word: str | None
-) -> None:
-    row = {"q": "Which?", "choices": options, "key": key}
-    write_rows(tmp_path / "a.jsonl", [row, {"q": "And?", "choices": ["m", "n"], "key": "n"}])
-    columns = {"input": "q", "output": "key", "options": "choices"}
-    failures, task = read(tmp_path, {"path": "a.jsonl", "columns": columns, "answer": answer})
-    rows = {made["input"]: made for made in task.instances} if task else {}
-    if word is None:
-        assert failures[0].error in ("not_an_option", "bad_options", "no_answer")
-        assert "Which?" not in rows
-    else:
-        assert rows["Which?"]["output"] == word
-        assert rows["Which?"]["options"] == ["x", "y"]
-    lost = sum(one.error != "no_instances" for one in failures)
-    assert len(rows) + lost == 2
-
-
-def test_several_columns_become_an_input_or_options(tmp_path: Path) -> None:
-    rows = [{"first_text": "A dog.", "other": "A cat.", "A": "yes", "B": "no", "key": "B"}]
-    write_rows(tmp_path / "a.csv", rows)
-    columns = {"input": ["first_text", "other"], "options": ["A", "B"], "output": "key"}
-    _, task = read(tmp_path, {"path": "a.csv", "columns": columns, "answer": "letter"})
-    assert task is not None
-    (row,) = task.instances
-    assert row["input"] == "First text: A dog.\nOther: A cat."
-    assert (row["options"], row["output"]) == (["yes", "no"], "no")
-    columns["input"] = {"One": "first_text", "Two": "other"}  # type: ignore[assignment]
-    _, task = read(tmp_path, {"path": "a.csv", "columns": columns, "answer": "letter"})
-    assert task is not None
-    assert task.instances[0]["input"] == "One: A dog.\nTwo: A cat."
-
-
-def test_outputs_may_be_lists_mappings_and_parts_of_columns(tmp_path: Path) -> None:
-    rows = [
-        {"t": {"en": "dog", "es": "perro"}, "a": {"text": ["x", "y", "x"], "start": [1, 2, 1]}},
-        {"t": {"en": "cat", "es": None}, "a": {"text": [], "start": []}},
-    ]
-    write_rows(tmp_path / "a.jsonl", rows)
-    _, task = read(tmp_path, {"path": "a.jsonl", "columns": {"input": "t.en", "output": "a"}})
-    assert task is not None
-    assert [row["output"] for row in task.instances] == [["x", "y"]]
-    failures, task = read(
-        tmp_path,
-        {"path": "a.jsonl", "columns": {"input": "t.en", "output": "t.es", "rationale": "a.text"}},
-    )
-    assert task is not None
-    assert task.instances[0]["output"] == "perro"
-    assert task.instances[0]["rationale"] == "x\ny\nx"
-    assert [(one.row, one.error) for one in failures] == [(2, "no_answer")]
 
 
 inputs = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -371,48 +255,3 @@ def test_a_column_that_is_not_there_has_a_near_name(tmp_path: Path) -> None:
     assert "t.yaml:2" in caught.value.where
     with pytest.raises(DataError, match="file-missing"):
         read(tmp_path, {"path": "missing.csv"})
-
-
-cells = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=6)
-    | st.sampled_from(["A", "0", "[", '["a", "b"]', "{'a': 1}"])
-)
-values = st.recursive(
-    cells,
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["text", "label", "a"]), inner)
-    ),
-    max_leaves=5,
-)
-
-
-@given(
-    st.lists(
-        st.fixed_dictionaries({"q": values, "o": values, "k": values}), min_size=1, max_size=4
-    ),
-    st.sampled_from(["text", "index", "number", "letter"]),
-)
-def test_every_row_is_used_or_counted(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], answer: str
-) -> None:
-    folder = tmp_path_factory.mktemp("rows")
-    write_rows(folder / "a.jsonl", rows)
-    columns = {"input": "q", "output": "k", "options": "o"}
-    failures, task = read(
-        folder, {"path": "a.jsonl", "columns": columns, "answer": answer, "held_out": 0.5}
-    )
-    kept = (*task.instances, *task.held_out) if task else ()
-    lost = [one for one in failures if one.error != "no_instances"]
-    if task is not None:
-        assert len(kept) + len(lost) == len(rows)
-    for row in kept:
-        assert row["input"].strip()
-        assert all(isinstance(text, str) for text in row.get("options", []))
-        if answer != "text":
-            outputs = row["output"] if isinstance(row["output"], list) else [row["output"]]
-            assert set(outputs) <= set(row["options"])

@@ -1,15 +1,12 @@
 """regimen init: pytest tests/stages/test_init.py."""
 
-import csv
-import gzip
 import json
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from helpers.small_tables import TABLES, long, sentence, texts
+from helpers.task_tables import save, write_rows
 from regimen.cli import main
 from regimen.instances.hub import Opened
 from regimen.instances.readers import RawRow
@@ -22,41 +19,6 @@ from regimen.stages import init as stage
 from regimen.tables import read_table, table_to_instances
 
 FORMATS = ("csv", "tsv", "jsonl", "jsonl.gz", "parquet", "saved")
-
-
-def write(path, rows):
-    """Rows as the ending of the path says; without one, as ``save_to_disk`` writes them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".parquet":
-        pq.write_table(pa.Table.from_pylist(rows), path)
-    elif path.suffix in (".csv", ".tsv"):
-        separator = "\t" if path.suffix == ".tsv" else ","
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), delimiter=separator)
-            writer.writeheader()
-            plain = (list, dict)
-            writer.writerows(
-                {k: json.dumps(v) if isinstance(v, plain) else v for k, v in row.items()}
-                for row in rows
-            )
-    elif path.suffix in (".jsonl", ".gz"):
-        data = "".join(json.dumps(row) + "\n" for row in rows).encode()
-        path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    else:
-        save(path, rows)
-    return path
-
-
-def save(folder, rows, features=None):
-    folder.mkdir(parents=True)
-    table = pa.Table.from_pylist(rows)
-    with (
-        pa.OSFile(str(folder / "data.arrow"), "wb") as sink,
-        pa.ipc.new_stream(sink, table.schema) as writer,
-    ):
-        writer.write_table(table)
-    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
-    (folder / "dataset_info.json").write_text(json.dumps({"features": features or {}}))
 
 
 def run(*arguments):
@@ -102,7 +64,7 @@ def here(tmp_path, monkeypatch):
 def test_every_kind_of_table_is_built_from_what_is_proposed(here, capsys, number, name):
     rows, kind, _ = TABLES[name]
     ending = FORMATS[number % len(FORMATS)]
-    data = write(here / "mine" / ("rows" if ending == "saved" else f"rows.{ending}"), rows)
+    data = write_rows(here / "mine" / ("rows" if ending == "saved" else f"rows.{ending}"), rows)
     said = proposed(capsys, data, "--out", "made", "--name", "my task")
     assert said["type"] == kind
     assert (said["rows"], said["usable"], said["failed"]) == (len(rows), len(rows), 0)
@@ -122,7 +84,7 @@ def test_every_kind_of_table_is_built_from_what_is_proposed(here, capsys, number
 @pytest.mark.parametrize("name", TABLES)
 def test_every_template_renders_for_every_row(here, capsys, name):
     rows, kind, _ = TABLES[name]
-    write(here / "rows.jsonl", rows)
+    write_rows(here / "rows.jsonl", rows)
     proposed(capsys, "rows.jsonl")
     (file,) = here.glob("*.task.yaml")
     task = only_task(file)
@@ -147,7 +109,7 @@ def test_every_template_renders_for_every_row(here, capsys, name):
 @pytest.mark.parametrize("ending", FORMATS)
 def test_every_kind_of_file_gives_the_same_task(here, capsys, ending):
     rows = texts(text=sentence, label=[0, 1, 2])
-    data = write(here / ("a" if ending == "saved" else f"a.{ending}"), rows)
+    data = write_rows(here / ("a" if ending == "saved" else f"a.{ending}"), rows)
     said = proposed(capsys, data)
     assert (said["type"], said["columns"]) == (
         "classification",
@@ -160,7 +122,7 @@ def test_every_kind_of_file_gives_the_same_task(here, capsys, ending):
 
 def test_labels_that_are_numbers_are_asked_for_and_those_of_the_data_set_taken(here, capsys):
     rows = texts(text=sentence, label=[0, 1])
-    write(here / "a.jsonl", rows)
+    write_rows(here / "a.jsonl", rows)
     assert run("init", "a.jsonl") == 0
     assert "name them in a.task.yaml" in capsys.readouterr().out
     text = (here / "a.task.yaml").read_text()
@@ -174,9 +136,9 @@ def test_labels_that_are_numbers_are_asked_for_and_those_of_the_data_set_taken(h
 
 def test_a_test_file_beside_the_data_is_held_out_if_it_has_answers(here, capsys):
     rows = texts(text=sentence, label=["a", "b"])
-    write(here / "d" / "train.csv", rows[:12])
-    write(here / "d" / "dev.csv", rows[12:16])
-    write(here / "d" / "test.csv", [{**row, "label": ""} for row in rows[16:]])
+    write_rows(here / "d" / "train.csv", rows[:12])
+    write_rows(here / "d" / "dev.csv", rows[12:16])
+    write_rows(here / "d" / "test.csv", [{**row, "label": ""} for row in rows[16:]])
     for data, out in (("d/train.csv", "one"), ("d", "two")):
         said = proposed(capsys, data, "--out", out)
         assert (said["name"], said["rows"]) == ("d", 12)
@@ -226,7 +188,7 @@ def test_a_file_without_a_header_gets_names(here, capsys):
     ],
 )
 def test_instructions_need_settings_alone(here, capsys, columns):
-    write(here / "a.jsonl", texts(**columns))
+    write_rows(here / "a.jsonl", texts(**columns))
     said = proposed(capsys, "a.jsonl")
     assert said["type"] == "instructions"
     assert list(here.glob("*.yaml")) == [here / "regimen.yaml"]
@@ -234,14 +196,14 @@ def test_instructions_need_settings_alone(here, capsys, columns):
 
 
 def test_preferences_are_aligned_with(here, capsys):
-    write(here / "a.jsonl", texts(prompt=sentence, chosen=long, rejected=lambda n: "no"))
+    write_rows(here / "a.jsonl", texts(prompt=sentence, chosen=long, rejected=lambda n: "no"))
     assert proposed(capsys, "a.jsonl")["format"] == "preference"
     assert load_settings("regimen.yaml").stages == ("build", "align")
     assert list(built("regimen.yaml")) == []
 
 
 def test_nothing_is_overwritten(here, capsys):
-    write(here / "a.jsonl", texts(text=sentence, label=["a", "b"]))
+    write_rows(here / "a.jsonl", texts(text=sentence, label=["a", "b"]))
     for name in ("regimen.yaml", "a.task.yaml"):
         (here / name).write_text("mine")
         assert run("init", "a.jsonl") == 1
@@ -255,7 +217,7 @@ def test_nothing_is_overwritten(here, capsys):
 
 def test_equal_data_gives_equal_files(here, capsys):
     rows = texts(text=sentence, label=["a", "b", "c"], more=long)
-    write(here / "a.jsonl", rows)
+    write_rows(here / "a.jsonl", rows)
     for out in ("one", "two"):
         proposed(capsys, "a.jsonl", "--out", out)
     for name in ("a.task.yaml", "regimen.yaml"):
@@ -265,7 +227,7 @@ def test_equal_data_gives_equal_files(here, capsys):
 
 def test_only_the_first_rows_are_looked_at_and_that_is_said(here, capsys, monkeypatch):
     monkeypatch.setattr(stage, "MOST_ROWS", 10)
-    write(here / "a.jsonl", texts(text=sentence, label=["a", "b"]))
+    write_rows(here / "a.jsonl", texts(text=sentence, label=["a", "b"]))
     said = proposed(capsys, "a.jsonl")
     assert (said["rows"], said["more"]) == (10, True)
     assert "from the first 10 rows" in (here / "a.task.yaml").read_text()
@@ -274,7 +236,7 @@ def test_only_the_first_rows_are_looked_at_and_that_is_said(here, capsys, monkey
 def test_data_that_says_odd_things_stays_in_its_comments(here, capsys):
     odd = ["one\u2028name: x\n# y", "two\x85\x07 {{ z }}"]
     rows = texts(**{"te{{xt\n": sentence, "label": odd})
-    write(here / "a.jsonl", rows)
+    write_rows(here / "a.jsonl", rows)
     proposed(capsys, "a.jsonl")
     task = only_task(here / "a.task.yaml")
     assert task.name == "a"

@@ -6,15 +6,19 @@ raises ``UnusableRow``, which the caller counts.
 
 from __future__ import annotations
 
-import ast
-import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, time, timedelta
-from decimal import Decimal
 from typing import Any, Literal
+
+from regimen.instances.data_values import (
+    label_keys,
+    literal,
+    plain,
+    scalar_text,
+    text_field,
+    texts_of,
+)
 
 Answer = Literal["text", "index", "number", "letter"]
 """How ``output`` says which option is right: by its text, its place from 0, from 1, its letter."""
@@ -24,8 +28,6 @@ CANONICAL = ("input", "output", "options", "rationale")
 Columns = str | tuple[tuple[str, str], ...]
 """A column's name, or labels and names of several columns that become the lines of one text."""
 
-MOST_LITERAL = 1 << 20
-"""Longest text in characters that is read as a list in Python's spelling."""
 _LETTER = re.compile(r"\s*\(?([A-Za-z])\)?[.:)]?\s*")
 
 
@@ -83,24 +85,6 @@ def task_row(values: Mapping[str, Any], rules: RowRules) -> dict[str, Any]:
     return {**row, **made}
 
 
-def plain(value: Any) -> Any:
-    """The JSON-compatible form of a value as any reader gives it; bytes are UTF-8 or a note."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    if value is None or isinstance(value, str | bool | int | float):
-        return None if isinstance(value, float) and math.isnan(value) else value
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return f"{len(value):,} bytes"
-    return str(value) if isinstance(value, Decimal | timedelta) else repr(value)
-
-
 def lookup(row: Mapping[str, Any], name: str) -> Any:
     """The value of a column, or of a field within one (``answers.text``); None without it."""
     if name in row:
@@ -108,26 +92,6 @@ def lookup(row: Mapping[str, Any], name: str) -> Any:
     first, dot, rest = name.partition(".")
     inner = row.get(first) if dot else None
     return lookup(inner, rest) if isinstance(inner, Mapping) else None
-
-
-def scalar_text(value: Any) -> str | None:
-    """A text, number or truth value as a text; None for anything else."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, int | float) else None
-
-
-def label_keys(value: Any) -> tuple[str, ...]:
-    """The spellings under which a value may stand in ``labels``, the likeliest first."""
-    text = scalar_text(value)
-    if text is None:
-        return ()
-    if isinstance(value, bool):
-        return (text, text.capitalize(), str(int(value)))
-    whole = isinstance(value, float) and value.is_integer()
-    return (text, str(int(value))) if whole else (text, text.strip())
 
 
 def _column(row: Mapping[str, Any], rules: RowRules, name: str) -> Any:
@@ -165,45 +129,6 @@ def _joined(value: Any) -> str:
     return "".join(f"\n- {entry}" for entry in texts_of(value) or [])
 
 
-def texts_of(value: Any) -> list[str] | None:
-    """The texts of a list, of its JSON or Python text, or of the field ``text`` of what it holds.
-
-    ``{"text": [...], "label": [...]}``, ``[{"text": ..., ...}]`` and ``{"A": ..., "B": ...}`` are
-    lists of texts too. None for anything else.
-    """
-    if isinstance(value, str):
-        value = _literal(value)
-    if isinstance(value, Mapping):
-        inner = _text_field(value)
-        if inner is None and all(scalar_text(entry) is not None for entry in value.values()):
-            inner = list(value.values())
-        value = [inner] if isinstance(inner, str) else inner
-    if not isinstance(value, list):
-        return None
-    fields = [_text_field(one) if isinstance(one, Mapping) else one for one in value]
-    texts = [scalar_text(one) for one in fields]
-    return None if any(text is None for text in texts) else [text for text in texts if text]
-
-
-def _text_field(value: Mapping[str, Any]) -> Any:
-    return next((value[name] for name in ("text", "choices", "content") if name in value), None)
-
-
-def _literal(text: str) -> Any:
-    """The list or mapping that a text spells in JSON or in Python; None for other texts."""
-    if text.strip()[:1] not in ("[", "{"):
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        if len(text) > MOST_LITERAL:
-            return None
-    try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        return None
-
-
 def _options(row: Mapping[str, Any], rules: RowRules) -> tuple[list[str] | None, list[str]]:
     """The options of a row and the names that its source gives them (A, B, ...), if any."""
     column = rules.columns.get("options", "options")
@@ -227,10 +152,10 @@ def _options(row: Mapping[str, Any], rules: RowRules) -> tuple[list[str] | None,
 def _option_names(value: Any, texts: Sequence[str]) -> list[str]:
     """Names of options: ``label`` beside ``text``, or the keys of a mapping of texts."""
     if isinstance(value, str):
-        value = _literal(value)
+        value = literal(value)
     names: Any = []
     if isinstance(value, Mapping):
-        inner = _text_field(value)
+        inner = text_field(value)
         names = value.get("label", []) if inner is not None else list(value)
     elif isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
         names = [one.get("label", one.get("key")) for one in value]

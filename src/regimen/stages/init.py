@@ -62,7 +62,7 @@ def init(
     dataset: bool = False,
     config: str = "",
 ) -> dict[str, Any]:
-    """Look at a table and write ``<name>.task.yaml`` and ``regimen.yaml``.
+    """Look at a table and write ``<name>.task.yaml`` and ``regimen.yaml``; say what was found.
 
     Rows that are instructions or conversations already need no task file.
 
@@ -78,15 +78,27 @@ def init(
         DataError: the data cannot be read (as ``open_rows``, ``open_dataset``), no column can be
             the answer to another (``no-task``), a file is there already (``file-exists``).
     """
+    hub = (dataset, config)
     parts = split_parts(dataset_splits(data, config)) if dataset else parts_of(Path(data))
-    name = folded(name) or _name(data, parts)
+    name = folded(name) or _name(data)
     files = {"settings": out / "regimen.yaml", "task": out / f"{name}.task.yaml"}
     for file in files.values():
         _refuse_existing(file)
-    seen = _look(data, parts, dataset, config)
+    seen = _look(data, parts, *hub)
+    proposal = _proposal(data, out, name, parts, seen, hub)
+    if proposal.guess.type == "instructions":
+        del files["task"]
+    _write(proposal, files, model or str(TINY_BASE))
+    return _report(proposal, seen, files)
+
+
+def _proposal(
+    data: str, out: Path, name: str, parts: Parts, seen: _Seen, hub: tuple[bool, str]
+) -> Proposal:
     found = guess(seen.table)
-    parts, notes = _held_out(data, parts, found, seen, (dataset, config))
-    proposal = Proposal(
+    parts, notes = _held_out(data, parts, found, seen, hub)
+    dataset, config = hub
+    return Proposal(
         name=name,
         guess=found,
         table=seen.table,
@@ -99,13 +111,9 @@ def init(
         more=seen.more,
         notes=notes,
     )
-    if found.type == "instructions":
-        del files["task"]
-    _write(proposal, files, model or str(TINY_BASE))
-    return _report(proposal, seen, files)
 
 
-def _name(data: str, parts: Parts) -> str:
+def _name(data: str) -> str:
     """A name for the task: the file's or folder's; the folder's of a file named for its split."""
     path = Path(data)
     place = path.resolve() if not path.name or path.name == ".." else path
@@ -206,30 +214,8 @@ def _write(proposal: Proposal, files: Mapping[str, Path], model: str) -> None:
 def _report(proposal: Proposal, seen: _Seen, files: Mapping[str, Path]) -> dict[str, Any]:
     """Print what was found and what to type next; the same for machines."""
     found = proposal.guess
-    roles = {theirs: ours for ours in found.columns for theirs in found.columns_of(ours)}
-    console.table(
-        f"{proposal.source}: {found.format or found.type}",
-        ["column", "role", "kind", "different", "of rows", "words"],
-        [
-            [
-                c.name,
-                roles.get(c.name, ""),
-                c.kind,
-                c.distinct,
-                f"{c.filled:.0%}",
-                round(c.words, 1),
-            ]
-            for c in seen.table.columns
-        ],
-    )
     usable = _usable(seen.table, found)
-    _say(f"Looked at {proposal.seen}: {usable:,} usable, {seen.failed:,} unreadable besides.")
-    for sentence in (*found.why.get("type", ()), *proposal.notes):
-        _say(sentence)
-    if found.unnamed:
-        _say(f"The labels are numbers: name them in {files['task']}.")
-    for file in files.values():
-        console.line(f"wrote {file}")
+    _show(proposal, seen, files, usable)
     command = f"regimen build {files['settings']}"
     console.line(f"next: {command}")
     return {
@@ -246,6 +232,34 @@ def _report(proposal: Proposal, seen: _Seen, files: Mapping[str, Path]) -> dict[
         "files": files,
         "next": command,
     }
+
+
+def _show(proposal: Proposal, seen: _Seen, files: Mapping[str, Path], usable: int) -> None:
+    """Print the columns with their roles, why, and what was written."""
+    found = proposal.guess
+    roles = {theirs: ours for ours in found.columns for theirs in found.columns_of(ours)}
+    console.table(
+        f"{proposal.source}: {found.format or found.type}",
+        ["column", "role", "kind", "different", "of rows", "words"],
+        [
+            [
+                c.name,
+                roles.get(c.name, ""),
+                c.kind,
+                c.distinct,
+                f"{c.filled:.0%}",
+                round(c.words, 1),
+            ]
+            for c in seen.table.columns
+        ],
+    )
+    _say(f"Looked at {proposal.seen}: {usable:,} usable, {seen.failed:,} unreadable besides.")
+    for sentence in (*found.why.get("type", ()), *proposal.notes):
+        _say(sentence)
+    if found.unnamed:
+        _say(f"The labels are numbers: name them in {files['task']}.")
+    for file in files.values():
+        console.line(f"wrote {file}")
 
 
 def _say(sentence: str) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from regimen.errors import DataError
-from regimen.instances.data_rows import Columns, texts_of
+from regimen.instances.data_rows import Columns
+from regimen.instances.data_values import texts_of
 from regimen.instances.proposals.choices import letters_in_text, multiple_choice
 from regimen.instances.proposals.instructions import instructions
 from regimen.instances.proposals.rewordings import rewriting, summarisation, translation

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from regimen.instances.data_rows import plain, scalar_text, texts_of
+from regimen.instances.data_values import plain, scalar_text, texts_of
 
 Kind = Literal["text", "number", "truth", "texts", "mapping", "turns", "other", "empty"]
 

@@ -19,6 +19,25 @@ _LETTERS = (
     "{{ option }}{% endfor %}"
 )
 
+_ASKED: dict[str, Sequence[tuple[str, str]]] = {
+    "question_answering": (
+        ("plain", "{{ input }}"),
+        ("ask", "Answer this question.\n\n{{ input }}"),
+        ("label", "{{ input }}\nAnswer:"),
+    ),
+    "extractive_span": (
+        ("plain", "{{ input }}\n\nAnswer with words of the text."),
+        ("find", "Find the answer in the text.\n\n{{ input }}"),
+        ("label", "{{ input }}\nAnswer:"),
+    ),
+    "summarisation": (
+        ("after", "{{ input }}\n\nSay in short what this is about."),
+        ("before", "Summarise this text.\n\n{{ input }}"),
+        ("label", "{{ input }}\n\nSummary:"),
+    ),
+}
+"""Ways to ask that need no words of the table."""
+
 
 def definition(guess: Guess) -> str:
     """What is asked, in a sentence or two."""
@@ -80,27 +99,14 @@ def _sources(guess: Guess) -> Sequence[tuple[str, str]]:
         return _label_sources(guess, thing)
     if guess.type == "multiple_choice":
         return _choice_sources("options" in guess.columns)
+    if guess.type in _ASKED:
+        return _ASKED[guess.type]
     first, second = (_CODES.get(code, code) for code in guess.direction)
     asked: dict[str, Sequence[tuple[str, str]]] = {
         "score": (
             ("plain", f"{{{{ input }}}}\n\nWhich {output} would you give? Write a number."),
             ("before", f"Give the {output} of this {thing} as a number.\n\n{{{{ input }}}}"),
             ("label", f"{{{{ input }}}}\n{output}:"),
-        ),
-        "question_answering": (
-            ("plain", "{{ input }}"),
-            ("ask", "Answer this question.\n\n{{ input }}"),
-            ("label", "{{ input }}\nAnswer:"),
-        ),
-        "extractive_span": (
-            ("plain", "{{ input }}\n\nAnswer with words of the text."),
-            ("find", "Find the answer in the text.\n\n{{ input }}"),
-            ("label", "{{ input }}\nAnswer:"),
-        ),
-        "summarisation": (
-            ("after", "{{ input }}\n\nSay in short what this is about."),
-            ("before", "Summarise this text.\n\n{{ input }}"),
-            ("label", "{{ input }}\n\nSummary:"),
         ),
         "translation": (
             ("before", f"Translate from {first} to {second}: {{{{ input }}}}"),
