@@ -221,8 +221,8 @@ class Task:
     templates: tuple[Template, ...] = ()
     positive: tuple[Example, ...] = ()
     negative: tuple[Example, ...] = ()
-    instances: tuple[Row, ...] = ()
-    held_out: tuple[Row, ...] = ()
+    instances: Sequence[Row] = ()
+    held_out: Sequence[Row] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     generator: Callable[[int, int], Sequence[Row]] | None = None
     oracle: Callable[[Row], tuple[str, ...]] | None = None

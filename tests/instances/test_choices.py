@@ -100,6 +100,8 @@ def test_choice_is_a_function_of_the_seed_and_folds_into_no_constant(
     found = [text(worker, source, seed) for seed in range(200)]
     assert found == [text(worker, source, seed) for seed in range(200)]
     assert len(set(found)) == 12
+    other = source.replace("choice", "random")
+    assert found[:20] == [text(worker, other, seed) for seed in range(20)]
     # both texts of a row draw from one stream, and both renderings of a permuted row from its start
     drawn = Template(
         name="drawn", input="{{ [1, 2, 3] | choice }} {{ answer_choices[0] }} ||| "

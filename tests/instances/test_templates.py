@@ -69,7 +69,6 @@ def failure(worker: TemplateWorker, template: str) -> RenderFailure:
         ("{{ meta.alpah }}", "template_missing_column"),
         ("{% if %}", "template_syntax"),
         ("{{ x | nofilter }}", "template_syntax"),
-        ("{{ rows | random }}", "template_syntax"),
         ("{{ 1 / 0 }}", "template_error"),
         ("{{ x.foo }}", "template_error"),
         ("{% include '/etc/hostname' %}", "template_error"),

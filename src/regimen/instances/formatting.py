@@ -25,6 +25,7 @@ from regimen.instances.task_rows import (
     input_text,
     numbered_rows,
     row_key,
+    row_numbers,
     row_problem,
 )
 from regimen.instances.templates import RenderFailure, Rendering, RenderJob
@@ -83,15 +84,18 @@ def task_rows(
         DataError: a task has no rows at all.
     """
     for task in tasks:
-        rows = numbered_rows(task, n, seed)
+        made = None if task.generator is None else numbered_rows(task, n, seed)
+        numbers = row_numbers(task, n, seed) if made is None else range(len(made))
         candidates: Sequence[tuple[int, Row]] = ()
         if spec.demonstrations != "examples" and spec.positive:
-            drawn = rows if task.generator is not None else numbered_rows(task, CANDIDATES, seed)
-            candidates = drawn[:CANDIDATES]
+            candidates = made[:CANDIDATES] if made else numbered_rows(task, CANDIDATES, seed)
         bare = replace(task, instances=(), held_out=(), generator=None, oracle=None)
-        size = at_once or max(1, len(rows))
-        for start in range(0, len(rows), size):
-            yield TaskRows(bare, tuple(rows[start : start + size]), tuple(candidates))
+        size = at_once or max(1, len(numbers))
+        for start in range(0, len(numbers), size):
+            # a large task is unpacked piece by piece
+            some = numbers[start : start + size]
+            rows = made[start : start + size] if made else [(i, task.instances[i]) for i in some]
+            yield TaskRows(bare, tuple(rows), tuple(candidates))
 
 
 def task_instances(

@@ -15,6 +15,7 @@ from regimen.instances.data_spec import DataSpec, Origin
 from regimen.instances.demonstrations import seeded
 from regimen.instances.hub import Opened, open_dataset, open_rows
 from regimen.instances.readers import RawRow, RowFailure
+from regimen.instances.row_store import RowStore
 from regimen.instances.words import normalise
 from regimen.records import Row
 
@@ -22,16 +23,16 @@ _PEEKED_ROWS = 20
 
 
 @dataclass(slots=True)
-class TaskRows:
+class FoundRows:
     """The rows of a task as they are found, and the words of its labels in order."""
 
-    instances: list[Row] = field(default_factory=list)
-    held_out: list[Row] = field(default_factory=list)
+    instances: RowStore = field(default_factory=RowStore)
+    held_out: RowStore = field(default_factory=RowStore)
     options: tuple[str, ...] = ()
 
 
 def read_data(
-    spec: DataSpec, found: TaskRows, *, options: tuple[str, ...] = (), templates: bool = False
+    spec: DataSpec, found: FoundRows, *, options: tuple[str, ...] = (), templates: bool = False
 ) -> Iterator[RowFailure]:
     """Fill ``found`` with the rows of a section; the failures of rows come one by one.
 

@@ -10,7 +10,7 @@ from typing import Any
 from regimen.instances.data_spec import data_spec
 from regimen.instances.natural_tasks import NO_ANSWER_FIX
 from regimen.instances.readers import RowFailure
-from regimen.instances.task_data import TaskRows, read_data
+from regimen.instances.task_data import FoundRows, read_data
 from regimen.instances.task_sections import Sections
 from regimen.records import Example, Row, Task, Template
 from regimen.settings import places
@@ -64,7 +64,7 @@ class TaskReader(Sections):
             raise self.error((), "The task has no name.", fix="Add a line such as name: my_task.")
         options = self.texts(data, "options")
         templates = (*self.templates(data), *self.collected(data))
-        rows = TaskRows()
+        rows = FoundRows()
         failures = 0
         for failure in self.rows(data, rows, options, bool(templates)):
             failures += 1
@@ -80,13 +80,13 @@ class TaskReader(Sections):
             templates=templates,
             positive=tuple(self.examples(data, "positive")),
             negative=tuple(self.examples(data, "negative")),
-            instances=tuple(rows.instances),
-            held_out=tuple(rows.held_out),
+            instances=rows.instances,
+            held_out=rows.held_out,
             tags=self.mapping(data, "tags"),
         )
 
     def rows(
-        self, data: Mapping[str, Any], found: TaskRows, options: tuple[str, ...], templates: bool
+        self, data: Mapping[str, Any], found: FoundRows, options: tuple[str, ...], templates: bool
     ) -> Iterator[RowFailure]:
         """Fill in the rows that the file holds and those of its data; failures come one by one."""
         for key in ROWS:
@@ -100,7 +100,7 @@ class TaskReader(Sections):
             yield from read_data(spec, found, options=options, templates=templates)
 
     def empty(
-        self, data: Mapping[str, Any], name: str, rows: TaskRows, failures: int
+        self, data: Mapping[str, Any], name: str, rows: FoundRows, failures: int
     ) -> RowFailure:
         """What is said of a task that has no row to learn from."""
         got, fix = f"the task {name} has no instances", "Add instances, or remove the file."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from regimen.errors import DataError
@@ -47,6 +48,15 @@ def numbered_rows(task: Task, n: int, seed: int) -> list[tuple[int, Row]]:
     """
     if task.generator is not None:
         return list(enumerate(task.generator(seed, n)))
+    return [(number, task.instances[number]) for number in row_numbers(task, n, seed)]
+
+
+def row_numbers(task: Task, n: int, seed: int) -> Sequence[int]:
+    """The numbers of the rows that ``numbered_rows`` draws from a task's instances, in order.
+
+    Raises:
+        DataError: the task has no instances.
+    """
     if not task.instances:
         raise DataError(
             "A task has neither instances nor a generator.",
@@ -54,10 +64,11 @@ def numbered_rows(task: Task, n: int, seed: int) -> list[tuple[int, Row]]:
             got=task.name,
             fix="Add instances to the task's file.",
         )
+    if n >= len(task.instances):
+        return range(len(task.instances))
     order = list(range(len(task.instances)))
-    if n < len(order):
-        seeded(seed, task.name, "rows").shuffle(order)
-    return [(i, task.instances[i]) for i in sorted(order[:n])]
+    seeded(seed, task.name, "rows").shuffle(order)
+    return sorted(order[:n])
 
 
 def input_text(row: Row) -> str:
