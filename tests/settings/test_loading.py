@@ -291,7 +291,7 @@ CONFLICTS = [
     ({"tune": TUNE, "evaluate": {"systems": ["base", "base"]}}, "names a system twice"),
     ({"tune": TUNE, "evaluate": {"validation_items": 0}}, "is 0, and the prompted base"),
     ({"tune": TUNE, "evaluate": {"retention": {}}}, "has none of 'path', 'function'"),
-    ({"build": {"sources": [{}]}}, "sources[0]: has none of 'path', 'starter'"),
+    ({"build": {"sources": [{}]}}, "sources[0]: has none of 'path', 'dataset'"),
     ({"build": {"sources": [{"path": "a", "starter": "tasks"}]}}, "exclude each other"),
     ({"build": {"sources": [{"starter": "tasks", "format": "alpaca"}]}}, "has no effect"),
     ({"build": {"sources": [{"starter": "tasks", "columns": {"a": "b"}}]}}, "have no effect"),

@@ -14,7 +14,8 @@ from regimen.instances.scripted import ScriptedGenerator
 from regimen.protocols import Completion
 from regimen.records import Task, Template
 from regimen.settings.rewording import RewordingSettings
-from regimen.stages.rewording import reword, scripted_answers
+from regimen.stages.generators import scripted_answers
+from regimen.stages.rewording import reword
 
 TASK = Task(
     name="longest",

@@ -7,7 +7,7 @@ one as a ``RowFailure``.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from regimen.errors import DataError, near
+from regimen.instances.collections.t0 import read_t0
 from regimen.instances.compression import suffixes
+from regimen.instances.hub import is_saved, open_dataset, open_rows
 from regimen.instances.natural_tasks import natural_instructions_task
 from regimen.instances.readers import (
     RawRow,
@@ -42,7 +44,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "alpaca": ("instruction", "output"),
     "prompt_completion": ("prompt", "completion"),
 }
-TASK_YAML = "task_yaml"
+TASK_YAML, T0 = "task_yaml", "t0"
 OPTIONAL = ("input", "history", "system", "tools", "label", "kto_tag")
 _LABELS = ("language", "licence", "category", "family", "task")
 _SPELLINGS = {"language": ("language", "lang"), "licence": ("licence", "license")}
@@ -173,15 +175,66 @@ def read_source(
         format=format, columns=columns or {}, licence=licence, language=language, weight=weight
     )
     _check(options)
-    files = data_files(path, TASK_SUFFIXES)
+    records = _source(path, name or path.name, options)
+    yield from _counted(records, path, limit)
+
+
+def read_dataset(
+    dataset: str,
+    *,
+    config: str = "",
+    split: str = "train",
+    format: str = "auto",
+    columns: Mapping[str, str] | None = None,
+    name: str = "",
+    licence: str = "",
+    language: str = "",
+    limit: int | None = None,
+) -> Iterator[Record]:
+    """The records of a Hugging Face data set, by its name on the hub (extra ``hub``).
+
+    Arguments as ``read_source``, and those of ``hub.open_dataset``, which says what it raises.
+    """
+    options = _Options(
+        format=format, columns=columns or {}, licence=licence, language=language, weight=1.0
+    )
+    _check(options)
+    rows = open_dataset(dataset, config, split, limit).rows
+    records = _of_rows(rows, Path(dataset), name or dataset, options)
+    yield from _counted(records, Path(dataset), limit)
+
+
+def _source(path: Path, label: str, options: _Options) -> Generator[Record, None, None]:
+    """The records of a path: rendered T0 data, a saved data set, files."""
+    if options.format == T0:
+        for record in read_t0(path):
+            yield _with_defaults(record, label, options)
+    elif is_saved(path):
+        yield from _of_rows(open_rows(path).rows, path, label, options)
+    else:
+        directory = path if path.is_dir() else None
+        for file in data_files(path, TASK_SUFFIXES):
+            yield from _file(file, directory, label, options)
+
+
+def _with_defaults(record: Task | RowFailure, label: str, options: _Options) -> Task | RowFailure:
+    """A task with what the caller said of its source."""
+    if isinstance(record, RowFailure):
+        return record
+    return replace(
+        record,
+        source=label,
+        licence=record.licence or options.licence,
+        language=options.language or record.language,
+    )
+
+
+def _counted(
+    records: Generator[Record, None, None], path: Path, limit: int | None
+) -> Iterator[Record]:
+    """At most ``limit`` records; an error after them where none could be used."""
     first: RowFailure | None = None
     usable = False
-    label = name or path.name
-    records = (
-        record
-        for file in files
-        for record in _file(file, path if path.is_dir() else None, label, options)
-    )
     with closing(records):
         for record in islice(records, limit):
             if not isinstance(record, RowFailure):
@@ -194,7 +247,7 @@ def read_source(
 
 
 def _check(options: _Options) -> None:
-    formats = ("auto", *FORMATS, TASK_YAML)
+    formats = ("auto", *FORMATS, TASK_YAML, T0)
     if options.format not in formats:
         raise DataError(
             "There is no such format.",
@@ -221,9 +274,15 @@ def _file(file: Path, directory: Path | None, label: str, options: _Options) -> 
     source = file.relative_to(directory).as_posix()
     try:
         for record in _records(file, f"{label}/{source}", options):
-            yield replace(record, source=source) if isinstance(record, RowFailure) else record
+            yield _named(record, source, file) if isinstance(record, RowFailure) else record
     except DataError as error:
         yield failed_file(error, source)
+
+
+def _named(failure: RowFailure, source: str, file: Path) -> RowFailure:
+    """A failure with its file within the directory; one of a task's data names both."""
+    apart = failure.source not in ("", file.name)
+    return replace(failure, source=f"{source}: {failure.source}" if apart else source)
 
 
 def _records(file: Path, label: str, options: _Options) -> Iterator[Record]:
@@ -232,7 +291,12 @@ def _records(file: Path, label: str, options: _Options) -> Iterator[Record]:
             file, source=label, licence=options.licence, language=options.language
         )
         return
-    rows = file_rows(file)
+    yield from _of_rows(file_rows(file), file, label, options)
+
+
+def _of_rows(
+    rows: Iterator[RawRow | RowFailure], file: Path, label: str, options: _Options
+) -> Generator[Record, None, None]:
     start = list(islice(rows, _PEEKED_ROWS))
     first = {
         k: v for row in reversed(start) if isinstance(row, RawRow) for k, v in row.values.items()

@@ -176,19 +176,21 @@ def task_items(
     seed: int,
     spec: FormattingSpec | None = None,
     tokens: Callable[[str], int] | None = None,
+    rows: Sequence[tuple[int, Row]] | None = None,
 ) -> list[Item]:
     """At most ``n`` items of a task, asked by its definition as training asks it.
 
     They carry as many demonstrations in the prompt as ``spec`` gives every instance: the smallest
     number where it draws one. Rows without an answer or an input cannot be scored, and are not
-    asked; neither are those whose answer is none of their options.
+    asked; neither are those whose answer is none of their options. ``rows`` are asked, where they
+    are given, in place of ``n`` that are drawn.
 
     Raises:
         DataError: the task has no rows (``task-empty``), or none that can be asked (``no-items``).
     """
     spec = _of_items(spec or FormattingSpec())
     fits = prompt_fits(spec, tokens)
-    drawn = numbered_rows(task, n, seed)
+    drawn = numbered_rows(task, n, seed) if rows is None else rows
     candidates: Sequence[tuple[int, Row]] = ()
     if spec.demonstrations != "examples":
         candidates = drawn if task.generator else numbered_rows(task, CANDIDATES, seed)

@@ -211,8 +211,23 @@ def _separated(file: Path, dialects: Sequence[type[csv.Dialect]]) -> Iterator[Fo
                 return
             if not header:
                 header = [name.strip() for name in fields]
+                _check_header(header, file)
             elif fields:
                 yield _fields(line, header, fields)
+
+
+def _check_header(header: Sequence[str], file: Path) -> None:
+    """Raise where two columns share a name: a row could hold one of them only."""
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise DataError(
+            "Two columns of the header have the same name.",
+            slug="file-format",
+            got=", ".join(map(repr, twice[:5])),
+            fix="Give every column a name of its own; put a line of names before the rows if there "
+            "is none.",
+            where=f"{file}:1",
+        )
 
 
 def _quoted(separator: str) -> type[csv.Dialect]:

@@ -32,6 +32,7 @@ Format = Literal[
     "preference",
     "natural_instructions",
     "task_yaml",
+    "t0",
 ]
 
 
@@ -39,7 +40,17 @@ class SourceSettings(Section):
     """Raw material: a file or directory, the starter material, or a function of your own."""
 
     path: Text | None = None
-    """A file or a directory; ``.gz`` and ``.zst`` are read as they are."""
+    """A file or a directory; ``.gz`` and ``.zst`` are read as they are, and so is a folder that
+    ``save_to_disk`` of the Hugging Face library wrote."""
+
+    dataset: Text | None = None
+    """A data set on the Hugging Face hub, by name (extra ``hub``)."""
+
+    config: Text | None = None
+    """Configuration of ``dataset``, where it has several."""
+
+    split: Text | None = None
+    """Split of ``dataset``; ``train`` when not given."""
 
     starter: Literal["tasks", "chats", "safety", "seeds"] | None = None
     """Material that comes with regimen."""
@@ -79,7 +90,14 @@ class SourceSettings(Section):
 
     def conflicts(self) -> Iterator[Conflict]:
         """Exactly one origin, and no file options where there is no file."""
-        yield from exactly_one(self, ("path", "starter", "function"))
+        yield from exactly_one(self, ("path", "dataset", "starter", "function"))
+        for name in ("config", "split"):
+            if getattr(self, name) is not None and self.dataset is None:
+                yield Conflict(
+                    what="is for a dataset of the hub, and there is none",
+                    at=(name,),
+                    fix="Remove it, or name the 'dataset'.",
+                )
         if self.starter is not None and self.format != "auto":
             yield Conflict(
                 what="has no effect on starter material, whose format is known",

@@ -12,8 +12,10 @@ from regimen.curation.card import card_markdown
 from regimen.curation.filters import apply, exact_duplicates
 from regimen.curation.ledger import Ledger
 from regimen.errors import DataError
-from regimen.instances.formatting import FormattingSpec, task_items, task_rows
-from regimen.records import Instance, Item, Preference, Task
+from regimen.instances.compression import suffixes
+from regimen.instances.formatting import FormattingSpec, numbered_rows, task_items, task_rows
+from regimen.instances.task_files import TASK_SUFFIXES, task_inputs
+from regimen.records import Instance, Item, Preference, Row, Task
 from regimen.runs import Run
 from regimen.settings.build import BuildSettings, FormattingSettings
 from regimen.settings.pipeline import PipelineSettings
@@ -25,6 +27,7 @@ from regimen.stages.rewording import reword
 from regimen.stages.sources import Material, read_sources
 from regimen.stages.splits import Split, hold_out_rows, split_tasks
 from regimen.stages.synthesis import synthesise
+from regimen.stages.task_lints import lint_build
 from regimen.stages.workers import products, worker_count
 from regimen.stages.written import Written
 from regimen.tables import items_to_table, preferences_to_table, write_table
@@ -44,14 +47,40 @@ def build(settings: PipelineSettings, root: Path) -> StageResult:
     """
     section = settings.build
     assert section is not None
+    return run_stage(
+        "build",
+        settings,
+        root / "build",
+        _inputs(section),
+        lambda run: _work(section, settings, run),
+    )
+
+
+def _inputs(section: BuildSettings) -> dict[str, str]:
+    """The contents that the build depends on: sources, and what their task files name."""
     inputs = {}
     for number, source in enumerate(section.sources, start=1):
         place = source.path or (source.function.file if source.function else None)
-        if place is not None:
-            inputs[f"source {number} ({place})"] = path_key(place)
-    return run_stage(
-        "build", settings, root / "build", inputs, lambda run: _work(section, settings, run)
-    )
+        if place is None:
+            continue
+        inputs[f"source {number} ({place})"] = path_key(place)
+        for named in _named_inputs(Path(place)):
+            inputs[f"source {number} ({named})"] = path_key(str(named))
+    return inputs
+
+
+def _named_inputs(place: Path) -> list[Path]:
+    """Data and templates that the task files of a source name."""
+    files = sorted(place.rglob("*")) if place.is_dir() else [place]
+    found: list[Path] = []
+    for file in files:
+        if file.is_file() and suffixes(file)[0] in TASK_SUFFIXES:
+            try:
+                found += task_inputs(file)
+            except DataError:
+                # reading the source says what is wrong with the file, and counts it
+                continue
+    return list(dict.fromkeys(found))
 
 
 def _work(section: BuildSettings, settings: PipelineSettings, run: Run) -> Mapping[str, Any]:
@@ -68,6 +97,7 @@ def _work(section: BuildSettings, settings: PipelineSettings, run: Run) -> Mappi
         ready += synthesise(section.synthetic, seed, ledger)
     if section.held_out.share > 0 and not material.tasks:
         ready, items = hold_out_rows(_clean(section, ready, ledger), section, seed, ledger)
+    lints = lint_build(material.tasks, seed, run) if section.lints else {}
     plan = Plan(
         formatting_spec(section.formatting), seed, section.curation, tokenizer, tuple(items)
     )
@@ -80,7 +110,7 @@ def _work(section: BuildSettings, settings: PipelineSettings, run: Run) -> Mappi
             fix="Look at ledger/*.removed.parquet and *.failed.jsonl for the reason of each row.",
         )
     preferences = _preferences(section, material, split, seed, ledger)
-    return _write(run, ledger, written, preferences, items, split)
+    return _write(run, ledger, written, preferences, items, split, lints)
 
 
 def _tokenizer(section: BuildSettings, settings: PipelineSettings) -> str:
@@ -112,15 +142,29 @@ def _items(section: BuildSettings, split: Split, seed: int, tokenizer: str) -> l
         for task in tasks
         for item in task_items(task, suite, count, seed + 1, spec, tokens)
     ]
+    apart = {task.name: _held_out(task, count, seed) for task in split.train if task.held_out}
     for task in split.train:
-        if task.held_out:
-            rows = replace(task, instances=task.held_out, generator=None)
-            items += task_items(rows, "unseen_rows", count, seed + 1, spec, tokens)
+        if task.name in apart:
+            rows = apart[task.name][1:] or apart[task.name]
+            items += task_items(task, "unseen_rows", count, seed + 1, spec, tokens, rows)
     if items:
         validation = split.train[:: max(1, len(split.train) // VALIDATION_TASKS)]
         for task in validation[:VALIDATION_TASKS]:
-            items += task_items(task, "validation", 1, seed + 2, spec, tokens)
+            # a row that is held out costs the training none
+            one = apart[task.name][:1] if task.name in apart else None
+            items += task_items(task, "validation", 1, seed + 2, spec, tokens, one)
     return items
+
+
+def _held_out(task: Task, count: int, seed: int) -> list[tuple[int, Row]]:
+    """A held-out row to validate on, then at most ``count`` to evaluate, with their numbers.
+
+    A task with a single held-out row is evaluated and validated on it.
+    """
+    rows = replace(task, instances=task.held_out, generator=None)
+    drawn = numbered_rows(rows, count + 1, seed + 1)
+    first = seed % len(drawn)
+    return [drawn[first], *drawn[:first], *drawn[first + 1 :]]
 
 
 def _clean(section: BuildSettings, instances: list[Instance], ledger: Ledger) -> list[Instance]:
@@ -194,6 +238,7 @@ def _write(
     preferences: list[Preference],
     items: list[Item],
     split: Split,
+    lints: Mapping[str, Any],
 ) -> dict[str, Any]:
     summary = ledger.write()
     write_table(run.path("preferences.parquet"), preferences_to_table(preferences))
@@ -201,8 +246,8 @@ def _write(
     card = written.card.card(preferences, summary)
     card["held_out"] = {suite: len(tasks) for suite, tasks in split.suites.items()}
     balance = written.positions.report()
-    if balance:
-        card["option_positions"] = balance
+    card |= {"option_positions": balance} if balance else {}
+    card |= {"lints": lints} if lints else {}
     run.write_json("data_card.json", card)
     run.write_text("data_card.md", card_markdown(card))
     console.table(

@@ -29,6 +29,8 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regimen.stages.workers",
         "regimen.stages.written",
         "regimen.stages.rewording",
+        "regimen.stages.task_lints",
+        "regimen.stages.generators",
         "regimen.stages.sources",
         "regimen.stages.splits",
         "regimen.stages.preferences",

@@ -63,6 +63,8 @@ def source_name(source: SourceSettings) -> str:
         return source.name
     if source.path:
         return Path(source.path).name
+    if source.dataset:
+        return source.dataset
     return f"starter-{source.starter}" if source.starter else str(source.function.function)  # type: ignore[union-attr]
 
 
@@ -108,17 +110,19 @@ def _records(source: SourceSettings, seed: int) -> Iterable[Record]:
         call = source.function
         made = load_function(call.file, call.function)(**call.arguments)
         return (_row(value, number, source) for number, value in enumerate(made, start=1))
-    from regimen.instances.formats import read_source
+    from regimen.instances.formats import read_dataset, read_source
 
-    found: Iterable[Record] = read_source(
-        Path(str(source.path)),
-        format=source.format,
-        columns=source.columns,
-        name=source_name(source),
-        licence=source.licence,
-        language=source.language,
-    )
-    return found
+    said: dict[str, Any] = {
+        "format": source.format,
+        "columns": source.columns,
+        "name": source_name(source),
+        "licence": source.licence,
+        "language": source.language,
+    }
+    if source.dataset is not None:
+        config, split = source.config or "", source.split or "train"
+        return read_dataset(source.dataset, config=config, split=split, **said)
+    return read_source(Path(str(source.path)), **said)
 
 
 def _row(value: Any, number: int, source: SourceSettings) -> Record:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from regimen.curation.ledger import Ledger
 from regimen.curation.novelty import NoveltyPool
-from regimen.instances.scripted import recombining_generator
 from regimen.instances.synthetic import self_instruct
 from regimen.instances.synthetic_round import SelfInstructSpec
 from regimen.instances.synthetic_text import Seed
-from regimen.protocols import Generator
 from regimen.records import Example, Instance
-from regimen.settings.build import GeneratorSettings, SyntheticSettings
+from regimen.settings.build import SyntheticSettings
+from regimen.stages.generators import make_generator
 
 TOKENS = SelfInstructSpec()
 """The longest answers of the paper; the settings may ask for shorter ones."""
@@ -65,24 +61,3 @@ def starter_seeds() -> list[Seed]:
         )
         for one in seeds()
     ]
-
-
-def make_generator(section: GeneratorSettings, seeds: list[Seed]) -> Generator:
-    """The generator that the settings name."""
-    if section.endpoint is not None:
-        from regimen.generation.endpoints import Endpoint, EndpointGenerator
-
-        key = os.environ.get(section.api_key_env, "") if section.api_key_env else ""
-        endpoint = Endpoint(
-            url=section.endpoint,
-            model=str(section.model),
-            api_key=key,
-            concurrency=section.concurrency,
-        )
-        return EndpointGenerator(endpoint, cache=Path(".cache") / "responses")
-    if section.model is not None:
-        from regimen.stages.models import LazyGenerator, load
-
-        path = section.model
-        return LazyGenerator(path, lambda: load(path))
-    return recombining_generator(seeds)
