@@ -93,7 +93,7 @@ def test_markdown_has_a_table_per_facet_and_says_what_it_leaves_out() -> None:
     assert "| a\\|b | 50 |" in text
     assert "## Removed" not in text
     tables = [line for line in text.splitlines() if line.startswith("|---")]
-    assert len(tables) == 6
+    assert len(tables) == 8
 
 
 def test_an_empty_card_is_a_card() -> None:
@@ -101,3 +101,22 @@ def test_an_empty_card_is_a_card() -> None:
     assert card["characters"] == {"prompt": {}, "answer": {}}
     assert card["strictest_licence"] == "(not given)"
     assert "0 training instances" in card_markdown(card)
+
+
+def test_demonstrations_are_counted_by_how_many_and_positions_and_lints_are_told() -> None:
+    rows = [
+        row("a", template="t", demonstrations=("positive:1", "row:2")),  # type: ignore[arg-type]
+        row("b", template="t"),
+    ]
+    card = data_card(rows)
+    assert card["by_demonstrations"] == {"0": 1, "2": 1}
+    assert card["by_template"] == {"t": 2}
+    card["option_positions"] = {
+        "all": {"3": {"counts": [5, 1200, 6], "p": 1e-9}, "2": {"counts": [1, 2], "p": None}}
+    }
+    card["lints"] = {"tasks": 3, "findings": {"warning": {"repeated_inputs": 2}}}
+    text = card_markdown(card)
+    assert "| 3 | 5, 1,200, 6 | 1e-09 |" in text
+    assert "| 2 | 1, 2 | too few |" in text
+    assert "## Lints: warning" in text
+    assert "| repeated_inputs | 2 |" in text

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from regimen.curation.balance import PositionBalance
 from regimen.curation.card import data_card
 from regimen.curation.ledger import Ledger
 from regimen.evaluation.answers import answers_to_table
@@ -72,7 +73,12 @@ def write_run(root: Path) -> None:
         step.remove(instances[0], "exact_duplicate", "as row 0")
     summary = ledger.write()
     write_table(build.path("instances.parquet"), instances_to_table(instances))
-    build.write_json("data_card.json", data_card(instances, ledger=summary))
+    card = data_card(instances, ledger=summary)
+    positions = PositionBalance()
+    positions.add(["t"] * 60, [[f"answer_at:{n % 2 + 1}/3"] for n in range(60)])
+    card["option_positions"] = positions.report()
+    card["lints"] = {"tasks": 1, "findings": {"warning": {"repeated_inputs": 1}}}
+    build.write_json("data_card.json", card)
     build.finish()
     block, table = evaluated()
     run = Run.start(root / "evaluate", stage="evaluate", key={"a": "b"}, settings={})
@@ -89,6 +95,11 @@ def test_what_the_stages_write_is_what_the_report_reads(tmp_path: Path) -> None:
     assert (run.card.instances, run.card.tasks, dict(run.card.facets["family"])) == (5, 1, {"f": 5})
     assert run.card.lengths[0].median == len("Say 1")
     assert run.ledger[0].samples["exact_duplicate"][0].text.endswith("assistant: 1")
+    (positions,) = run.card.positions
+    assert (positions.options, positions.counts) == (3, (30, 30, 0))
+    assert positions.p is not None
+    assert positions.p < 1e-4
+    assert run.card.lints == (("warning", "repeated_inputs", 1),)
     found = run.evaluation
     assert found is not None
     (suite,) = found.suites
@@ -107,5 +118,7 @@ def test_what_the_stages_write_is_what_the_report_reads(tmp_path: Path) -> None:
     page = write_report(tmp_path).read_text(encoding="utf-8")
     assert "Tuned answers 100% of 48 unseen compositions; its base answers 0%." in page
     assert "48 of 48 greedy answers" in page
+    assert "Where the right option stands" in page
+    assert "Doubtful in the tasks" in page
     assert json.loads((tmp_path / "build/manifest.json").read_text())["volatile"]["versions"]
     assert "Versions and machine" in page

@@ -13,7 +13,9 @@ from regimen.curation.filters import characters
 from regimen.instances.licences import strictest
 from regimen.records import SCHEMA_VERSION, Instance, Preference
 
-FACETS = ("source", "family", "category", "language", "licence")
+FACETS = ("source", "family", "category", "language", "licence", "template", "demonstrations")
+COLUMNS = (*FACETS, "task")
+"""Columns of the lineage that are counted."""
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 NOT_GIVEN = "(not given)"
 
@@ -36,10 +38,8 @@ def data_card(
         ``removed`` and ``failed`` ({reason: n} over all steps), ``schema_version``.
     """
     counts = CardCounts()
-    counts.add(
-        {name: [getattr(one.lineage, name) for one in instances] for name in (*FACETS, "task")},
-        *sizes(instances),
-    )
+    columns = {name: [getattr(one.lineage, name) for one in instances] for name in COLUMNS}
+    counts.add(columns, *sizes(instances))
     return counts.card(preferences, ledger)
 
 
@@ -56,19 +56,21 @@ class CardCounts:
 
     def __init__(self) -> None:
         self.instances = 0
-        self.facets: dict[str, Counter[str]] = {name: Counter() for name in (*FACETS, "task")}
+        self.facets: dict[str, Counter[str]] = {name: Counter() for name in COLUMNS}
         self.prompts, self.answers = array("l"), array("l")
 
     def add(
         self,
-        columns: Mapping[str, Sequence[str]],
+        columns: Mapping[str, Sequence[Any]],
         prompts: Sequence[int],
         answers: Sequence[int],
     ) -> None:
-        """Count a batch: a column for each facet and the task, characters of prompt and answers."""
+        """Count a batch: the lineage's ``COLUMNS``, characters of prompts and answers."""
         self.instances += len(prompts)
         for name, counter in self.facets.items():
-            counter.update(columns[name])
+            values = columns[name]
+            # demonstrations are counted by how many a prompt shows
+            counter.update(map(str, map(len, values)) if name == "demonstrations" else values)
         self.prompts.extend(prompts)
         self.answers.extend(answers)
 
@@ -134,6 +136,9 @@ def card_markdown(card: Mapping[str, Any], title: str = "Data card") -> str:
     for facet in FACETS:
         blocks.append(_table(f"By {facet}", (facet, "instances"), card[f"by_{facet}"]))
     blocks.append(_lengths(card["characters"]))
+    blocks.append(_positions(card.get("option_positions", {}).get("all", {})))
+    for severity, found in card.get("lints", {}).get("findings", {}).items():
+        blocks.append(_table(f"Lints: {severity}", ("lint", "tasks"), found))
     blocks.append(_table("Removed", ("reason", "rows"), card["removed"]))
     blocks.append(_table("Failed", ("error", "rows"), card["failed"]))
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -147,6 +152,22 @@ def _table(title: str, head: tuple[str, str], counts: Mapping[str, int], most: i
     if rest:
         rows.append(f"| {len(rest):,} more | {sum(rest):,} |")
     return "\n".join([f"## {title}", "", f"| {head[0]} | {head[1]} |", "|---|---:|", *rows])
+
+
+def _positions(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Where the right option stands, by the number of options."""
+    if not rows:
+        return ""
+    lines = [
+        "## Where the right option stands",
+        "",
+        "| options | by position | p |",
+        "|---|---|---|",
+    ]
+    for options, row in rows.items():
+        chance = "too few" if row["p"] is None else f"{row['p']:.2g}"
+        lines.append(f"| {options} | {', '.join(f'{n:,}' for n in row['counts'])} | {chance} |")
+    return "\n".join(lines)
 
 
 def _cell(text: str) -> str:

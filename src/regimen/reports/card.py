@@ -20,7 +20,7 @@ from regimen.reports.files import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FACETS = ("source", "family", "category", "language", "licence")
+FACETS = ("source", "family", "category", "language", "licence", "template", "demonstrations")
 NOT_GIVEN = "(not given)"
 BINS = 28
 Counts = tuple[tuple[str, int], ...]
@@ -39,8 +39,21 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Positions:
+    """How often the right one of ``options`` options stood in each place; ``p`` of the test that
+    all places are as likely, None where there are too few."""
+
+    options: int
+    counts: tuple[int, ...]
+    p: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataCard:
-    """Rows, their composition by facet (most frequent first), and lengths in characters."""
+    """Rows, their composition by facet (most frequent first), and lengths in characters.
+
+    ``lints`` are (severity, lint, tasks).
+    """
 
     instances: int | None
     tasks: int | None
@@ -49,6 +62,8 @@ class DataCard:
     strictest_licence: str
     facets: Mapping[str, Counts]
     lengths: tuple[Histogram, ...]
+    positions: tuple[Positions, ...] = ()
+    lints: tuple[tuple[str, str, int], ...] = ()
 
 
 def read_card(directory: Path) -> DataCard | None:
@@ -58,7 +73,8 @@ def read_card(directory: Path) -> DataCard | None:
     recorded = read_object(first_existing(place, "data_card.json"))
     if instances is None and not recorded:
         return None
-    table = None if instances is None else read_table(instances, [*FACETS, "messages"])
+    columns = [name for name in FACETS if name != "demonstrations"]
+    table = None if instances is None else read_table(instances, [*columns, "messages"])
     facets = {}
     for facet in FACETS:
         found = _recorded(recorded, facet) or (count_values(table, facet) if table else ())
@@ -72,6 +88,32 @@ def read_card(directory: Path) -> DataCard | None:
         strictest_licence=str(recorded.get("strictest_licence") or ""),
         facets=facets,
         lengths=() if table is None else _lengths(table),
+        positions=_positions(mapping(mapping(recorded.get("option_positions")).get("all"))),
+        lints=_lints(mapping(mapping(recorded.get("lints")).get("findings"))),
+    )
+
+
+def _positions(rows: Json) -> tuple[Positions, ...]:
+    found = []
+    for options, value in rows.items():
+        row = mapping(value)
+        raw = row.get("counts")
+        counts = (
+            [n for one in raw if (n := whole(one)) is not None] if isinstance(raw, list) else []
+        )
+        chance = row.get("p")
+        p = float(chance) if isinstance(chance, int | float) else None
+        if options.isdigit() and counts:
+            found.append(Positions(options=int(options), counts=tuple(counts), p=p))
+    return tuple(found)
+
+
+def _lints(findings: Json) -> tuple[tuple[str, str, int], ...]:
+    return tuple(
+        (severity, lint, n)
+        for severity, counts in findings.items()
+        for lint, raw in mapping(counts).items()
+        if (n := whole(raw)) is not None
     )
 
 

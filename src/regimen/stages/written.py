@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from regimen.curation.balance import PositionBalance
-from regimen.curation.card import FACETS, CardCounts
+from regimen.curation.card import COLUMNS, CardCounts
 from regimen.curation.filters import ExactDuplicates
 from regimen.curation.ledger import Ledger, Step
 from regimen.stages.producing import Plan, Product, leak_filters
@@ -67,7 +67,7 @@ class Written:
             if len(kept) < table.num_rows:
                 prompts, answers = [prompts[i] for i in kept], [answers[i] for i in kept]
                 table = table.take(kept) if kept else table.slice(0, 0)
-        columns = {name: table[name].to_pylist() for name in (*FACETS, "task")}
+        columns = {name: table[name].to_pylist() for name in COLUMNS}
         self.card.add(columns, prompts, answers)
         self.positions.add(columns["task"], table["verdicts"].to_pylist())
         self._writer.write(table)

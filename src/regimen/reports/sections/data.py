@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from markupsafe import Markup
 
 from regimen.reports import line_specs
-from regimen.reports.card import Counts, DataCard, Histogram
+from regimen.reports.card import Counts, DataCard, Histogram, Positions
 from regimen.reports.charts import figure
 from regimen.reports.flow import flow
 from regimen.reports.ledger import LostRow, Step
@@ -111,6 +111,29 @@ def _card(card: DataCard) -> Iterator[Markup]:
     yield el("div", facets, class_="facets")
     if card.lengths:
         yield _lengths(card.lengths)
+    if card.positions:
+        yield el("h3", "Where the right option stands")
+        yield paragraph(
+            "A model that sees the answer mostly in one place learns the place. p is the chance "
+            "that a fair draw is at least as uneven."
+        )
+        yield el("div", map(_position, card.positions), class_="facets")
+    if card.lints:
+        yield _lints(card.lints)
+
+
+def _position(found: Positions) -> Markup:
+    rows, most = sum(found.counts), max(found.counts)
+    shares = [_share(str(place), n, rows, most) for place, n in enumerate(found.counts, start=1)]
+    chance = "too few to test" if found.p is None else f"p = {found.p:.2g}"
+    heading = f"{found.options} options, {chance}"
+    return el("section", el("h4", heading), el("ul", shares, class_="shares"))
+
+
+def _lints(found: tuple[tuple[str, str, int], ...]) -> Markup:
+    columns = [Column(label="Severity"), Column(label="Lint"), Column(label="Tasks", number=True)]
+    rows: list[list[Child]] = [[severity, title(lint), count(n)] for severity, lint, n in found]
+    return table("Doubtful in the tasks (each with its rows in lints.json)", columns, rows)
 
 
 def _facet(name: str, counts: Counts) -> Markup:
