@@ -8,6 +8,7 @@ characters of data are made visible, so that a model's answer cannot steer a ter
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,16 @@ from typing import Any, Protocol, TextIO
 
 from regimen.errors import RegimenError
 from regimen.files import jsonable
-from regimen.layout import clean, duration, rate, shown_fields, table_lines
+from regimen.layout import (
+    COLUMNS,
+    Panel,
+    clean,
+    duration,
+    panel_lines,
+    rate,
+    shown_fields,
+    table_lines,
+)
 
 EVERY = 5.0
 """Seconds between lines of progress where there is no terminal."""
@@ -85,6 +95,21 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     _styled(sys.stdout, pieces)
 
 
+def panels(shown: Sequence[Panel]) -> None:
+    """Print panels side by side in at most 100 columns, fewer where the terminal has fewer."""
+    if _quiet.get() or not shown:
+        return
+    columns = COLUMNS
+    if sys.stdout.isatty():
+        columns = min(COLUMNS, shutil.get_terminal_size((COLUMNS, 24)).columns)
+    pieces: list[tuple[str, str]] = []
+    for parts in panel_lines(shown, columns):
+        if not sys.stdout.isatty():
+            parts = [("".join(text for text, _ in parts).rstrip(" "), "")]
+        pieces += [*parts, ("\n", "")]
+    _styled(sys.stdout, pieces)
+
+
 def masked_tokens(
     pieces: Sequence[str], mask: Sequence[bool], weights: Sequence[float] | None = None
 ) -> None:
@@ -136,18 +161,21 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 @contextmanager
-def progress(total: int | None, description: str, unit: str = "steps") -> Iterator[Progress]:
+def progress(
+    total: int | None, description: str, unit: str = "steps", *, after: float = 0.0
+) -> Iterator[Progress]:
     """Progress of a loop with rate and time left, on standard error.
 
     Args:
         total: how many there are, None when not known.
         description: what is being done.
         unit: what is counted.
+        after: seconds before a bar appears.
     """
     if _quiet.get():
         yield _Silent()
     elif sys.stderr.isatty():
-        with _bar(total, description, unit) as bar:
+        with _bar(total, description, unit, after) as bar:
             yield bar
     else:
         lines = Lines(total=total, description=description, unit=unit)
@@ -167,6 +195,7 @@ class _Bar:
     live: Any
     task: Any
     unit: str
+    after: float
     done: int = 0
     start: float = field(default_factory=time.monotonic)
     fields: dict[str, Any] = field(default_factory=dict)
@@ -175,7 +204,10 @@ class _Bar:
         """Count ``n`` more."""
         self.done += n
         self.fields |= fields
-        speed = rate(self.done, time.monotonic() - self.start, self.unit)
+        elapsed = time.monotonic() - self.start
+        if elapsed >= self.after:
+            self.live.start()
+        speed = rate(self.done, elapsed, self.unit)
         text = clean("  ".join([*speed, *shown_fields(self.fields)]))
         self.live.update(self.task, advance=n, note=text)
 
@@ -227,7 +259,7 @@ class Lines:
 
 
 @contextmanager
-def _bar(total: int | None, description: str, unit: str) -> Iterator[Progress]:
+def _bar(total: int | None, description: str, unit: str, after: float) -> Iterator[Progress]:
     from rich import progress as rich_progress
     from rich.console import Console
 
@@ -238,6 +270,11 @@ def _bar(total: int | None, description: str, unit: str) -> Iterator[Progress]:
         rich_progress.TextColumn("{task.fields[note]}", markup=False),
         rich_progress.TimeRemainingColumn(),
     )
-    with rich_progress.Progress(*columns, console=Console(file=sys.stderr)) as live:
-        task = live.add_task(description, total=total, note="")
-        yield _Bar(live, task, unit)
+    live = rich_progress.Progress(*columns, console=Console(file=sys.stderr))
+    task = live.add_task(description, total=total, note="")
+    bar = _Bar(live, task, unit, after)
+    try:
+        bar.advance(0)
+        yield bar
+    finally:
+        live.stop()

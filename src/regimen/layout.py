@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 COLUMNS = 100
 """Widest line of a table."""
+
+Styled = tuple[str, str]
+"""A piece of text and its style as rich names it, empty for none."""
 
 
 def clean(text: str) -> str:
@@ -65,7 +70,10 @@ def width_of(text: str) -> int:
 
 
 def _columns(character: str) -> int:
-    if unicodedata.combining(character) or unicodedata.category(character) in ("Cf", "Mn"):
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Cf", "Mn", "Me"):
+        return 0
+    if "\u1160" <= character <= "\u11ff":
+        # vowels and finals of a Hangul syllable join the initial before them
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
@@ -81,6 +89,171 @@ def _fit(text: str, width: int, *, right: bool) -> str:
         text = kept + "…"
     space = " " * (width - width_of(text))
     return space + text if right else text + space
+
+
+# -- panels side by side --------------------------------------------------------------------------
+
+GAP = " │ "
+NARROWEST = 30
+"""Columns of a panel below which one stands alone."""
+HEAD, TAIL = 18, 10
+"""Lines of a long text that are shown from its start and its end."""
+_LONGEST_CLUSTER = 16
+_SPACES = (" ", "\t", "\u3000")
+# controls that turn the direction of text would reach beyond their panel; halves of surrogate pairs
+# cannot be written
+_UNFIT = dict.fromkeys(
+    (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029, *range(0xD800, 0xE000)),
+    "\ufffd",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Texts under a title. ``sections`` are texts with their styles, a rule above each."""
+
+    title: str
+    sections: tuple[Styled, ...]
+    remark: str = ""
+
+
+def panel_lines(panels: Sequence[Panel], columns: int = COLUMNS) -> list[list[Styled]]:
+    """Panels in two columns, or in one where they would be too narrow, as styled lines.
+
+    The sections of two neighbours stand level, and panels after each other have an empty line
+    between them.
+
+    Args:
+        panels: in the order of reading: left, right, next line.
+        columns: of the terminal; no line is wider.
+    """
+    width = (columns - len(GAP)) // 2
+    beside = 2 if width >= NARROWEST else 1
+    width = width if beside == 2 else columns
+    lines: list[list[Styled]] = []
+    for start in range(0, len(panels), beside):
+        lines += [[("", "")]] if start else []
+        some = [_columned(panel, width) for panel in panels[start : start + beside]]
+        for parts in zip_longest(*some, fillvalue=[]):
+            lines += _level(parts, width)
+    return lines
+
+
+def _columned(panel: Panel, width: int) -> list[list[Styled]]:
+    """The parts of a panel that stand level with those of its neighbour, as lines."""
+    head = [(line, "bold") for line in _cut(clean(panel.title), width, 2, 1)]
+    head += [(line, "dim") for line in _cut(clean(panel.remark), width, 3, 1) if panel.remark]
+    parts = [head]
+    for number, (text, style) in enumerate(panel.sections):
+        rule = ("─" if number == 0 else "╌") * width
+        parts.append([(rule, "dim"), *((line, style) for line in _cut(text, width, HEAD, TAIL))])
+    return parts
+
+
+def _level(parts: Sequence[list[Styled]], width: int) -> Iterator[list[Styled]]:
+    """Lines next to each other, each filled up to the width."""
+    for cells in zip_longest(*parts, fillvalue=("", "")):
+        pieces: list[Styled] = []
+        for number, (text, style) in enumerate(cells):
+            pieces += [(GAP, "dim")] if number else []
+            pieces += [(text, style)]
+            if number + 1 < len(cells):
+                pieces.append((" " * (width - width_of(text)), ""))
+        yield pieces
+
+
+def _cut(text: str, width: int, head: int, tail: int) -> list[str]:
+    """The lines of ``shortened`` as they are shown, none of which moves its neighbour."""
+    return [_one_way(line) for line in shortened(text.translate(_UNFIT), width, head, tail)]
+
+
+def _one_way(text: str) -> str:
+    """A line with text from right to left kept apart, so that it does not move its neighbours."""
+    if not any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in text):
+        return text
+    return f"\u2068{text}\u2069"
+
+
+def shortened(text: str, width: int, head: int, tail: int) -> list[str]:
+    """The lines of a text, cut in the middle where it has more than ``head + tail + 1``.
+
+    Args:
+        text: any text; its control characters are made visible.
+        width: most columns of a line.
+        head: lines from the start where the text is cut.
+        tail: lines from its end.
+
+    Returns:
+        The lines, with one between head and tail that says how many characters are left out.
+    """
+    # a line holds a few code points for each column, so a megabyte is not looked at as a whole
+    window = (head + tail + 2) * width * 4
+    if len(text) <= 2 * window:
+        lines = list(wrapped(text, width))
+        if len(lines) <= head + tail + 1:
+            return [_shown(text, span) for span in lines]
+        first, last = lines[:head], lines[len(lines) - tail :]
+    else:
+        first = list(wrapped(text[:window], width))[:head]
+        # the window may start within a line or a character, so its first line does not count
+        offset = len(text) - window
+        last = [(a + offset, b + offset) for a, b in list(wrapped(text[-window:], width))[1:]]
+        last = last[len(last) - min(tail, len(last)) :]
+    start = last[0][0] if last else len(text)
+    note = f"… {start - first[-1][1]:,} characters left out …"
+    return [
+        *(_shown(text, span) for span in first),
+        note[:width],
+        *(_shown(text, span) for span in last),
+    ]
+
+
+def _shown(text: str, span: tuple[int, int]) -> str:
+    return clean(text[slice(*span)]).replace("\t", "    ").rstrip()
+
+
+def wrapped(text: str, width: int) -> Iterator[tuple[int, int]]:
+    """Where the lines of a text start and end, none wider than ``width`` columns.
+
+    A line ends at a line break, after a space, or between wide characters; else within a word,
+    never before a combining mark. Line breaks themselves are in no line; spaces at the end of a
+    line may stand beyond its width. A tab is four columns.
+    """
+    start = 0
+    for line in text.split("\n"):
+        for a, b in _line_spans(line, width):
+            yield start + a, start + b
+        start += len(line) + 1
+
+
+def _line_spans(line: str, width: int) -> Iterator[tuple[int, int]]:
+    start = place = used = 0
+    may_end = -1
+    for cluster in _clusters(line):
+        columns = 4 if cluster == "\t" else width_of(cluster)
+        space = cluster in _SPACES
+        # marks take no room, and a line of nothing else has to end as well
+        if place > start and not space and (used + columns > width or place - start > 8 * width):
+            end = may_end if may_end > start else place
+            yield start, end
+            start, used, may_end = end, width_of(line[end:place]), -1
+        place += len(cluster)
+        used = min(width, used + columns) if space else used + columns
+        if space or columns > 1:
+            may_end = place
+    yield start, len(line)
+
+
+def _clusters(line: str) -> Iterator[str]:
+    """Characters as they are seen: each with its combining marks, unless these are too many."""
+    if line.isascii():
+        yield from line
+        return
+    import regex
+
+    for found in regex.finditer(r"\X", line):
+        cluster = found.group()
+        yield from [cluster] if len(cluster) <= _LONGEST_CLUSTER else cluster
 
 
 def rate(done: int, seconds: float, unit: str) -> list[str]:
