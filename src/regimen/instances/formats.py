@@ -8,7 +8,6 @@ one as a ``RowFailure``.)
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import chain, islice
@@ -26,7 +25,7 @@ from regimen.instances.readers import (
     data_files,
     failed_file,
     file_rows,
-    no_usable_rows,
+    usable,
 )
 from regimen.instances.row_records import CONVERSIONS
 from regimen.instances.task_files import TASK_SUFFIXES, read_task_file
@@ -175,8 +174,7 @@ def read_source(
         format=format, columns=columns or {}, licence=licence, language=language, weight=weight
     )
     _check(options)
-    records = _source(path, name or path.name, options)
-    yield from _counted(records, path, limit)
+    yield from usable(_source(path, name or path.name, options), path, limit)
 
 
 def read_dataset(
@@ -201,7 +199,7 @@ def read_dataset(
     _check(options)
     rows = open_dataset(dataset, config, split, limit).rows
     records = _of_rows(rows, Path(dataset), name or dataset, options)
-    yield from _counted(records, Path(dataset), limit)
+    yield from usable(records, Path(dataset), limit)
 
 
 def _source(path: Path, label: str, options: _Options) -> Generator[Record, None, None]:
@@ -227,23 +225,6 @@ def _with_defaults(record: Task | RowFailure, label: str, options: _Options) -> 
         licence=record.licence or options.licence,
         language=options.language or record.language,
     )
-
-
-def _counted(
-    records: Generator[Record, None, None], path: Path, limit: int | None
-) -> Iterator[Record]:
-    """At most ``limit`` records; an error after them where none could be used."""
-    first: RowFailure | None = None
-    usable = False
-    with closing(records):
-        for record in islice(records, limit):
-            if not isinstance(record, RowFailure):
-                usable = True
-            elif first is None:
-                first = record
-            yield record
-    if not usable:
-        raise no_usable_rows(path, first)
 
 
 def _check(options: _Options) -> None:

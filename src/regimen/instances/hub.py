@@ -8,14 +8,13 @@ given beside them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from regimen.errors import DataError, MissingExtraError, near
-from regimen.instances.readers import RawRow, RowFailure, data_files, file_rows, no_usable_rows
+from regimen.instances.readers import RawRow, RowFailure, data_files, file_rows, usable
 
 _BATCH_ROWS = 256
 
@@ -43,24 +42,11 @@ def open_rows(path: Path, split: str = "train", limit: int | None = None) -> Ope
     if is_saved(path):
         folder = _split_folder(path, split)
         found = class_labels(_json(folder / "dataset_info.json").get("features") or {})
-        return Opened(_checked(islice(_saved(folder), limit), folder), found)
+        return Opened(usable(_saved(folder), folder, limit), found)
     files = data_files(path)
     inside = path if path.is_dir() else None
     rows = (row for file in files for row in file_rows(file, inside))
-    return Opened(_checked(islice(rows, limit), path), _parquet_labels(files[0]))
-
-
-def _checked(rows: Iterator[RawRow | RowFailure], path: Path) -> Iterator[RawRow | RowFailure]:
-    """The rows; an error after them where none could be read."""
-    first: RowFailure | None = None
-    usable = False
-    for row in rows:
-        usable = usable or isinstance(row, RawRow)
-        if first is None and isinstance(row, RowFailure):
-            first = row
-        yield row
-    if not usable:
-        raise no_usable_rows(path, first)
+    return Opened(usable(rows, path, limit), _parquet_labels(files[0]))
 
 
 def is_saved(path: Path) -> bool:
@@ -116,7 +102,7 @@ def _damaged(file: Path, got: str) -> DataError:
     )
 
 
-def _saved(folder: Path) -> Iterator[RawRow | RowFailure]:
+def _saved(folder: Path) -> Generator[RawRow | RowFailure, None, None]:
     """The rows of one saved data set, numbered from 1."""
     import pyarrow as pa
 
@@ -186,10 +172,10 @@ def open_dataset(
     """
     loaded = _load(name, config, split)
     labels = class_labels(loaded.features or {})
-    return Opened(_checked(islice(_loaded_rows(loaded, name), limit), Path(name)), labels)
+    return Opened(usable(_loaded_rows(loaded, name), Path(name), limit), labels)
 
 
-def _loaded_rows(loaded: Any, name: str) -> Iterator[RawRow | RowFailure]:
+def _loaded_rows(loaded: Any, name: str) -> Generator[RawRow | RowFailure, None, None]:
     tables = loaded.with_format("arrow").iter(batch_size=_BATCH_ROWS)
     rows = (values for table in tables for values in table.to_pylist())
     return (RawRow(row, values, name) for row, values in enumerate(rows, start=1))

@@ -8,17 +8,18 @@ count: rows in = rows read + failures. Row numbers are 1-based file lines in JSO
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from regimen.errors import DataError, near
 from regimen.instances.compression import COMPRESSIONS, broken_text, open_bytes, open_text, suffixes
 from regimen.instances.json_rows import Broken, Found, json_rows, line_rows
 
+T = TypeVar("T")
 _SNIFFED_ROWS = 50
 _LONGEST_FIELD = 2**31 - 1
 """The csv module refuses fields above 131,072 characters unless told otherwise."""
@@ -64,16 +65,28 @@ def read_rows(path: Path | str, limit: int | None = None) -> Iterator[RawRow | R
     path = Path(path)
     files = data_files(path)
     inside = path.is_dir()
-    first: RowFailure | None = None
-    usable = False
     rows = (row for file in files for row in file_rows(file, path if inside else None))
-    with closing(rows):
-        for row in islice(rows, limit):
-            usable = usable or isinstance(row, RawRow)
-            if first is None and isinstance(row, RowFailure):
-                first = row
-            yield row
-    if not usable:
+    yield from usable(rows, path, limit)
+
+
+def usable(
+    records: Generator[T, None, None], path: Path, limit: int | None = None
+) -> Generator[T, None, None]:
+    """At most ``limit`` of the records, and an error after them if all were failures.
+
+    Raises:
+        DataError: ``no-usable-rows``, after the failures were yielded.
+    """
+    first: RowFailure | None = None
+    found = False
+    with closing(records):
+        for record in islice(records, limit):
+            if not isinstance(record, RowFailure):
+                found = True
+            elif first is None:
+                first = record
+            yield record
+    if not found:
         raise no_usable_rows(path, first)
 
 
