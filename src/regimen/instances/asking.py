@@ -11,10 +11,18 @@ from typing import Any
 
 from regimen.instances.draws import Draws
 from regimen.instances.encodings import TK_INSTRUCT, FormattingSpec
-from regimen.instances.options import Shown, options_of, place_of, show_options
+from regimen.instances.options import (
+    BULLETS,
+    MIXED,
+    Shown,
+    drawn_style,
+    options_of,
+    place_of,
+    show_options,
+)
 from regimen.instances.task_rows import FormattingFailure, accepted_outputs, input_text
 from regimen.instances.wordings import wording
-from regimen.records import Row, Task, Template
+from regimen.records import Example, Row, Task, Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +43,12 @@ class Asked:
     def values(self, row: Row, task: Task) -> dict[str, Any]:
         """The columns that a template of the task can name.
 
-        ``options`` and ``output`` are as shown; ``options_block`` is the list below its heading.
+        ``options`` and ``output`` are as shown; ``options_block`` is the list below its heading. A
+        template that orders the options itself has them as the row or the task does.
         """
         values: dict[str, Any] = {**row, "output": self.answer}
+        if task.options and not row.get("options"):
+            values["options"] = list(task.options)
         if self.options is not None:
             heading = wording(task.instruction_language).options
             values["options"] = list(self.options.options)
@@ -64,6 +75,27 @@ def ask(task: Task, number: int, row: Row, spec: FormattingSpec, draws: Draws) -
         block = shown.block(wording(task.instruction_language).options)
         text = f"{bare}\n{block}" if bare.strip() else block
     return Asked(bare, text, answer, accepted, shown, _rationale(row, spec, draws))
+
+
+def ask_example(
+    task: Task, example: Example, spec: FormattingSpec, draws: Draws, *, listed: bool = False
+) -> tuple[Example, Asked] | None:
+    """An example of a task whose options have labels, answered by label as the rows are.
+
+    None where it stays as it is written: an output that is no option of the task, or options
+    without labels, unless they are to be ``listed`` all the same.
+    """
+    if not spec.options or (spec.option_labels in BULLETS and not listed):
+        return None
+    if place_of((example.output,), task.options) is None:
+        return None
+    asked = ask(task, -1, columns_of(example), spec, draws)
+    return replace(example, input=asked.text, output=asked.answer), asked
+
+
+def columns_of(example: Example) -> Row:
+    """The columns that an example of a task has."""
+    return {"input": example.input, "output": example.output}
 
 
 def trigger(asked: Asked, task: Task, spec: FormattingSpec) -> str:
@@ -137,7 +169,8 @@ def row_spec(task: Task, spec: FormattingSpec, draws: Draws) -> FormattingSpec:
     """The spec of one row: every variable that is drawn has its value.
 
     ``encoding`` is ``definition``, ``template`` or ``natural_instructions``, numbers of
-    demonstrations are single ones.
+    demonstrations are single ones, and ``option_labels`` is one style, which its demonstrations
+    share: an answer by label is read off a list like those above it.
     """
     changes: dict[str, Any] = {}
     if spec.encoding == "mixed":
@@ -150,11 +183,23 @@ def row_spec(task: Task, spec: FormattingSpec, draws: Draws) -> FormattingSpec:
         counts = getattr(spec, name)
         if name not in changes and not isinstance(counts, int):
             changes[name] = counts[draws.index(name, len(counts))]
+    if spec.option_labels == MIXED:
+        changes["option_labels"] = drawn_style(MIXED, draws)
     return replace(spec, **changes) if changes else spec
 
 
-def in_language(task: Task, number: int, spec: FormattingSpec) -> Task | FormattingFailure:
-    """The task with its instruction, and its templates, in the language that the spec wants."""
+def as_shown(spec: FormattingSpec, asked: Asked) -> FormattingSpec:
+    """The spec with the style that the options of a row have; another one may not suit them."""
+    if asked.options is None or asked.options.style == spec.option_labels:
+        return spec
+    return replace(spec, option_labels=asked.options.style)
+
+
+def in_language(task: Task, spec: FormattingSpec) -> Task | FormattingFailure:
+    """The task with its instruction, and its templates, in the language that the spec wants.
+
+    A failure is that of every row of the task; its row number is still to be set.
+    """
     if spec.instruction_language == "own":
         return task
     wanted = task.language if spec.instruction_language == "input" else spec.instruction_language
@@ -174,7 +219,7 @@ def in_language(task: Task, number: int, spec: FormattingSpec) -> Task | Formatt
     known = ", ".join((task.instruction_language, *task.definitions))
     fix = f"Add definitions: {{{wanted}: ...}} or templates in that language to the task."
     got = f"the task has {known}, wanted {wanted}"
-    return FormattingFailure(task.name, number, "no_instruction_language", got, fix)
+    return FormattingFailure(task.name, -1, "no_instruction_language", got, fix)
 
 
 def templates_of(

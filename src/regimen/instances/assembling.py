@@ -9,7 +9,7 @@ from regimen.instances.demonstrations import Fits, within_budget
 from regimen.instances.drafts import Draft, Worked
 from regimen.instances.encodings import inverted_message, output_hint, user_message
 from regimen.instances.lineage import task_lineage
-from regimen.instances.task_rows import FormattingFailure
+from regimen.instances.task_rows import FormattingFailure, input_text
 from regimen.instances.templates import RenderFailure, Rendering
 from regimen.instances.words import normalise
 from regimen.records import Instance, Message
@@ -68,13 +68,13 @@ def _by_template(
         return problem
     assert isinstance(query, Rendering)
     ask, answer = query.texts
-    hint = output_hint(task, spec) if spec.output_format and not template.choices else ""
-    ask = below(ask, hint, trigger(asked, task, spec))
+    hinted = spec.output_format and not (template.choices or template.inverted)
+    ask = below(ask, output_hint(task, spec) if hinted else "", trigger(asked, task, spec))
     # a demonstration that its template cannot render is not shown; the row itself can be asked
     worked = [
         (one, text)
         for one, other in zip(draft.positive, others, strict=True)
-        if (text := _worked(draft, one, other))
+        if not _same(draft, query, other) and (text := _worked(draft, one, other))
     ]
 
     def prompt(shown: Sequence[tuple[Worked, str]]) -> str:
@@ -83,6 +83,18 @@ def _by_template(
     shown = within_budget(worked, prompt, fits)
     found = tuple(one for one, _ in shown)
     return _instance(draft, prompt(shown), answer, found, query)
+
+
+def _same(draft: Draft, query: Rendering, other: Rendering | RenderFailure) -> bool:
+    """Whether a template asks the same by a demonstration as by the query.
+
+    Rows without an input are told apart by all their columns, of which a template may read a few.
+    Then the words count, in any order: options may be in another one.
+    """
+    if isinstance(other, RenderFailure) or input_text(draft.row).strip():
+        return False
+    one, two = (normalise(found.texts[0]).split() for found in (query, other))
+    return len(one) == len(two) and sorted(one) == sorted(two)
 
 
 def _worked(draft: Draft, one: Worked, rendering: Rendering | RenderFailure) -> str:
@@ -132,8 +144,9 @@ def _instance(
     permutation: tuple[int, ...] = ()
     if rendering is not None and rendering.permutation:
         permutation = rendering.permutation
-        if answer in rendering.options:
-            position = permutation.index(rendering.options.index(answer))
+        listed = all(option in prompt for option in rendering.options)
+        if listed and answer.strip() in rendering.options:
+            position = permutation.index(rendering.options.index(answer.strip()))
     engine = None if draft.inverted else asked.options
     return Instance(
         messages=(

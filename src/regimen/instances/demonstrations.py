@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from regimen.instances.task_rows import accepted_outputs, row_key, seeded
+from regimen.instances.encodings import FormattingSpec
+from regimen.instances.options import options_of, place_of
+from regimen.instances.task_rows import accepted_outputs, numbered_rows, row_key, seeded
 from regimen.instances.words import normalise
 from regimen.records import Example, Row, Task
 
-__all__ = ["Pool", "Shot", "pick", "seeded", "within_budget"]
+__all__ = ["Pool", "Shot", "pick", "prompt_fits", "seeded", "shown_rows", "within_budget"]
 
+CANDIDATES = 256
+"""Most rows of a task that may be shown as demonstrations, drawn by the seed."""
 T = TypeVar("T")
 Fits = Callable[[str], bool]
 """Whether a prompt keeps to its budget of characters and tokens."""
@@ -46,12 +50,15 @@ class Pool:
 
     @classmethod
     def of(cls, task: Task, rows: Sequence[tuple[int, Row]] = ()) -> Pool:
-        """The task's examples, and those of its rows that have an answer."""
+        """The task's examples, and those of its rows that show an answer.
+
+        A row whose answer is none of its options is wrong, and shown to nobody.
+        """
         sides = []
         for kind, examples in (("positive", task.positive), ("negative", task.negative)):
             numbered = enumerate(examples, start=1)
             sides.append(tuple(Shot(f"{kind}:{n}", normalise(e.input), e) for n, e in numbered))
-        usable = ((n, row) for n, row in rows if accepted_outputs(row))
+        usable = ((n, row) for n, row in rows if _shows_answer(task, row))
         found = tuple(Shot(f"row:{n}", row_key(row), None, n, row) for n, row in usable)
         return cls(sides[0], sides[1], found)
 
@@ -59,6 +66,11 @@ class Pool:
         """The positive demonstrations from ``examples``, ``rows`` or ``both``."""
         taken = {"examples": self.positive, "rows": self.rows}
         return taken.get(wanted, self.positive + self.rows)
+
+
+def _shows_answer(task: Task, row: Row) -> bool:
+    answers, options = accepted_outputs(row), options_of(row, task.options)
+    return bool(answers) and (not options or place_of(answers, options) is not None)
 
 
 def pick(
@@ -88,6 +100,35 @@ def pick(
             if len(found) == k:
                 break
     return tuple(found)
+
+
+def prompt_fits(spec: FormattingSpec, tokens: Callable[[str], int] | None) -> Fits:
+    """Whether a prompt keeps to the budget of the spec.
+
+    Raises:
+        ValueError: the spec bounds tokens, and nothing counts them.
+    """
+    if spec.max_tokens is None:
+        return lambda prompt: len(prompt) <= spec.max_characters
+    if tokens is None:
+        raise ValueError("max_tokens needs a tokenizer that counts them")
+    most, count = spec.max_tokens, tokens
+    return lambda prompt: len(prompt) <= spec.max_characters and count(prompt) <= most
+
+
+def shown_rows(
+    task: Task, seed: int, made: Sequence[tuple[int, Row]] | None = None
+) -> Sequence[tuple[int, Row]]:
+    """At most ``CANDIDATES`` rows that may be shown: none that a held-out row asks again.
+
+    Args:
+        task: whose rows they are.
+        seed: of the draw.
+        made: the rows that its generator made.
+    """
+    rows = list(made[:CANDIDATES]) if made else numbered_rows(task, CANDIDATES, seed)
+    asked = set(map(row_key, task.held_out))
+    return [one for one in rows if row_key(one[1]) not in asked] if asked else rows
 
 
 def within_budget(

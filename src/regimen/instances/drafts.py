@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from typing import Any
 
 from regimen.instances.asking import (
     Asked,
     Unanswerable,
+    as_shown,
     ask,
+    ask_example,
     below,
+    columns_of,
     in_language,
     row_spec,
     templates_of,
     trigger,
     with_rationale,
 )
-from regimen.instances.collections.option_order import can_shuffle
 from regimen.instances.demonstrations import Pool, Shot, pick
 from regimen.instances.draws import Draws
 from regimen.instances.encodings import FormattingSpec
@@ -29,12 +31,8 @@ from regimen.instances.task_rows import (
     row_key,
     row_problem,
 )
-from regimen.instances.templates import (
-    RenderJob,
-    compile_check,
-    missing_columns,
-    template_job,
-)
+from regimen.instances.template_options import Listing, listing, may_shuffle
+from regimen.instances.templates import RenderJob, template_job
 from regimen.records import Example, Row, Task, Template
 
 
@@ -83,12 +81,12 @@ def drafts(
         spec: the formatting.
         seed: of all draws.
     """
+    spoken = in_language(task, spec)
+    if isinstance(spoken, FormattingFailure):
+        yield from (replace(spoken, row=number) for number, _ in rows)
+        return
     pool = Pool.of(task, candidates if spec.demonstrations != "examples" else ())
     for number, row in rows:
-        spoken = in_language(task, number, spec)
-        if isinstance(spoken, FormattingFailure):
-            yield spoken
-            continue
         try:
             yield from _Drafter(spoken, number, row, spec, seed, pool).drafts()
         except Unanswerable as error:
@@ -104,6 +102,7 @@ class _Drafter:
         self.task, self.number, self.row, self.pool, self.seed = task, number, row, pool, seed
         self.draws = Draws(seed, task.name, number)
         self.spec = row_spec(task, spec, self.draws)
+        self.mixed = spec.encoding == "mixed"
 
     def drafts(self) -> Iterator[Made]:
         """One draft per template that the row is asked by, or one by definition."""
@@ -114,14 +113,20 @@ class _Drafter:
         templates: Sequence[Template] = ()
         if spec.encoding == "template":
             templates = templates_of(task, spec, self.draws, inverted)
-            if not templates and not inverted:
+            if not templates and self.mixed:
+                self.spec = replace(spec, encoding="definition")
+            elif not templates and not inverted:
                 fix = "Add templates to the task, or set encoding: definition or mixed."
                 got = "a task without any" if not task.templates else "none that fits the settings"
                 yield FormattingFailure(task.name, self.number, "no_template", got, fix)
                 return
         if templates:
             for template in templates:
-                yield self.by_template(template)
+                try:
+                    yield self.by_template(template)
+                except Unanswerable as error:
+                    # the other templates may ask it, and each has its own account
+                    yield replace(error.failure, task=f"{task.name}#{template.name}")
         else:
             yield self.by_definition(bool(inverted))
 
@@ -131,15 +136,15 @@ class _Drafter:
         if "output" in template.output and "output" in row and not accepted_outputs(row):
             where = f"{task.name}#{template.name}"
             return FormattingFailure(where, self.number, "no_answer", "a blank output", NO_ANSWER)
-        # a template that does not list the engine's options cannot be answered by their labels
-        own = bool(template.choices) or not _lists_options(template.input)
-        spec = _without_options(self.spec) if own else self.spec
+        spec = _by(template, self.spec)
         asked = ask(task, self.number, row, spec, self.draws)
+        spec = as_shown(spec, asked)
         shots = self.shots(("input", "output") if template.output else ())
-        worked = tuple(self.worked(shot, spec) for shot in shots)
+        worked = tuple(self.worked(shot, spec, listed=True) for shot in shots)
         jobs = [self.job(template, row, asked, self.draws)]
         for one in worked:
-            shown = one.shot.row or {"input": one.example.input, "output": one.example.output}
+            shown = one.shot.row if one.shot.example is None else columns_of(one.shot.example)
+            assert shown is not None
             draws = Draws(self.seed, task.name, self.number, one.shot.id)
             jobs.append(self.job(template, shown, one.asked, draws))
         return Draft(
@@ -152,7 +157,7 @@ class _Drafter:
         values = row if asked is None else asked.values(row, self.task)
         shuffle = self.spec.option_order == "shuffled" and bool(template.choices)
         if shuffle:
-            shuffle = _shuffles(template.input, template.output, template.choices)
+            shuffle = may_shuffle(template.input, template.output, template.choices)
         return template_job(template, values, draws.number("rendering"), shuffle)
 
     def by_definition(self, inverted: bool) -> Made:
@@ -165,8 +170,10 @@ class _Drafter:
         if problem is not None:
             return problem
         if inverted:
-            spec = _without_options(spec)
+            # the rationale leads to the output, which is given
+            spec = replace(spec, options=False, chain_of_thought="none")
         asked = ask(task, self.number, row, spec, self.draws)
+        spec = as_shown(spec, asked)
         positive = tuple(self.worked(shot, spec) for shot in self.shots(("input",)))
         given = None if spec.encoding == "natural_instructions" else "negative"
         wrong = self.pick(self.pool.negative, spec.negative, given)
@@ -189,31 +196,32 @@ class _Drafter:
         order = None if variable is None else self.draws.order(variable, len(shots))
         return pick(shots, row_key(self.row), k, order)
 
-    def worked(self, shot: Shot, spec: FormattingSpec) -> Worked:
-        """A demonstration as the query is asked: its options, its rationale."""
+    def worked(self, shot: Shot, spec: FormattingSpec, *, listed: bool = False) -> Worked:
+        """A demonstration as the query is asked: its options, its rationale.
+
+        An example of the task has the task's options where they are ``listed`` by a template.
+        """
+        draws = Draws(self.seed, self.task.name, self.number, shot.id)
         if shot.row is None:
             assert shot.example is not None
-            return Worked(shot, shot.example)
-        draws = Draws(self.seed, self.task.name, self.number, shot.id)
+            labelled = ask_example(self.task, shot.example, spec, draws, listed=listed)
+            return Worked(shot, *(labelled or (shot.example,)))
         asked = ask(self.task, shot.number, shot.row, spec, draws)
         text = below(asked.text, trigger(asked, self.task, spec))
         answer = with_rationale(asked.answer, asked, self.task, spec)
         return Worked(shot, Example(input=text, output=answer), asked)
 
 
-def _without_options(spec: FormattingSpec) -> FormattingSpec:
-    return replace(spec, options=False)
-
-
-@lru_cache(maxsize=4096)
-def _lists_options(source: str) -> bool:
-    """Whether a template shows the options as the engine orders and labels them."""
-    if compile_check(source) is not None:
-        return False
-    return not {"options", "options_block"}.isdisjoint(missing_columns(source, ()))
-
-
-@lru_cache(maxsize=4096)
-def _shuffles(prompt: str, answer: str, choices: str) -> bool:
-    """``can_shuffle``, which parses the template, asked once for each."""
-    return can_shuffle(Template(name="", input=prompt, output=answer, choices=choices))
+def _by(template: Template, spec: FormattingSpec) -> FormattingSpec:
+    """The spec as far as a template lets the engine show options and rationale."""
+    changes: dict[str, Any] = {}
+    found = Listing() if template.choices else listing(template.input, template.output)
+    if not found.shown:
+        changes["options"] = False
+    elif not found.labelled:
+        changes["option_labels"] = "dash"
+    if not found.free:
+        changes["option_order"] = "given"
+    if template.inverted:
+        changes["chain_of_thought"] = "none"
+    return replace(spec, **changes) if changes else spec

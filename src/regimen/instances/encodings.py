@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from regimen.instances.options import BULLETS
 from regimen.instances.wordings import wording
 from regimen.records import Example, Task
 
@@ -75,12 +76,14 @@ def told(task: Task, spec: FormattingSpec) -> list[str]:
 
 
 def output_hint(task: Task, spec: FormattingSpec) -> str:
-    """What an answer looks like: as the task says, or one of its options."""
+    """What an answer looks like: as the task says, or one of its options as the row shows them."""
     if task.output_format.strip() or not task.options:
         return task.output_format.strip()
     phrases = wording(task.instruction_language)
-    if spec.option_labels not in ("dash", "star", "line") and spec.options:
-        return phrases.label_of
+    if spec.options and spec.option_labels not in BULLETS:
+        by_label = {"label": phrases.label_of, "both": phrases.both_of}
+        if spec.option_answer in by_label:
+            return by_label[spec.option_answer]
     return f"{phrases.one_of} {', '.join(task.options)}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 # From free to restricted: what a work that is made of several parents may be used for. Terms that
@@ -14,12 +15,14 @@ _RESTRICTIONS: tuple[tuple[str, ...], ...] = (
     ("cc-by-nd",),
     ("cc-by-nc",),
 )  # fmt: skip
+_BOTH = re.compile(r"\s+and\s+|;", re.IGNORECASE)
+"""What stands between licences that all hold."""
 
 
 def restriction(licence: str) -> int:
     """Rank of a licence: 0 public domain, 1 attribution, 2 share-alike, 3 no derivatives,
-    4 non-commercial, 5 not known or not given. Of ``A AND B`` the higher rank counts."""
-    parts = licence.replace("(", " ").replace(")", " ").split(" AND ")
+    4 non-commercial, 5 not known or not given. Of ``A AND B`` and ``A; B`` the higher counts."""
+    parts = _BOTH.split(licence.replace("(", " ").replace(")", " "))
     return max(_rank(part.strip().lower()) for part in parts)
 
 

@@ -28,7 +28,8 @@ def task_lineage(
     Args:
         task: what it is a row of.
         number: of the row.
-        row: the row; its column ``licence`` (or ``license``) is one of its parents' terms.
+        row: the row; its column ``licence`` (or ``license``), a text or several, is one of its
+            parents' terms.
         seed: of the formatting.
         template: the template, or the name of the encoding.
         demonstrations: their names, in the order shown.
@@ -61,10 +62,23 @@ def task_lineage(
 
 
 def _licence(task: Task, template: str, rows: Sequence[Row]) -> str:
-    """The strictest of what task, template and rows say; what says nothing does not count."""
+    """The strictest of what rows, task and template say.
+
+    Not known ("") where neither a row nor its task says anything: the terms of a template, or of
+    another row, do not cover that row. A template without terms is the task's own.
+    """
     said = {task.licence, template}
     for row in rows:
-        own = row.get("licence", row.get("license"))
-        said |= {own} if isinstance(own, str) else set()
+        own = _said(row)
+        if not own and not task.licence:
+            return ""
+        said |= own
     said.discard("")
     return next(iter(said)) if len(said) == 1 else strictest(said)
+
+
+def _said(row: Row) -> set[str]:
+    """The licences that a row names."""
+    own = row.get("licence", row.get("license"))
+    values = own if isinstance(own, list | tuple) else (own,)
+    return {value.strip() for value in values if isinstance(value, str)} - {""}

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from regimen.instances.draws import Draws
-from regimen.instances.words import normalise
+from regimen.instances.task_rows import is_missing
+from regimen.instances.words import normalise, tokens
 
 
 def _letter(place: int) -> str:
@@ -65,6 +66,9 @@ STYLES: Mapping[str, Style] = {
     "(i)": Style("(", ") ", _roman, "({})", most=39),
 }
 MIXED = "mixed"
+BULLETS = tuple(name for name, style in STYLES.items() if style.label is None)
+_LONGEST_LABEL = 12
+"""No label of a style has more characters, whatever stands around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +100,14 @@ class Shown:
 
 
 def options_of(row: Mapping[str, Any], fixed: Sequence[str]) -> tuple[str, ...]:
-    """The options of a row, else those of its task; empty where there are none."""
+    """The options of a row, else those of its task; empty where there are none.
+
+    A value that is missing (None, NaN) is blank, so that the others keep their places.
+    """
     own = row.get("options")
     values = own if isinstance(own, list | tuple) and own else fixed
-    return tuple(str(value) for value in values)
+    texts = tuple("" if is_missing(value) else str(value) for value in values)
+    return texts if any(text.strip() for text in texts) else ()
 
 
 def place_of(answers: Sequence[str], options: Sequence[str]) -> int | None:
@@ -111,9 +119,9 @@ def place_of(answers: Sequence[str], options: Sequence[str]) -> int | None:
         if answer in options:
             return list(options).index(answer)
     folded = [normalise(option) for option in options]
-    for answer in answers:
-        if normalise(answer) in folded:
-            return folded.index(normalise(answer))
+    for answer in map(normalise, answers):
+        if answer and answer in folded:
+            return folded.index(answer)
     return None
 
 
@@ -126,7 +134,7 @@ def show_options(
     style: str = "dash",
     answer_as: str = "label",
 ) -> Shown:
-    """The options in the order and under the labels of this row.
+    """The options in the order and under the labels of this row; blank ones are left out.
 
     Args:
         options: as the row has them.
@@ -134,19 +142,41 @@ def show_options(
         draws: of the row.
         shuffled: permute them; else they stay as given.
         style: a name of ``STYLES``, or ``mixed``: one drawn for each row. A style with too few
-            labels gives way to ``1.``.
+            labels gives way to ``1.``, and one whose labels are options themselves to ``dash``:
+            below ``A. B`` and ``B. A`` nobody knows what the answer A means.
         answer_as: what is learned where options have labels: ``label``, ``text`` or ``both``.
     """
-    places = list(range(len(options)))
+    places = [place for place, option in enumerate(options) if option.strip()]
     order = draws.shuffled("option_order", places) if shuffled else places
-    if style == MIXED:
-        style = list(STYLES)[draws.index("option_labels", len(STYLES))]
-    if STYLES[style].label is not None and len(options) > STYLES[style].most:
-        style = "1."
+    shown = tuple(options[place] for place in order)
+    style = _usable(drawn_style(style, draws), shown)
     position = order.index(answer)
     text, label = options[answer], STYLES[style].label_at(position)
-    both = f"{label} {text}"
-    learned = {"label": label, "text": text, "both": both}[answer_as] if label else text
-    accepted = tuple(dict.fromkeys((learned, text, *((label, both) if label else ()))))
-    shown = tuple(options[place] for place in order)
-    return Shown(shown, tuple(order), position, style, learned, accepted)
+    learned = {"label": label, "text": text, "both": f"{label} {text}"}[answer_as]
+    accepted = [text]
+    if not label:
+        learned = text
+    else:
+        # an option that stands there twice is right under both labels
+        twins = (place for place, option in enumerate(shown) if option == text)
+        labels = [label, *map(STYLES[style].label_at, twins)]
+        accepted += [*labels, *(f"{one} {text}" for one in labels)]
+    accepted = list(dict.fromkeys((learned, *accepted)))
+    return Shown(shown, tuple(order), position, style, learned, tuple(accepted))
+
+
+def drawn_style(style: str, draws: Draws) -> str:
+    """The style; for ``mixed`` the one that the row draws."""
+    return list(STYLES)[draws.index("option_labels", len(STYLES))] if style == MIXED else style
+
+
+def _usable(style: str, options: Sequence[str]) -> str:
+    """The style, or the one that takes its place for these options."""
+    if STYLES[style].label is not None and len(options) > STYLES[style].most:
+        style = "1."
+    label = STYLES[style].label
+    if label is None:
+        return style
+    short = {tuple(tokens(option)) for option in options if len(option) <= _LONGEST_LABEL}
+    labels = {tuple(tokens(label(place))) for place in range(len(options))} if short else set()
+    return "dash" if short & labels else style

@@ -31,10 +31,13 @@ def seeded(*parts: object) -> random.Random:
 
 
 def accepted_outputs(row: Row) -> tuple[str, ...]:
-    """The accepted outputs of a row, the one to learn first; blank ones do not count."""
+    """The accepted outputs of a row, the one to learn first; blank ones do not count.
+
+    Nor do missing ones: None, and the NaN of a column of numbers.
+    """
     output = row.get("output")
     texts = list(output) if isinstance(output, list | tuple) else [output]
-    return tuple(str(text) for text in texts if text is not None and str(text).strip())
+    return tuple(str(text) for text in texts if not is_missing(text) and str(text).strip())
 
 
 def numbered_rows(task: Task, n: int, seed: int) -> list[tuple[int, Row]]:
@@ -71,17 +74,23 @@ def row_numbers(task: Task, n: int, seed: int) -> Sequence[int]:
     return sorted(order[:n])
 
 
+def is_missing(value: object) -> bool:
+    """Whether a value of a table says nothing: None, or the NaN of a column of numbers."""
+    return value is None or (isinstance(value, float) and value != value)
+
+
 def input_text(row: Row) -> str:
     """The input of a row; empty where it has none."""
     value = row.get("input")
-    return "" if value is None else str(value)
+    return "" if is_missing(value) else str(value)
 
 
 def row_key(row: Row) -> str:
     """What tells a row from others: its input, or all its columns where it has none."""
     text = input_text(row)
     if not text.strip():
-        text = json.dumps(dict(row), sort_keys=True, ensure_ascii=False, default=str)
+        columns = {str(name): value for name, value in row.items()}
+        text = json.dumps(columns, sort_keys=True, ensure_ascii=False, default=str)
     return normalise(text)
 
 

@@ -23,12 +23,14 @@ fail the next row, so the worker says ``retires`` and ends. It also ends when it
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from functools import partial
 from itertools import islice
 from random import Random
@@ -62,6 +64,9 @@ INTERPRETER = 256 << 20
 SEPARATOR = "|||"
 MASK = "\ue000\ue001\ue000"
 """Stands for the separator inside a row's values (characters for private use)."""
+
+_CHANGES = re.compile(r"append|clear|extend|insert|pop|remove|reverse|setdefault|sort|update")
+"""Names of methods that change a list or a mapping."""
 
 Result = list[str] | dict[str, Any]
 Kind = tuple[str, list[str], bool]
@@ -219,15 +224,17 @@ class Renderer:
         choices, sources, shuffle = kind
         if not choices:
             return self._texts(sources, seed, values)
+        # what a template changes in its row, the second rendering must not find changed
+        again = deepcopy(values) if shuffle and _CHANGES.search("".join(sources)) else values
         listed = self._text(choices, self._names(seed, values))
         masked = [option.strip() for option in listed.split(SEPARATOR)]
         options = [unmasked(option) for option in masked]
-        texts = self._texts(sources, seed, {**values, "answer_choices": masked})
+        texts = self._texts(sources, seed, {**values, "answer_choices": list(masked)})
         order = list(range(len(options)))
         # an answer that is none of the options may be one of their places or letters
         if shuffle and texts[-1].strip() in options:
             Random(f"{seed} options").shuffle(order)
-            shown = {**values, "answer_choices": [masked[place] for place in order]}
+            shown = {**again, "answer_choices": [masked[place] for place in order]}
             texts = [*self._texts(sources, seed, shown)[:-1], texts[-1]]
         return {"texts": texts, "options": options, "permutation": order}
 
@@ -376,7 +383,7 @@ def main() -> None:
     sink.write(json.dumps(hello).encode() + b"\n")
     sink.flush()
     with suppress(BrokenPipeError):
-        serve(sys.stdin.buffer, sink, renderer)
+        serve(open(0, "rb", buffering=1 << 20, closefd=False), sink, renderer)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,16 @@ from dataclasses import dataclass
 class Wording:
     """Phrases of one language. ``one_of`` and ``therefore`` end where a list or an answer follows.
 
-    ``invert`` asks for an input to an output; ``steps`` and ``explain`` ask for a rationale before
-    and after the answer.
+    ``label_of`` and ``both_of`` ask for an option's label, and for label and option; ``invert``
+    asks for an input to an output; ``steps`` and ``explain`` ask for a rationale before and after
+    the answer.
     """
 
     language: str
     options: str
     one_of: str
     label_of: str
+    both_of: str
     steps: str
     explain: str
     therefore: str
@@ -37,6 +39,7 @@ WORDINGS: Mapping[str, Wording] = {
             options="Options:",
             one_of="Answer with one of:",
             label_of="Answer with the label of an option.",
+            both_of="Answer with an option and its label.",
             steps="Think step by step, then answer.",
             explain="Answer, then explain.",
             therefore="The answer is",
@@ -48,6 +51,7 @@ WORDINGS: Mapping[str, Wording] = {
             options="Opciones:",
             one_of="Responde con una de estas:",
             label_of="Responde con la etiqueta de una opción.",
+            both_of="Responde con una opción y su etiqueta.",
             steps="Piensa paso a paso y luego responde.",
             explain="Responde y luego explica.",
             therefore="La respuesta es",
@@ -59,6 +63,7 @@ WORDINGS: Mapping[str, Wording] = {
             options="Options :",
             one_of="Réponds par l'une de ces réponses :",
             label_of="Réponds par l'étiquette d'une option.",
+            both_of="Réponds par une option et son étiquette.",
             steps="Réfléchis étape par étape, puis réponds.",
             explain="Réponds, puis explique.",
             therefore="La réponse est",
@@ -70,6 +75,7 @@ WORDINGS: Mapping[str, Wording] = {
             options="Möglichkeiten:",
             one_of="Antworte mit einer von diesen:",
             label_of="Antworte mit der Kennung einer Möglichkeit.",
+            both_of="Antworte mit einer Möglichkeit und ihrer Kennung.",
             steps="Denke Schritt für Schritt nach und antworte dann.",
             explain="Antworte und erkläre dann.",
             therefore="Die Antwort ist",
@@ -81,6 +87,7 @@ WORDINGS: Mapping[str, Wording] = {
             options="选项：",
             one_of="请用以下之一回答：",
             label_of="请用选项的标号回答。",
+            both_of="请用选项及其标号回答。",
             steps="请一步一步思考，然后回答。",
             explain="请回答，然后解释。",
             therefore="答案是",

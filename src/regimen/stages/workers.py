@@ -15,6 +15,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
@@ -51,12 +52,12 @@ def products(plan: Plan, chunks: Iterable[Chunk], workers: int) -> Iterator[Prod
             for chunk in chunks:
                 yield producer.make(chunk)
         return
-    running = [_Worker(plan) for _ in range(workers)]
-    try:
+    with ExitStack() as stack:
+        running: list[_Worker] = []
+        for _ in range(workers):
+            running.append(_Worker(plan))
+            stack.callback(running[-1].close)
         yield from _shared(running, chunks)
-    finally:
-        for worker in running:
-            worker.close()
 
 
 def _shared(running: list[_Worker], chunks: Iterable[Chunk]) -> Iterator[Product]:
@@ -93,7 +94,8 @@ class _Worker:
     """A worker process, spoken to by one thread at a time."""
 
     def __init__(self, plan: Plan) -> None:
-        command = [sys.executable, "-m", "regimen.stages.workers"]
+        # -P: files of the working directory must not stand in for modules
+        command = [sys.executable, "-P", "-m", "regimen.stages.workers"]
         # the worker finds the package where this process found it
         paths = [str(Path(regimen.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         self._popen = subprocess.Popen(
@@ -115,13 +117,7 @@ class _Worker:
             _send(self._popen.stdin, chunk)
             answer = _receive(self._popen.stdout)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise DataError(
-                "Rows of a task cannot be sent to another process.",
-                slug="worker-rows",
-                got=str(error)[:200],
-                expected="texts, numbers, lists and mappings",
-                fix="Change the values, or set build.workers: 0.",
-            ) from error
+            raise _unsent(error) from error
         except (OSError, EOFError) as error:
             raise DataError(
                 "A process that formats instances ended before its work.",
@@ -169,6 +165,26 @@ def _receive(pipe: IO[bytes]) -> Any:
     return pickle.loads(data)
 
 
+def _chunk(source: IO[bytes]) -> Chunk:
+    """The next chunk; its rows may hold values of a class that this process does not have."""
+    try:
+        chunk = _receive(source)
+    except (AttributeError, ImportError) as error:
+        raise _unsent(error) from error
+    assert isinstance(chunk, Chunk)
+    return chunk
+
+
+def _unsent(error: Exception) -> DataError:
+    return DataError(
+        "Rows of a task cannot be sent to another process.",
+        slug="worker-rows",
+        got=str(error)[:200],
+        expected="texts, numbers, lists and mappings",
+        fix="Change the values, or set build.workers: 0.",
+    )
+
+
 def main() -> None:
     """Read a plan and chunks, answer products or the error that ends the build."""
     # Ctrl-C reaches the whole group; the parent decides when this process ends
@@ -179,7 +195,7 @@ def main() -> None:
     try:
         with Producer(_receive(source)) as producer:
             while True:
-                _send(sink, producer.make(_receive(source)))
+                _send(sink, producer.make(_chunk(source)))
     except EOFError:
         return
     except RegimenError as error:
