@@ -52,7 +52,8 @@ def task_items(
     They carry as many demonstrations in the prompt as ``spec`` gives every instance: the smallest
     number where it draws one. Rows without an answer or an input cannot be scored, and are not
     asked; neither are those whose answer is none of their options. ``rows`` are asked, where they
-    are given, in place of ``n`` that are drawn: held-out rows, with their numbers among these.
+    are given, in place of ``n`` that are drawn: held-out rows of a task that has some, with their
+    numbers among these.
 
     Raises:
         DataError: the task has no rows (``task-empty``), or none that can be asked (``no-items``).
@@ -85,8 +86,9 @@ def askable_items(
     """
     spec = _of_items(spec or FormattingSpec())
     drawn = numbered_rows(task, n, seed) if rows is None else rows
-    pool = Pool.of(task, _candidates(task, seed, spec, drawn, apart=rows is not None))
-    asker = _Asker(task, suite, seed, spec, pool, prompt_fits(spec, tokens), rows is not None)
+    apart = rows is not None and bool(task.held_out)
+    pool = Pool.of(task, _candidates(task, seed, spec, drawn, apart=apart))
+    asker = _Asker(task, suite, seed, spec, pool, prompt_fits(spec, tokens), apart)
     made = [asker.item(number, row) for number, row in drawn]
     problems = (one for one in made if isinstance(one, FormattingFailure))
     return [one for one in made if isinstance(one, Item)], next(problems, None)

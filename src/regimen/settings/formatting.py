@@ -17,6 +17,11 @@ Shots = Annotated[int, Field(ge=0, le=64)]
 ShotCount = Shots | Annotated[tuple[Shots, ...], Strict(False), Field(min_length=1)]
 
 _PUBLISHED = ("natural_instructions", "tk_instruct")
+_UNWRITTEN = {
+    "template": ("task_name", "avoid", "negative", "explanations", "reasons", "suggestions"),
+    **dict.fromkeys(_PUBLISHED, ("reasons", "suggestions")),
+}
+"""What an encoding has no place for: set, it would change nothing."""
 
 
 class FormattingSettings(Section):
@@ -82,8 +87,9 @@ class FormattingSettings(Section):
     """Order of the options: as given, or drawn for each instance."""
 
     option_labels: OptionLabels = "dash"
-    """How options are listed, by the look of the first; ``mixed`` draws a style for each
-    instance."""
+    """How options are listed, by the look of the first; ``mixed`` draws a style for each instance.
+    Options that are labels themselves (``A``, ``1``) have none, nor have those that a template
+    lists in its own way."""
 
     option_answer: Literal["label", "text", "both"] = "label"
     """What is learned where options have labels: the label, the option's text, or both."""
@@ -98,7 +104,8 @@ class FormattingSettings(Section):
 
     chain_of_thought: Literal["none", "before", "after", "reasoning"] = "none"
     """Where the rationale of rows that have one goes: before the answer, after it, or into the
-    message's reasoning, which thinking templates render."""
+    message's reasoning, which thinking templates render. Instances that are turned round have
+    none: it leads to the output, which they are given."""
 
     chain_of_thought_share: Share = 1.0
     """Share of the rows with a rationale that show it."""
@@ -114,7 +121,7 @@ class FormattingSettings(Section):
     """Model folder or ``tokenizer.json`` that counts them; ``tune.model`` when not given."""
 
     def conflicts(self) -> Iterator[Conflict]:
-        """Remarks belong to demonstrations; a published encoding has an order of its own."""
+        """Remarks belong to demonstrations; encodings have no place for some variables."""
         shown = self.positive or self.negative or self.encoding == "tk_instruct"
         for name in ("explanations", "reasons", "suggestions"):
             if getattr(self, name) and not shown:
@@ -122,6 +129,13 @@ class FormattingSettings(Section):
                     what="needs demonstrations, and there are none",
                     at=(name,),
                     fix="Set 'positive' or 'negative' too.",
+                )
+        for name in _UNWRITTEN.get(self.encoding, ()):
+            if getattr(self, name):
+                yield Conflict(
+                    what=f"is nothing that the encoding {self.encoding} writes",
+                    at=(name,),
+                    fix="Remove it, or set encoding: definition or mixed.",
                 )
         if self.order != "definition_first" and self.encoding in (*_PUBLISHED, "template"):
             yield Conflict(

@@ -13,16 +13,17 @@ from regimen.curation.filters import apply, exact_duplicates
 from regimen.curation.ledger import Ledger
 from regimen.errors import DataError
 from regimen.instances.compression import suffixes
-from regimen.instances.formatting import FormattingSpec, numbered_rows, task_items, task_rows
+from regimen.instances.formatting import task_rows
 from regimen.instances.task_files import TASK_SUFFIXES, task_inputs
-from regimen.records import Instance, Item, Preference, Row, Task
+from regimen.records import Instance, Item, Preference, Task
 from regimen.runs import Run
-from regimen.settings.build import BuildSettings, FormattingSettings
+from regimen.settings.build import BuildSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.tune import TuneSettings
+from regimen.stages.build_items import build_items, formatting_spec
 from regimen.stages.common import StageResult, path_key, run_stage
 from regimen.stages.preferences import make_preferences
-from regimen.stages.producing import ROWS_AT_ONCE, Plan, chunks, clean_filters, token_counter
+from regimen.stages.producing import ROWS_AT_ONCE, Plan, chunks, clean_filters
 from regimen.stages.rewording import reword
 from regimen.stages.sources import Material, read_sources
 from regimen.stages.splits import Split, hold_out_rows, split_tasks
@@ -31,8 +32,6 @@ from regimen.stages.task_lints import lint_build
 from regimen.stages.workers import products, worker_count
 from regimen.stages.written import Written
 from regimen.tables import items_to_table, preferences_to_table, write_table
-
-VALIDATION_TASKS = 48
 
 
 def build(settings: PipelineSettings, root: Path) -> StageResult:
@@ -91,7 +90,7 @@ def _work(section: BuildSettings, settings: PipelineSettings, run: Run) -> Mappi
         material.tasks = reword(material.tasks, section.rewording, seed, ledger)
     split = split_tasks(material.tasks, section, seed, ledger)
     tokenizer = _tokenizer(section, settings)
-    items = _items(section, split, seed, tokenizer)
+    items = build_items(section, split, material.wanted, seed, tokenizer)
     ready = list(material.instances)
     if section.synthetic is not None:
         ready += synthesise(section.synthetic, seed, ledger)
@@ -129,42 +128,6 @@ def _tokenizer(section: BuildSettings, settings: PipelineSettings) -> str:
             fix="Add 'tokenizer: PATH' to build.formatting, or bound max_characters instead.",
         )
     return str(first.model.path)
-
-
-def _items(section: BuildSettings, split: Split, seed: int, tokenizer: str) -> list[Item]:
-    """Items of the held-out tasks and rows, and of training tasks for validation."""
-    spec = formatting_spec(section.formatting)
-    tokens = token_counter(tokenizer) if tokenizer else None
-    count = section.held_out.items_per_task
-    items = [
-        item
-        for suite, tasks in split.suites.items()
-        for task in tasks
-        for item in task_items(task, suite, count, seed + 1, spec, tokens)
-    ]
-    apart = {task.name: _held_out(task, count, seed) for task in split.train if task.held_out}
-    for task in split.train:
-        if task.name in apart:
-            rows = apart[task.name][1:] or apart[task.name]
-            items += task_items(task, "unseen_rows", count, seed + 1, spec, tokens, rows)
-    if items:
-        validation = split.train[:: max(1, len(split.train) // VALIDATION_TASKS)]
-        for task in validation[:VALIDATION_TASKS]:
-            # a row that is held out costs the training none
-            one = apart[task.name][:1] if task.name in apart else None
-            items += task_items(task, "validation", 1, seed + 2, spec, tokens, one)
-    return items
-
-
-def _held_out(task: Task, count: int, seed: int) -> list[tuple[int, Row]]:
-    """A held-out row to validate on, then at most ``count`` to evaluate, with their numbers.
-
-    A task with a single held-out row is evaluated and validated on it.
-    """
-    rows = replace(task, instances=task.held_out, generator=None)
-    drawn = numbered_rows(rows, count + 1, seed + 1)
-    first = seed % len(drawn)
-    return [drawn[first], *drawn[:first], *drawn[first + 1 :]]
 
 
 def _clean(section: BuildSettings, instances: list[Instance], ledger: Ledger) -> list[Instance]:
@@ -217,9 +180,9 @@ def _preferences(
     """Pairs that sources held and pairs that are made."""
     found = list(material.preferences)
     if section.preferences is not None:
-        found += make_preferences(
-            section.preferences, split.train, formatting_spec(section.formatting), seed
-        )
+        # pairs are bounded by characters: nothing counts tokens for them
+        spec = replace(formatting_spec(section.formatting), max_tokens=None)
+        found += make_preferences(section.preferences, split.train, spec, seed)
     with ledger.step("preferences", entered=len(found)) as step:
         kept: dict[str, Preference] = {}
         for one in found:
@@ -271,8 +234,3 @@ def _write(
         "items": len(items),
         "held_out_tasks": {suite: len(tasks) for suite, tasks in split.suites.items()},
     }
-
-
-def formatting_spec(section: FormattingSettings) -> FormattingSpec:
-    """The formatting section as the dataclass of row 1; the names are the same."""
-    return FormattingSpec(**section.model_dump(exclude={"tokenizer"}))

@@ -1,0 +1,109 @@
+"""The items of a build: what is evaluated, and what is validated on while the training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from regimen.instances.demonstrations import seeded
+from regimen.instances.evaluation_items import askable_items, task_items
+from regimen.instances.formatting import FormattingSpec
+from regimen.instances.task_rows import numbered_rows, row_numbers
+from regimen.records import Item, Row, Task
+from regimen.settings.build import BuildSettings, FormattingSettings
+from regimen.stages.producing import token_counter
+from regimen.stages.splits import Split
+
+VALIDATION_TASKS = 48
+FEWEST_ROWS = 20
+"""A task all of whose rows are trained on gives one away for validation if it has this many."""
+
+Rows = Sequence[tuple[int, Row]]
+
+
+def build_items(
+    section: BuildSettings,
+    split: Split,
+    wanted: Mapping[str, int],
+    seed: int,
+    tokenizer: str,
+) -> list[Item]:
+    """Items of the held-out tasks and rows, and of training tasks for validation.
+
+    Args:
+        section: of the settings.
+        split: training and held-out tasks.
+        wanted: rows that are trained on, by the task's name.
+        seed: of the build.
+        tokenizer: what counts the tokens of prompts; "" where nothing bounds them.
+
+    Raises:
+        DataError: a held-out task, or held-out rows, of which nothing can be asked.
+    """
+    spec = formatting_spec(section.formatting)
+    tokens = token_counter(tokenizer) if tokenizer else None
+    count = section.held_out.items_per_task
+    items = [
+        item
+        for suite, tasks in split.suites.items()
+        for task in tasks
+        for item in task_items(task, suite, count, seed + 1, spec, tokens)
+    ]
+    apart = {task.name: _held_out(task, count, seed) for task in split.train if task.held_out}
+    for task in split.train:
+        if task.name in apart:
+            rows = apart[task.name][1:] or apart[task.name]
+            items += task_items(task, "unseen_rows", count, seed + 1, spec, tokens, rows)
+    if items:
+        items += _validation(split.train, apart, wanted, seed, spec, tokens)
+    return items
+
+
+def formatting_spec(section: FormattingSettings) -> FormattingSpec:
+    """The formatting section as the dataclass of row 1; the names are the same."""
+    return FormattingSpec(**section.model_dump(exclude={"tokenizer"}))
+
+
+def _held_out(task: Task, count: int, seed: int) -> Rows:
+    """A held-out row to validate on, then at most ``count`` to evaluate, with their numbers.
+
+    A task with a single held-out row is evaluated and validated on it.
+    """
+    rows = replace(task, instances=task.held_out, generator=None)
+    drawn = numbered_rows(rows, count + 1, seed + 1)
+    first = seed % len(drawn)
+    return [drawn[first], *drawn[:first], *drawn[first + 1 :]]
+
+
+def _validation(
+    tasks: Sequence[Task],
+    apart: Mapping[str, Rows],
+    wanted: Mapping[str, int],
+    seed: int,
+    spec: FormattingSpec,
+    tokens: Callable[[str], int] | None,
+) -> list[Item]:
+    """One item of each of some training tasks. A task that gives none is trained on all the same.
+
+    A row that is validated on is a leak in training. So it is one that is held out or not trained
+    on, where there is one, and else one of many.
+    """
+    items: list[Item] = []
+    for task in tasks[:: max(1, len(tasks) // VALIDATION_TASKS)][:VALIDATION_TASKS]:
+        rows: Rows | None = apart[task.name][:1] if task.name in apart else None
+        if rows is None and task.generator is None:
+            rows = _spare(task, wanted[task.name], seed)
+        found, _ = askable_items(task, "validation", 1, seed + 2, spec, tokens, rows)
+        items += found
+    return items
+
+
+def _spare(task: Task, count: int, seed: int) -> Rows:
+    """A row of a task beside the ``count`` that are trained on; one of these if there are many."""
+    total = len(task.instances)
+    trained = set(row_numbers(task, count, seed))
+    free = [number for number in range(total) if number not in trained]
+    if not free and total < FEWEST_ROWS:
+        return []
+    number = seeded(seed, task.name, "validation").choice(free or range(total))
+    return [(number, task.instances[number])]
