@@ -155,16 +155,33 @@ def report(
 
 @app.command()
 def show(
-    source: Annotated[Path, typer.Argument(help="A build directory, or any readable data file.")],
-    model: Annotated[str, typer.Option(help="Model or tokenizer whose template renders.")],
-    number: Annotated[int, typer.Option("--number", "-n", min=1, help="Instances to show.")] = 3,
+    source: Annotated[
+        Path, typer.Argument(help="Tasks, a settings file, instances, or any readable data file.")
+    ],
+    model: Annotated[str, typer.Option(help="Model or tokenizer; conversations need one.")] = "",
+    number: Annotated[
+        int | None, typer.Option("--number", "-n", min=1, help="Rows or instances to show.")
+    ] = None,
     mask: Annotated[str, typer.Option(help="assistant, last_turn or all.")] = "assistant",
+    task: Annotated[str, typer.Option(help="The task to show; the first otherwise.")] = "",
+    row: Annotated[int | None, typer.Option(min=0, help="The row to show, from 0.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the rows that are drawn.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows looked at for coverage.")] = 1000,
     json: Json = False,
 ) -> None:
-    """Rendered instances with coloured masks, and how many tokens are supervised."""
-    from regimen.stages.show import show_instances
+    """Tasks in every encoding with their coverage, or conversations with coloured masks."""
+    from regimen.stages.show import show as show_source
 
-    result = show_instances(source, model, number=number, mask=mask)
+    result = show_source(
+        source,
+        model,
+        number=number,
+        mask=mask,
+        task=task,
+        row=row,
+        seed=seed,
+        limit=limit,
+    )
     if json:
         console.result(result)
 

@@ -60,6 +60,12 @@ def line(text: str = "") -> None:
         _write(sys.stdout, clean(text))
 
 
+def heading(text: str) -> None:
+    """Print a line that begins something, below an empty one."""
+    if not _quiet.get():
+        _styled(sys.stdout, [("\n", ""), (clean(text), "bold")])
+
+
 def ask(prompt: str) -> str | None:
     """The next line of standard input without its end; None where there is no more.
 

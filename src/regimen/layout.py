@@ -94,6 +94,7 @@ def _fit(text: str, width: int, *, right: bool) -> str:
 # -- panels side by side --------------------------------------------------------------------------
 
 GAP = " │ "
+_RULES = "─╌"
 NARROWEST = 30
 """Columns of a panel below which one stands alone."""
 HEAD, TAIL = 18, 10
@@ -145,7 +146,7 @@ def _columned(panel: Panel, width: int) -> list[list[Styled]]:
     head += [(line, "dim") for line in _cut(clean(panel.remark), width, 3, 1) if panel.remark]
     parts = [head]
     for number, (text, style) in enumerate(panel.sections):
-        rule = ("─" if number == 0 else "╌") * width
+        rule = _RULES[min(number, 1)] * width
         parts.append([(rule, "dim"), *((line, style) for line in _cut(text, width, HEAD, TAIL))])
     return parts
 
@@ -155,7 +156,8 @@ def _level(parts: Sequence[list[Styled]], width: int) -> Iterator[list[Styled]]:
     for cells in zip_longest(*parts, fillvalue=("", "")):
         pieces: list[Styled] = []
         for number, (text, style) in enumerate(cells):
-            pieces += [(GAP, "dim")] if number else []
+            gap = text[0] + "┼" + text[0] if text[:1] in _RULES and style == "dim" else GAP
+            pieces += [(gap, "dim")] if number else []
             pieces += [(text, style)]
             if number + 1 < len(cells):
                 pieces.append((" " * (width - width_of(text)), ""))

@@ -1,76 +1,58 @@
-"""``show``: rendered instances with coloured masks, and how much of them is supervised."""
+"""``show``: tasks in every encoding, or conversations as a model reads them."""
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from regimen import console
-from regimen.errors import DataError, SettingsError, near
-from regimen.models.loading import load_tokenizer
-from regimen.records import Instance
-from regimen.tables import read_table, table_to_instances
-from regimen.tokens.rendering import Renderer, ensure_chat_tokens
-
-MASKS = ("assistant", "last_turn", "all")
+from regimen.errors import SettingsError
+from regimen.stages.show_material import read_tasks
+from regimen.stages.show_tasks import LIMIT, show_tasks
 
 
-def show_instances(source: Path, model: str, *, number: int = 3, mask: str = "assistant") -> Any:
-    """Print ``number`` instances as tokens, those that are learnt marked, and a histogram.
+def show(
+    source: Path | str,
+    model: str = "",
+    *,
+    number: int | None = None,
+    mask: str = "assistant",
+    task: str = "",
+    row: int | None = None,
+    seed: int | None = None,
+    limit: int = LIMIT,
+) -> dict[str, Any]:
+    """Show what a source holds: its tasks (``show_tasks``), else its conversations.
 
     Args:
-        source: a build directory, a Parquet file of instances, or any file that ``build`` reads.
-        model: a model or tokenizer folder; its chat template renders.
-        number: instances to show.
-        mask: which turns are learnt.
+        source: a file, a directory, ``starter:tasks``, or a settings file whose ``build`` names
+            sources.
+        model: a model or tokenizer folder; conversations need one.
+        number: rows of a task, or conversations, to show; 1 and 3 unless given.
+        mask: which turns are learnt, for conversations.
+        task: the task to show; the first unless given.
+        row: number of the first row to show; drawn by the seed unless given.
+        seed: of all draws; that of the settings, or 0, unless given.
+        limit: most rows of a task that are looked at for its coverage.
 
     Raises:
-        SettingsError: an unknown mask.
-        DataError: nothing to show.
+        SettingsError: conversations without a model (``show-model``), no such task or row
+            (``task-unknown``, ``row-unknown``), faults of a settings file.
+        DataError: nothing to show (``no-tasks``, ``nothing-to-show``), or what cannot be read.
     """
-    if mask not in MASKS:
-        raise SettingsError(
-            "There is no such masking policy.", slug="mask-unknown", got=mask, fix=near(mask, MASKS)
+    material = read_tasks(source, seed, needed=bool(task) or row is not None)
+    if material is not None:
+        return show_tasks(
+            material, task=task, row=row, number=number or 1, limit=limit, model=model
         )
-    tokenizer = load_tokenizer(model)
-    renderer = Renderer(tokenizer, policy=mask)  # type: ignore[arg-type]
-    ensure_chat_tokens(tokenizer, renderer)
-    instances = list(islice(_instances(source), 2000))
-    if not instances:
-        raise DataError("There is no instance to show.", slug="nothing-to-show", got=str(source))
-    rows = [row for one in instances for row in renderer.conversation(one.messages)]
-    for row in rows[:number]:
-        pieces = [tokenizer.decode([i]) for i in row.ids]
-        console.masked_tokens(pieces, [bool(w) for w in row.weights], list(row.weights))
-        console.line()
-    supervised = np.asarray([row.supervised for row in rows])
-    lengths = np.asarray([len(row.ids) for row in rows])
-    levels = (0, 25, 50, 75, 95, 100)
-    console.table(
-        f"{len(rows):,} rows",
-        ["tokens", *(f"{q}%" for q in levels)],
-        [
-            ["all", *(int(np.percentile(lengths, q)) for q in levels)],
-            ["learnt", *(int(np.percentile(supervised, q)) for q in levels)],
-        ],
-    )
-    for note, count in renderer.notes.items():
-        console.line(f"{count:,} times: {note}")
-    return {
-        "rows": len(rows),
-        "tokens": int(lengths.sum()),
-        "supervised": int(supervised.sum()),
-        "rows_without_supervision": int((supervised == 0).sum()),
-    }
+    if not model:
+        raise SettingsError(
+            "The source holds conversations, which are shown as a model reads them.",
+            slug="show-model",
+            got="no model",
+            expected="--model with a folder of a model or tokenizer",
+            fix=f"regimen show {source} --model FOLDER",
+        )
+    from regimen.stages.show_instances import show_instances
 
-
-def _instances(source: Path) -> Any:
-    path = source / "instances.parquet" if (source / "instances.parquet").is_file() else source
-    if path.suffix == ".parquet":
-        return table_to_instances(read_table(path))
-    from regimen.instances.formats import read_source
-
-    return (one for one in read_source(path) if isinstance(one, Instance))
+    shown: dict[str, Any] = show_instances(Path(source), model, number=number or 3, mask=mask)
+    return shown
