@@ -105,9 +105,12 @@ def options_of(row: Mapping[str, Any], fixed: Sequence[str]) -> tuple[str, ...]:
     A value that is missing (None, NaN) is blank, so that the others keep their places.
     """
     own = row.get("options")
-    values = own if isinstance(own, list | tuple) and own else fixed
-    texts = tuple("" if is_missing(value) else str(value) for value in values)
-    return texts if any(text.strip() for text in texts) else ()
+    for values in (own, fixed):
+        if isinstance(values, list | tuple):
+            texts = tuple("" if is_missing(value) else str(value) for value in values)
+            if any(text.strip() for text in texts):
+                return texts
+    return ()
 
 
 def place_of(answers: Sequence[str], options: Sequence[str]) -> int | None:
