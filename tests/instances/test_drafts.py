@@ -230,3 +230,21 @@ def test_items_show_examples_by_label_and_say_why_a_row_is_none() -> None:
     assert items == []
     assert problem is not None
     assert (problem.row, problem.error) == (0, "no_input")
+
+
+def test_a_template_that_reads_the_output_needs_one(formatted: Formatter) -> None:
+    task = replace(
+        TASK,
+        templates=(
+            Template(name="i", input="{{ output }} <-", output="{{ input }}", inverted=True),
+            Template(name="j", input="{{ input }} ||| {{ output }}", output=""),
+            Template(name="k", input="The output of {{ input }}?", output="{{ other }}"),
+        ),
+        instances=({"input": "a", "output": " ", "other": "x"}, {"input": "b", "other": "y"}),
+    )
+    found = formatted(task, encoding="template", templates="all")
+    assert len(found) == 6
+    failed = formatted.failures(task, encoding="template", templates="all")
+    assert sorted(failed) == [
+        (f"colours#{name}", number, "no_answer") for name in "ij" for number in (0, 1)
+    ]

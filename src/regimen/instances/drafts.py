@@ -31,7 +31,7 @@ from regimen.instances.task_rows import (
     row_key,
     row_problem,
 )
-from regimen.instances.template_options import Listing, listing, may_shuffle
+from regimen.instances.template_options import Listing, listing, may_shuffle, reads_output
 from regimen.instances.templates import RenderJob, template_job
 from regimen.records import Example, Row, Task, Template
 
@@ -131,11 +131,11 @@ class _Drafter:
             yield self.by_definition(bool(inverted))
 
     def by_template(self, template: Template) -> Made:
-        """The draft, unless its template would write the output that the row lacks."""
+        """The draft, unless its template reads the output that the row lacks."""
         task, row = self.task, self.row
-        if "output" in template.output and "output" in row and not accepted_outputs(row):
+        if not accepted_outputs(row) and reads_output(template.input, template.output):
             where = f"{task.name}#{template.name}"
-            return FormattingFailure(where, self.number, "no_answer", "a blank output", NO_ANSWER)
+            return FormattingFailure(where, self.number, "no_answer", "no output", NO_ANSWER)
         spec = _by(template, self.spec)
         asked = ask(task, self.number, row, spec, self.draws)
         spec = as_shown(spec, asked)

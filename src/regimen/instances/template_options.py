@@ -1,4 +1,4 @@
-"""What a template does with the options of a row: whether the engine may order and label them."""
+"""What a template reads of a row: its output, and options that the engine may order and label."""
 
 from __future__ import annotations
 
@@ -49,6 +49,12 @@ def listing(source: str, answer: str) -> Listing:
     told = "output" in answers and answers.isdisjoint(("options", "options_block"))
     whole = "options" not in asks or _lists_all(source if answer else prompt)
     return Listing(shown=True, labelled="options_block" in asks, free=told and whole)
+
+
+@lru_cache(maxsize=4096)
+def reads_output(prompt: str, answer: str) -> bool:
+    """Whether prompt or answer is written with the row's output."""
+    return any("output" in (_names(source) or ()) for source in (prompt, answer))
 
 
 def _lists_all(prompt: str) -> bool:
