@@ -111,13 +111,13 @@ def test_neighbours_stand_level_and_the_last_stands_alone() -> None:
         Panel("three", (("x", ""),)),
     ]
     lines = joined(panel_lines(panels, COLUMNS))
-    assert [line.partition(" │ ")[0].strip(" ─╌") for line in lines] == [
+    assert [re.split("[│┼]", line)[0].strip(" ─╌") for line in lines] == [
         *("one", "5 characters", "", "a", "b", "c", "", "yes"),
         *("", "three", "", "x"),
     ]
     answers = next(line for line in lines if line.startswith("yes"))
     assert answers.partition(" │ ")[2] == "no"
-    assert {line.index("│") for line in lines if "│" in line} == {49}
+    assert {line.index(bar) for line in lines for bar in "│┼" if bar in line} == {49}
 
 
 def test_a_narrow_terminal_has_one_column() -> None:

@@ -97,7 +97,7 @@ GAP = " │ "
 _RULES = "─╌"
 NARROWEST = 30
 """Columns of a panel below which one stands alone."""
-HEAD, TAIL = 18, 10
+HEAD, TAIL = 22, 12
 """Lines of a long text that are shown from its start and its end."""
 _LONGEST_CLUSTER = 16
 _SPACES = (" ", "\t", "\u3000")

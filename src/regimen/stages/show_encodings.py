@@ -16,6 +16,7 @@ MOST_TEMPLATES = 8
 MOST_LANGUAGES = 6
 POSITIVE, NEGATIVE = 2, 2
 SETTINGS = "your settings"
+OTHER_ROWS = f"definition + {POSITIVE} other rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ def encodings(
     found: list[Encoded] = []
     names: dict[str, int] = {}
     for variant in variants(task, row, spec):
+        if variant.name == OTHER_ROWS and len(make.candidates) < 2:
+            continue
         for made in make(variant, [(number, row)]):
             name = variant.name
             names[name] = names.get(name, 0) + 1
@@ -103,9 +106,11 @@ def _encoded(name: str, variant: Variant, made: Instance | FormattingFailure) ->
     lineage, note = made.lineage, ""
     shown = len(lineage.demonstrations)
     if shown < variant.demonstrations:
-        note = f"{shown} of {variant.demonstrations} demonstrations fit"
+        note = f"{shown} of {variant.demonstrations} demonstrations: others are too long or alike"
     elif variant.name == SETTINGS:
-        note = ", ".join(filter(None, (lineage.template, lineage.variant)))
+        named = lineage.template in {one.name for one in variant.task.templates}
+        how = f"template {lineage.template}" if named else lineage.template
+        note = ", ".join(filter(None, (how, lineage.variant)))
     return Encoded(name, prompt.text, answer.text, answer.reasoning, note)
 
 
@@ -162,7 +167,7 @@ def _demonstrated(task: Task, plain: FormattingSpec) -> Iterator[Variant]:
         yield Variant(f"definition + {positive} positive", task, shown, positive)
     else:
         rows = replace(plain, positive=POSITIVE, demonstrations="rows")
-        yield Variant(f"definition + {POSITIVE} other rows", task, rows, POSITIVE)
+        yield Variant(OTHER_ROWS, task, rows, POSITIVE)
     explained = any(one.explanation for one in (*task.positive, *task.negative))
     if negative or (positive and explained):
         wrong = replace(plain, positive=positive, negative=negative, explanations=explained)

@@ -136,24 +136,30 @@ def facts(task: Task) -> None:
 
 
 def row_panels(
-    title: str, shown: Sequence[Encoded], left_out: Mapping[str, int], count: Callable[[str], str]
+    title: str,
+    shown: Sequence[Encoded],
+    left_out: Mapping[str, int],
+    tokens: Callable[[str], int] | None = None,
 ) -> None:
-    """Print a row in its encodings; ``count`` says how long a text is."""
+    """Print a row in its encodings; ``tokens`` counts those of a text."""
     console.heading(title)
     console.line()
-    console.panels([_panel(one, count) for one in shown])
+    console.panels([_panel(one, tokens) for one in shown])
     for what, more in left_out.items():
         console.line()
         console.line(f"… and {more:,} more {what}")
 
 
-def _panel(one: Encoded, count: Callable[[str], str]) -> Panel:
+def _panel(one: Encoded, tokens: Callable[[str], int] | None) -> Panel:
     if one.error:
         reason = f"{one.error}: {one.got}"
         return Panel(one.name, ((reason, "red"), (one.fix, "")), "cannot be asked so")
     learned = [text for text in (one.reasoning, one.answer) if text]
     sections = ((one.prompt, ""), *((text, "green") for text in learned))
-    lengths = f"prompt {count(one.prompt)}, answer {count(''.join(learned))}"
+    answer = "".join(learned)
+    lengths = f"prompt {len(one.prompt):,} + answer {len(answer):,} characters"
+    if tokens is not None:
+        lengths += f"\n{tokens(one.prompt):,} + {tokens(answer):,} tokens"
     return Panel(one.name, sections, "\n".join(filter(None, (lengths, one.note))))
 
 
@@ -264,7 +270,7 @@ def _lints(findings: Sequence[Finding]) -> None:
         groups.setdefault((one.severity, one.lint), []).append(one)
     console.table(
         "lints",
-        ["severity", "lint", "rows", "first"],
+        ["severity", "lint", "count", "first"],
         [[*key, sum(one.count for one in some), _first(some)] for key, some in groups.items()],
     )
 

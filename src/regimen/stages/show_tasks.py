@@ -144,15 +144,10 @@ def _shown(
     """Print a row in its encodings; the same for machines."""
     number, row = numbered
     found = encodings(task, number, row, make, material.spec)
-
-    def length(text: str) -> str:
-        count = f"{len(text):,} characters"
-        return count if tokens is None else f"{count} ({tokens(text):,} tokens)"
-
     rest = left_out(task)
     own = rows_of(task)
     of = "" if own is None else f" of {own:,}" if own else f" of {len(task.held_out):,} held out"
-    row_panels(f"row {number}{of}", found, rest, length)
+    row_panels(f"row {number}{of}", found, rest, tokens)
     return {
         "row": number,
         "encodings": {one.name: _plain(one, tokens) for one in found},
