@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from helpers.doc_examples import blocks, examples, plain, rewritten, table
+from helpers.doc_examples import blocks, code, examples, plain, rewritten, table
 from regimen.instances.options import MIXED, STYLES
 from regimen.settings.formatting import FormattingSettings
 
@@ -34,18 +34,17 @@ def test_a_stale_example_is_found(page):
 def test_the_table_has_every_setting_with_its_default(page):
     rows = table(page, "Setting")
     fields = FormattingSettings.model_fields
-    assert [row[0] for row in rows] == list(fields)
-    assert {row[0]: row[1] for row in rows} == {
-        name: plain(field.default) for name, field in fields.items()
-    }
+    assert [row[0].strip("`") for row in rows] == list(fields)
+    defaults = [plain(field.default) for field in fields.values()]
+    assert [row[1].strip("`") for row in rows] == defaults
 
 
 def test_the_table_has_every_style_of_options(page):
     rows = table(page, "Style")
-    assert [row[0] for row in rows] == list(STYLES)
-    for name, line, label in rows:
-        assert STYLES[name].line(0, "paper") == (line.replace("`", ""))
-        assert STYLES[name].label_at(0) == label
+    assert [row[0].strip("`") for row in rows] == list(STYLES)
+    for (_, line, label), style in zip(rows, STYLES.values(), strict=True):
+        assert code(line) == [style.line(0, "paper")]
+        assert code(label) == list(filter(None, [style.label_at(0)]))
     assert f"`{MIXED}` draws a style" in page
 
 

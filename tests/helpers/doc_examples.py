@@ -79,15 +79,20 @@ def _shown(made: Instance | FormattingFailure) -> str:
 
 
 def table(page: str, heading: str) -> list[list[str]]:
-    """The cells of the table whose first heading is this one, without their marks of code."""
+    """The cells of the table whose first heading is this one."""
     rows: list[list[str]] = []
     for line in page.splitlines():
-        cells = [cell.strip().strip("`") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
         if rows and not cells:
             break
         if rows or (cells and cells[0] == heading):
             rows.append(cells)
     return rows[2:]
+
+
+def code(text: str) -> list[str]:
+    """All that a text writes as code."""
+    return re.findall(r"`([^`]+)`", text)
 
 
 def plain(value: Any) -> str:
