@@ -163,7 +163,9 @@ def show(
         int | None, typer.Option("--number", "-n", min=1, help="Rows or instances to show.")
     ] = None,
     mask: Annotated[str, typer.Option(help="assistant, last_turn or all.")] = "assistant",
-    task: Annotated[str, typer.Option(help="The task to show; the first otherwise.")] = "",
+    task: Annotated[
+        str, typer.Option(help="The task to show, by its name or the start of it.")
+    ] = "",
     row: Annotated[int | None, typer.Option(min=0, help="The row to show, from 0.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the rows that are drawn.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows looked at for coverage.")] = 1000,

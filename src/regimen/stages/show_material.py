@@ -175,7 +175,7 @@ def _no_tasks(material: TaskMaterial, got: str = "") -> DataError:
     first = material.failures[0] if material.failures else None
     if not got and first is not None:
         got = f"{first.source}:{first.row}: ".lstrip(":") + f"{first.error}: {first.got}"
-    counted = ", ".join(f"{count:,} {kind}s" for kind, count in material.others.items())
+    counted = ", ".join(f"{kind} {count:,}" for kind, count in material.others.items())
     fix = "Leave --task and --row out and give --model to see conversations."
     return DataError(
         "The source holds no task.",

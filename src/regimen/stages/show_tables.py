@@ -17,6 +17,8 @@ from regimen.stages.show_material import TaskMaterial
 MOST_TASKS, MOST_GROUPS, MOST_ENCODINGS, MOST_LABELS = 40, 12, 24, 10
 BAR = 30
 """Characters of the longest bar."""
+_CATEGORY = 18
+"""Longest category in the table of all tasks."""
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 LENGTHS = ("median", "p95", "longest")
 
@@ -47,17 +49,17 @@ def overview(tasks: Sequence[Task], findings: Mapping[str, Sequence[Finding]]) -
         tasks: all tasks.
         findings: of those that were looked at, by name.
     """
-    severities = [f"{one}s" for one in SEVERITIES] if findings else []
+    severities = list(SEVERITIES) if findings else []
     console.table(
         f"{len(tasks):,} tasks",
         ["task", "rows", "templates", "languages", "category", *severities],
         [
             [
                 task.name,
-                "generated" if rows_of(task) is None else f"{rows_of(task):,}",
+                "generated" if rows_of(task) is None else rows_of(task),
                 len(task.templates),
                 " ".join(languages(task)),
-                task.category,
+                _short(task.category),
                 *(counted(findings.get(task.name)).values() if findings else ()),
             ]
             for task in tasks[:MOST_TASKS]
@@ -73,6 +75,11 @@ def overview(tasks: Sequence[Task], findings: Mapping[str, Sequence[Finding]]) -
         rows = [[name or "(none)", *(group[c] for c in columns)] for name, group in groups.items()]
         console.table("", [what, *columns], rows[:MOST_GROUPS])
         _more(len(rows) - MOST_GROUPS, several)
+
+
+def _short(text: str) -> str:
+    """A text that leaves room for the name beside it, which has to be typed."""
+    return text if len(text) <= _CATEGORY else text[: _CATEGORY - 1] + "…"
 
 
 def _more(count: int, what: str) -> None:
@@ -104,14 +111,14 @@ def remarks(material: TaskMaterial) -> None:
         first = material.failures[0]
         where = f"{first.source}:{first.row}".lstrip(":")
         say(
-            f"{len(material.failures):,} records could not be read. The first is {where}: "
+            f"Records that could not be read: {len(material.failures):,}. The first is {where}: "
             f"{first.error}: {first.got} {first.fix}"
         )
     if material.others:
-        counts = ", ".join(f"{count:,} {kind}s" for kind, count in material.others.items())
-        say(f"Not shown, because they are no tasks: {counts}.")
+        counts = ", ".join(f"{kind} {count:,}" for kind, count in material.others.items())
+        say(f"Records that are no tasks, and are not shown: {counts}.")
     if material.removed:
-        counts = ", ".join(f"{count:,} {reason}" for reason, count in material.removed.items())
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in material.removed.items())
         say(f"Tasks that the settings leave out: {counts}.")
     for note in material.notes:
         say(note)

@@ -53,7 +53,7 @@ def show_tasks(
 
     Args:
         material: tasks, and the settings' formatting if there is one.
-        task: name of the task to show; the first unless given.
+        task: name of the task to show, or what only its name begins with; the first unless given.
         row: number of the first row to show; drawn by the seed unless given.
         number: rows to show.
         limit: most rows of a task that are looked at for coverage and lints.
@@ -171,15 +171,18 @@ def _plain(one: Encoded, tokens: Tokens | None) -> dict[str, Any]:
 
 
 def _task(tasks: Sequence[Task], name: str) -> Task:
+    """The task of this name, or the only one whose name begins so; without a name the first."""
     if not name:
         return tasks[0]
-    for one in tasks:
-        if one.name == name:
-            return one
-    known = [one.name for one in tasks]
+    exact = [one for one in tasks if one.name == name]
+    begun = [one for one in tasks if one.name.startswith(name)]
+    if exact or len(begun) == 1:
+        return (exact or begun)[0]
+    known = [one.name for one in begun or tasks]
     hint = near(name, known)
     if len(hint) > _LONGEST_HINT:
-        hint = f"There are {len(known):,} tasks; --json without --task names all of them."
+        some = ", ".join(sorted(known)[:5])
+        hint = f"There are {len(known):,}, such as {some}; --json without --task names all."
     raise SettingsError(
         "The source has no task of this name.", slug="task-unknown", got=repr(name), fix=hint
     )
