@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from build_page import build_section
 from head_page import head_section
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +45,8 @@ def section(result: Mapping[str, Any]) -> str:
         return ""
     if result["name"] == "head":
         return head_section(result)
+    if result["name"] == "build":
+        return build_section(result)
     if "works" not in result:
         return _section(result["name"], result, result["rows"])
     return "".join(
