@@ -158,6 +158,14 @@ def test_conversations_need_a_model(tmp_path, refused, capsys):
     assert f"regimen show {chats} --model FOLDER" in said
 
 
+def test_tasks_among_conversations_are_found(tmp_path, show):
+    conversations(tmp_path)
+    write(tmp_path / "t.yaml", colours(3))
+    lines, result = show(tmp_path)
+    assert (result["task"], result["others"]) == ("colours", {"instance": 1})
+    assert any("no tasks, and are not shown: instance 1" in line for line in lines)
+
+
 def test_conversations_are_shown_with_a_model(tmp_path, show):
     lines, result = show(conversations(tmp_path), "--model", TINY_BASE)
     assert result["rows"] == 1

@@ -39,7 +39,8 @@ def show(
             (``task-unknown``, ``row-unknown``), faults of a settings file.
         DataError: nothing to show (``no-tasks``, ``nothing-to-show``), or what cannot be read.
     """
-    material = read_tasks(source, seed, needed=bool(task) or row is not None)
+    needed = bool(task) or row is not None
+    material = read_tasks(source, seed, needed=needed, search=not model)
     if material is not None:
         return show_tasks(
             material, task=task, row=row, number=number or 1, limit=limit, model=model

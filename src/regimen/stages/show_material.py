@@ -57,13 +57,16 @@ class TaskMaterial:
             self.others[kind] = self.others.get(kind, 0) + 1
 
 
-def read_tasks(source: Path | str, seed: int | None, *, needed: bool) -> TaskMaterial | None:
+def read_tasks(
+    source: Path | str, seed: int | None, *, needed: bool, search: bool = False
+) -> TaskMaterial | None:
     """The tasks of a source; None where its first usable record is none and none is needed.
 
     Args:
         source: a file, a directory, ``starter:tasks``, or a settings file.
         seed: of the draws; that of the settings, or 0, where it is None.
         needed: whether a source without tasks is an error.
+        search: look at all records of a directory for tasks, not at the first alone.
 
     Raises:
         DataError: ``no-tasks``, or the source cannot be read.
@@ -77,10 +80,13 @@ def read_tasks(source: Path | str, seed: int | None, *, needed: bool) -> TaskMat
             raise _no_tasks(TaskMaterial(str(source)), "a build directory, which holds instances")
         return None
     material = TaskMaterial(str(source), seed=seed or 0)
+    whole = search and path.is_dir()
     for record in records_of(source, material.seed):
         material.take(record)
-        if material.others and not material.tasks and not needed:
+        if material.others and not material.tasks and not (needed or whole):
             return None
+    if material.others and not material.tasks and not needed:
+        return None
     if not material.tasks:
         raise _no_tasks(material)
     return material
