@@ -174,7 +174,7 @@ def read_source(
         format=format, columns=columns or {}, licence=licence, language=language, weight=weight
     )
     _check(options)
-    yield from usable(_source(path, name or path.name, options), path, limit)
+    yield from usable(_source(path, name or path.name or path.resolve().name, options), path, limit)
 
 
 def read_dataset(

@@ -62,7 +62,7 @@ def source_name(source: SourceSettings) -> str:
     if source.name:
         return source.name
     if source.path:
-        return Path(source.path).name
+        return Path(source.path).name or Path(source.path).resolve().name
     if source.dataset:
         return source.dataset
     return f"starter-{source.starter}" if source.starter else str(source.function.function)  # type: ignore[union-attr]

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from regimen.instances.lints.findings import Finding
 from regimen.instances.lints.sources import lint_sources
-from regimen.instances.lints.tasks import lint_tasks
+from regimen.instances.lints.tasks import lint_task, lint_tasks
 from regimen.instances.lints.templates import lint_templates
 from regimen.instances.templates import Rendering, RenderJob, TemplateWorker
 from regimen.records import Row, Task, Template
@@ -262,3 +263,17 @@ def test_time_grows_linearly_with_the_rows() -> None:
 
     seconds(500)
     assert seconds(8000) < 40 * min(seconds(1000) for _ in range(3))
+
+
+def test_templates_see_the_options_as_a_build_shows_them(worker: TemplateWorker) -> None:
+    block = Template(name="block", input="{{ input }}\n{{ options_block }}")
+    rows: tuple[Row, ...] = tuple(
+        {"input": f"stone {n}", "output": ("red", "blue")[n % 2], "colour": n % 2} for n in range(6)
+    )
+    one = Task(name="t", templates=(block,), options=("red", "blue"), instances=rows)
+    assert lint_templates(one, worker.render, rows) == []
+    # the number of the colour became its word
+    assert [f.lint for f in lint_task(one)] == []
+    apart = replace(one, options=("red", "green"))
+    assert [f.lint for f in lint_templates(apart, worker.render, rows)] == []
+    assert "answer_outside_options" in {f.lint for f in lint_task(apart)}

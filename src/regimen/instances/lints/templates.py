@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from regimen.instances.asking import Unanswerable, ask
+from regimen.instances.draws import Draws
+from regimen.instances.encodings import FormattingSpec
 from regimen.instances.lints.findings import Finding, Severity, found, listed
 from regimen.instances.lints.halves import Parts, loaded, parts_of, template_names
 from regimen.instances.lints.rendered import Written, leaks, shown_options
@@ -27,14 +30,38 @@ class Render(Protocol):
         """One rendering or failure per job, in order."""
 
 
+_AS_GIVEN = FormattingSpec(option_order="given")
+_MOST_LABELS = 200
+"""A column of more different values names rows rather than labels."""
+
+
 def unused_columns(task: Task, rows: Sequence[Row]) -> Iterator[Finding]:
     """Columns of the rows that no template reads; those that regimen reads itself do not count."""
     used = {name for template in task.templates for name in template_names(template)}
     counts = Counter(str(column) for row in rows for column in row)
     unused = [column for column in counts if column not in used | _OWN_COLUMNS]
+    unused = [column for column in unused if not _became_another(column, rows)]
     if unused:
         detail = f"no template reads {listed(unused)}"
         yield found(task.name, "unused_columns", [], len(counts), detail, count=len(unused))
+
+
+def _became_another(column: str, rows: Sequence[Row]) -> bool:
+    """Whether a column stands again under a name that regimen reads, perhaps as label words."""
+    values = [_text(row.get(column)) for row in rows]
+    for own in _OWN_COLUMNS:
+        others = [_text(row.get(own)) for row in rows]
+        pairs = set(zip(values, others, strict=True))
+        if all(one == other for one, other in pairs):
+            return True
+        one_to_one = len(pairs) == len({one for one, _ in pairs}) == len({two for _, two in pairs})
+        if own == "output" and one_to_one and 1 < len(pairs) <= _MOST_LABELS:
+            return True
+    return False
+
+
+def _text(value: object) -> str:
+    return str(value[0] if isinstance(value, list | tuple) and len(value) == 1 else value)
 
 
 def lint_templates(task: Task, render: Render, rows: Sequence[Row]) -> list[Finding]:
@@ -66,7 +93,7 @@ def lint_rendered(
     for template in task.templates:
         if template.name in broken or not numbered:
             continue
-        written, failed = _render(template, render, numbered)
+        written, failed = _render(task, template, render, numbered)
         yield from _failures(task, template, failed, len(numbered))
         for finding in _on_template(task, template, written, len(numbered)):
             if (finding.lint, template.name) not in known:
@@ -79,16 +106,21 @@ def lint_rendered(
 
 
 def _render(
-    template: Template, render: Render, numbered: Sequence[tuple[int, Row]]
+    task: Task, template: Template, render: Render, numbered: Sequence[tuple[int, Row]]
 ) -> tuple[list[Written], list[tuple[int, RenderFailure]]]:
     written: list[Written] = []
     failed: list[tuple[int, RenderFailure]] = []
     for start in range(0, len(numbered), BATCH):
-        batch = numbered[start : start + BATCH]
+        batch: list[tuple[int, Row]] = []
         jobs = []
-        for number, row in batch:
-            outputs = accepted_outputs(row)
-            values = {**row, "output": outputs[0]} if outputs else row
+        for number, row in numbered[start : start + BATCH]:
+            try:
+                asked = ask(task, number, row, _AS_GIVEN, Draws(0, task.name, number))
+            except Unanswerable:
+                # no instance is made of it either; ``answer_outside_options`` counts it
+                continue
+            values = asked.values(row, task) if accepted_outputs(row) else row
+            batch.append((number, row))
             jobs.append(template_job(template, values, seed=number))
         for (number, row), result in zip(batch, render(jobs), strict=True):
             if isinstance(result, RenderFailure):
