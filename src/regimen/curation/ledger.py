@@ -46,6 +46,9 @@ REMOVED_SCHEMA = pa.schema(
     metadata={"schema_version": str(SCHEMA_VERSION)},
 )
 
+_HALVES = "backslashreplace"
+"""How half of a surrogate pair is written: by its escape, which JSON reads as that half again."""
+
 Record = Instance | Preference | Item | Mapping[str, Any] | str
 
 
@@ -80,6 +83,11 @@ def _plain(value: object) -> object:
     return value
 
 
+def _written(text: str) -> str:
+    """The text as UTF-8 can hold it."""
+    return text.encode("utf-8", _HALVES).decode("utf-8")
+
+
 def _removed_row(record: Record, reason: str, detail: str) -> dict[str, Any]:
     row: dict[str, Any] = {
         "record_id": "",
@@ -89,8 +97,8 @@ def _removed_row(record: Record, reason: str, detail: str) -> dict[str, Any]:
         "row": -1,
         "task": "",
         "reason": reason,
-        "detail": detail,
-        "record": record_json(record),
+        "detail": _written(detail),
+        "record": _written(record_json(record)),
     }
     if isinstance(record, (Instance, Preference)):
         row |= {"record_id": record.instance_id, "content_id": record.content_id}
@@ -149,7 +157,9 @@ class Step:
         self._check_open()
         self.failed[error] += 1
         if self._failures is None:
-            self._failures = _partial(self._failed_path).open("w", encoding="utf-8", newline="\n")
+            self._failures = _partial(self._failed_path).open(
+                "w", encoding="utf-8", errors=_HALVES, newline="\n"
+            )
         line = {"where": where, "error": error, "got": got, "fix": fix}
         self._failures.write(json.dumps(line, ensure_ascii=False) + "\n")
 

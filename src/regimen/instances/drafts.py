@@ -16,6 +16,7 @@ from regimen.instances.asking import (
     columns_of,
     in_language,
     row_spec,
+    spec_with,
     templates_of,
     trigger,
     with_rationale,
@@ -171,7 +172,7 @@ class _Drafter:
             return problem
         if inverted:
             # the rationale leads to the output, which is given
-            spec = replace(spec, options=False, chain_of_thought="none")
+            spec = spec_with(spec, options=False, chain_of_thought="none")
         asked = ask(task, self.number, row, spec, self.draws)
         spec = as_shown(spec, asked)
         positive = tuple(self.worked(shot, spec) for shot in self.shots(("input",)))
@@ -224,4 +225,4 @@ def _by(template: Template, spec: FormattingSpec) -> FormattingSpec:
         changes["option_order"] = "given"
     if template.inverted:
         changes["chain_of_thought"] = "none"
-    return replace(spec, **changes) if changes else spec
+    return spec_with(spec, **changes)

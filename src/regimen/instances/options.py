@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from regimen.instances.draws import Draws
@@ -152,7 +153,8 @@ def show_options(
     places = [place for place, option in enumerate(options) if option.strip()]
     order = draws.shuffled("option_order", places) if shuffled else places
     shown = tuple(options[place] for place in order)
-    style = _usable(drawn_style(style, draws), shown)
+    short = tuple(options[place] for place in places if len(options[place]) <= _LONGEST_LABEL)
+    style = _usable(drawn_style(style, draws), len(places), short)
     position = order.index(answer)
     text, label = options[answer], STYLES[style].label_at(position)
     learned = {"label": label, "text": text, "both": f"{label} {text}"}[answer_as]
@@ -173,13 +175,13 @@ def drawn_style(style: str, draws: Draws) -> str:
     return list(STYLES)[draws.index("option_labels", len(STYLES))] if style == MIXED else style
 
 
-def _usable(style: str, options: Sequence[str]) -> str:
-    """The style, or the one that takes its place for these options."""
-    if STYLES[style].label is not None and len(options) > STYLES[style].most:
+@lru_cache(maxsize=4096)
+def _usable(style: str, total: int, short: tuple[str, ...]) -> str:
+    """The style, or the one that takes its place for ``total`` options, of which some are short."""
+    if STYLES[style].label is not None and total > STYLES[style].most:
         style = "1."
     label = STYLES[style].label
-    if label is None:
+    if label is None or not short:
         return style
-    short = {tuple(tokens(option)) for option in options if len(option) <= _LONGEST_LABEL}
-    labels = {tuple(tokens(label(place))) for place in range(len(options))} if short else set()
-    return "dash" if short & labels else style
+    labels = {tuple(tokens(label(place))) for place in range(total)}
+    return "dash" if any(tuple(tokens(option)) in labels for option in short) else style

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 2048
 """Rows of a chunk: enough to render together, few enough to share out."""
+_WHOLE = "Write characters beyond U+FFFF whole."
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,19 @@ def leak_filters(rules: CurationSettings, items: Sequence[Item]) -> dict[str, Fi
     return {"leaks": leak_filter(items, held_out_tasks=tasks, rule=rule)}
 
 
+def is_unicode(instance: Instance) -> bool:
+    """Whether all texts can be written; half of a surrogate pair, which no file can hold, is none.
+
+    A template or a function can make one, and a reader refuses it.
+    """
+    texts = (text for one in instance.messages for text in (one.text, one.reasoning))
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Producer:
     """Makes products of chunks; a context manager, for its template worker."""
 
@@ -127,13 +141,16 @@ class Producer:
 
     def make(self, chunk: Chunk) -> Product:
         """Format, filter, and lay out as columns."""
-        found = list(chunk.instances)
+        found: list[Instance] = []
         failed: list[tuple[str, str, str, str]] = []
-        for made in self._formatted(chunk.rows):
+        for made in (*chunk.instances, *self._formatted(chunk.rows)):
             if isinstance(made, FormattingFailure):
                 failed.append((f"{made.task} row {made.row}", made.error, made.got, made.fix))
-            else:
+            elif is_unicode(made):
                 found.append(made)
+            else:
+                where = f"{made.lineage.task or made.lineage.source} row {made.lineage.row}"
+                failed.append((where, "not_unicode", "half of a surrogate pair", _WHOLE))
         account = Outcome("format", len(found) + len(failed), len(found), failed=tuple(failed))
         kept, outcomes = chained(found, self._filters)
         return Product(
