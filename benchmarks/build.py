@@ -42,7 +42,7 @@ class Size:
     build: int
 
 
-FULL = Size(20_000, 2, 3, MILLION)
+FULL = Size(30_000, 2, 3, MILLION)
 QUICK = Size(4_000, 2, 1, 40_000)
 
 

@@ -119,9 +119,9 @@ def _problem(draft: Draft, query: Rendering | RenderFailure) -> FormattingFailur
     for text, error in zip(query.texts, ("no_input", "no_answer"), strict=True):
         if not text.strip():
             return FormattingFailure(where, draft.number, error, "a blank rendering", _BLANK)
-    ask, answer = (normalise(text) for text in query.texts)
     if draft.template.tags.get("choices_in_prompt", "").lower() != "true":
         return None
+    ask, answer = (normalise(text) for text in query.texts)
     options = {normalise(option) for option in query.options} - {""}
     if answer in options and answer not in ask and any(option in ask for option in options):
         got = f"the prompt shows options, but not {query.texts[1][:60]!r}"

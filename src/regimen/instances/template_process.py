@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jinja2
 import markupsafe
@@ -23,6 +23,7 @@ from regimen.errors import TemplateError
 GRACE_SECONDS = 1.0
 """Silence beyond a row's time before the worker is killed."""
 START_SECONDS = 60.0
+PIPE_BYTES = 1 << 20
 ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 """What the worker sees of this process's environment: enough to start, no secrets."""
 
@@ -44,6 +45,17 @@ class Limits:
         if self.memory is None:
             return f"{clock}; this system has no cap on address space, so memory is not limited"
         return f"{clock} and {self.memory / (1 << 20):,.0f} MiB for the worker"
+
+
+def widen(pipe: IO[bytes]) -> None:
+    """Let a pipe hold a chunk, where the system can: neither side waits for the other to read."""
+    try:
+        import fcntl
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    except (ImportError, AttributeError, OSError):
+        # the pipe stays as narrow as it is: slower, not wrong
+        return
 
 
 class End(Enum):
@@ -81,8 +93,13 @@ class WorkerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            bufsize=PIPE_BYTES,
             env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
         )
+        assert self._popen.stdin is not None
+        assert self._popen.stdout is not None
+        widen(self._popen.stdin)
+        widen(self._popen.stdout)
         # a SimpleQueue of lines; an empty one says that the worker's output has ended
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._payloads: queue.SimpleQueue[bytes] = queue.SimpleQueue()

@@ -382,8 +382,9 @@ def main() -> None:
     sink = sys.stdout.buffer
     sink.write(json.dumps(hello).encode() + b"\n")
     sink.flush()
-    with suppress(BrokenPipeError):
-        serve(open(0, "rb", buffering=1 << 20, closefd=False), sink, renderer)
+    # a chunk in a few reads, not in pieces of 8 KiB
+    with suppress(BrokenPipeError), open(0, "rb", buffering=1 << 20, closefd=False) as source:
+        serve(source, sink, renderer)
 
 
 if __name__ == "__main__":

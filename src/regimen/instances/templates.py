@@ -12,6 +12,7 @@ import json
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -130,6 +131,18 @@ def _names(source: str) -> set[str] | RenderFailure:
     except RecursionError:
         return RenderFailure("template_syntax", "too deep a nesting", "Nest less deeply.")
     return names - guarded - set(_CHECKER.globals)
+
+
+@lru_cache(maxsize=4096)
+def _read_columns(sources: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Names that the sources may look up, needed or not; None where one cannot be compiled."""
+    names: set[str] = set()
+    for source in sources:
+        try:
+            names |= meta.find_undeclared_variables(_CHECKER.parse(source))
+        except (jinja2.TemplateSyntaxError, RecursionError):
+            return None
+    return tuple(sorted(names))
 
 
 def compile_check(source: str) -> RenderFailure | None:
@@ -343,8 +356,13 @@ class TemplateWorker:
         if slugs and len(slugs) >= PATIENCE and job.sources not in self._proven:
             got = f"not tried: the template exhausted its worker on {PATIENCE} rows, rendered none"
             return RenderFailure(slugs[-1], got, FIXES[slugs[-1]])
+        values = job.values
+        names = _read_columns((job.choices, *job.sources))
+        if names is not None:
+            # a row carries columns that no template of it reads, often as long as the others
+            values = {name: values[name] for name in names if name in values}
         try:
-            line = f"[{kind},{job.seed},{json.dumps(job.values)}]"
+            line = f"[{kind},{job.seed},{json.dumps(values)}]"
         except (TypeError, ValueError, RecursionError) as error:
             fix = "Turn the column into text, numbers, lists or mappings."
             return RenderFailure("template_error", f"a value that is not JSON: {error}"[:200], fix)
