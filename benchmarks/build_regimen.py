@@ -30,6 +30,8 @@ from regimen.stages.producing import ROWS_AT_ONCE, Plan, chunks
 from regimen.stages.workers import products
 
 Rows = Sequence[Mapping[str, Any]]
+AT_ONCE = 1024
+"""Rows of a piece; `datasets` writes 1,000 at a time."""
 
 
 def templates_of(kind: Kind) -> tuple[Template, ...]:
@@ -95,10 +97,17 @@ def rendered(folder: Path, rounds: int) -> dict[str, Any]:
     return found
 
 
-def to_table(worker: TemplateWorker, kind: Kind, rows: Rows) -> pa.Table:
-    """Texts of rows as columns."""
-    prompts, answers = zip(*texts_of(worker, jobs_of(kind, rows)), strict=True)
-    return pa.table({"prompt": pa.array(prompts), "answer": pa.array(answers)})
+def to_table(worker: TemplateWorker, kind: Kind, rows: Rows | pa.Table) -> pa.Table:
+    """Texts of rows as columns, made piece by piece as the rows of a build are."""
+    pieces = []
+    for start in range(0, len(rows), AT_ONCE):
+        if isinstance(rows, pa.Table):
+            some = rows.slice(start, AT_ONCE).to_pylist()
+        else:
+            some = rows[start : start + AT_ONCE]
+        prompts, answers = zip(*texts_of(worker, jobs_of(kind, some)), strict=True)
+        pieces.append(pa.table({"prompt": pa.array(prompts), "answer": pa.array(answers)}))
+    return pa.concat_tables(pieces)
 
 
 def tables(folder: Path, rounds: int, *, arrow: bool) -> dict[str, Any]:
@@ -111,7 +120,7 @@ def tables(folder: Path, rounds: int, *, arrow: bool) -> dict[str, Any]:
             held = pa.Table.from_pylist(rows) if arrow else rows
 
             def work(kind: Kind = kind, held: Any = held) -> pa.Table:
-                return to_table(worker, kind, held.to_pylist() if arrow else held)
+                return to_table(worker, kind, held)
 
             one = timed(rounds, work)
             made = one.pop("made").to_pydict()
