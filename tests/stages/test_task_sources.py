@@ -139,3 +139,31 @@ def test_a_failed_row_of_a_directory_names_the_task_and_its_data(here: Path) -> 
     place = build(here, sources=[{"path": "tasks"}])
     (file,) = (place / "ledger").glob("*read-tasks.failed.jsonl")
     assert json.loads(file.read_text())["where"].startswith("task.yaml: rows.csv:3")
+
+
+def test_two_tasks_of_one_name_and_the_weight_of_a_source(here: Path) -> None:
+    for folder, answer in (("one", "x"), ("two", "y")):
+        (here / folder).mkdir()
+        rows_of = [{"input": f"{answer} {n}", "output": answer} for n in range(3)]
+        task = {"name": "same", "definition": "Answer.", "instances": rows_of}
+        (here / folder / "task.yaml").write_text(yaml.safe_dump(task))
+    sources = [{"path": "one"}, {"path": "two", "weight": 0.5}]
+    place = build(here, sources=sources, instances_per_task=9)
+    found = {(one["task"], one["weight"]) for one in rows(place, "task", "weight")}
+    assert found == {("same", 1.0), ("same@two/task.yaml", 0.5)}
+    summary = json.loads((place / "ledger" / "summary.json").read_text())
+    assert summary["read-two"]["changed"] == {"task_renamed": 1}
+    assert "changed" not in summary["read-one"]
+
+
+def test_pairs_are_made_under_a_budget_of_tokens(here: Path) -> None:
+    tokenizer = Path(__file__).parents[2] / "src/regimen/assets/tiny-base"
+    (here / "task.yaml").write_text(TASK)
+    table(here)
+    place = build(
+        here,
+        sources=[{"path": "task.yaml"}],
+        formatting={"max_tokens": 64, "tokenizer": str(tokenizer)},
+        preferences={"corrupted_answers": 1},
+    )
+    assert pq.read_table(place / "preferences.parquet").num_rows == 1

@@ -58,12 +58,14 @@ class TemplateRenderer(Protocol):
 class TaskRows:
     """Rows of a task that are to be formatted, and those that they may show as demonstrations.
 
-    ``task`` goes without its own instances: this is what travels to a worker.
+    ``task`` goes without its own instances: this is what travels to a worker. ``weight`` is that of
+    the instances in the loss.
     """
 
     task: Task
     rows: tuple[tuple[int, Row], ...]
     candidates: tuple[tuple[int, Row], ...] = ()
+    weight: float = 1.0
 
 
 def task_rows(
@@ -123,7 +125,7 @@ def formatted(
     """The rows of the pieces as instances and failures, in their order."""
     fits = prompt_fits(spec, tokens)
     made = (
-        one
+        (piece.weight, one)
         for piece in pieces
         for one in drafts(piece.task, piece.rows, piece.candidates, spec, seed)
     )
@@ -132,12 +134,15 @@ def formatted(
 
 
 def _finished(
-    batch: Sequence[Made], render: TemplateRenderer, fits: Fits
+    batch: Sequence[tuple[float, Made]], render: TemplateRenderer, fits: Fits
 ) -> Iterator[Instance | FormattingFailure]:
-    jobs = [job for one in batch if isinstance(one, Draft) for job in one.jobs]
+    jobs = [job for _, one in batch if isinstance(one, Draft) for job in one.jobs]
     rendered = iter(render(jobs)) if jobs else iter(())
-    for one in batch:
+    for weight, one in batch:
         if isinstance(one, FormattingFailure):
             yield one
-        else:
-            yield assembled(one, list(islice(rendered, len(one.jobs))), fits)
+            continue
+        made = assembled(one, list(islice(rendered, len(one.jobs))), fits)
+        if weight != 1 and isinstance(made, Instance):
+            made = replace(made, weight=weight)
+        yield made

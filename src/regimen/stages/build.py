@@ -23,7 +23,7 @@ from regimen.settings.tune import TuneSettings
 from regimen.stages.build_items import build_items, formatting_spec
 from regimen.stages.common import StageResult, path_key, run_stage
 from regimen.stages.preferences import make_preferences
-from regimen.stages.producing import ROWS_AT_ONCE, Plan, chunks, clean_filters
+from regimen.stages.producing import ROWS_AT_ONCE, Plan, chunks, clean_filters, token_counter
 from regimen.stages.rewording import reword
 from regimen.stages.sources import Material, read_sources
 from regimen.stages.splits import Split, hold_out_rows, split_tasks
@@ -108,7 +108,7 @@ def _work(section: BuildSettings, settings: PipelineSettings, run: Run) -> Mappi
             got=str(ledger.write()),
             fix="Look at ledger/*.removed.parquet and *.failed.jsonl for the reason of each row.",
         )
-    preferences = _preferences(section, material, split, seed, ledger)
+    preferences = _preferences(section, material, split, plan, ledger)
     return _write(run, ledger, written, preferences, items, split, lints)
 
 
@@ -158,7 +158,7 @@ def _produce(
         for task in tasks
     )
     pieces = (
-        piece
+        replace(piece, weight=material.weights.get(piece.task.name, 1.0))
         for count, tasks in by_count.items()
         for piece in task_rows(tasks, plan.spec, count, plan.seed, at_once=ROWS_AT_ONCE)
     )
@@ -175,14 +175,14 @@ def _produce(
 
 
 def _preferences(
-    section: BuildSettings, material: Material, split: Split, seed: int, ledger: Ledger
+    section: BuildSettings, material: Material, split: Split, plan: Plan, ledger: Ledger
 ) -> list[Preference]:
     """Pairs that sources held and pairs that are made."""
     found = list(material.preferences)
     if section.preferences is not None:
-        # pairs are bounded by characters: nothing counts tokens for them
-        spec = replace(formatting_spec(section.formatting), max_tokens=None)
-        found += make_preferences(section.preferences, split.train, spec, seed)
+        tokens = token_counter(plan.tokenizer) if plan.tokenizer else None
+        wanted = section.preferences
+        found += make_preferences(wanted, split.train, plan.spec, plan.seed, tokens)
     with ledger.step("preferences", entered=len(found)) as step:
         kept: dict[str, Preference] = {}
         for one in found:

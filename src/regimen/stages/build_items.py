@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from regimen.instances.demonstrations import seeded
@@ -17,6 +17,9 @@ from regimen.stages.splits import Split
 VALIDATION_TASKS = 48
 FEWEST_ROWS = 20
 """A task all of whose rows are trained on gives one away for validation if it has this many."""
+
+TRIED_ROWS = 8
+"""Rows of a task that are looked at for one that no suite asks, as tasks may share inputs."""
 
 Rows = Sequence[tuple[int, Row]]
 
@@ -55,7 +58,9 @@ def build_items(
             rows = apart[task.name][1:] or apart[task.name]
             items += task_items(task, "unseen_rows", count, seed + 1, spec, tokens, rows)
     if items:
-        items += _validation(split.train, apart, wanted, seed, spec, tokens)
+        evaluated = {item.messages for item in items}
+        for found in _validation(split.train, apart, wanted, seed, spec, tokens):
+            items += [item for item in found if item.messages not in evaluated][:1]
     return items
 
 
@@ -67,7 +72,7 @@ def formatting_spec(section: FormattingSettings) -> FormattingSpec:
 def _held_out(task: Task, count: int, seed: int) -> Rows:
     """A held-out row to validate on, then at most ``count`` to evaluate, with their numbers.
 
-    A task with a single held-out row is evaluated and validated on it.
+    A task with a single held-out row is evaluated on it.
     """
     rows = replace(task, instances=task.held_out, generator=None)
     drawn = numbered_rows(rows, count + 1, seed + 1)
@@ -82,28 +87,27 @@ def _validation(
     seed: int,
     spec: FormattingSpec,
     tokens: Callable[[str], int] | None,
-) -> list[Item]:
-    """One item of each of some training tasks. A task that gives none is trained on all the same.
+) -> Iterator[list[Item]]:
+    """Items of some training tasks, of which the first that no suite asks is validated on.
 
     A row that is validated on is a leak in training. So it is one that is held out or not trained
-    on, where there is one, and else one of many.
+    on, where there is one, and else one of many. A task that gives none is trained on all the same.
     """
-    items: list[Item] = []
     for task in tasks[:: max(1, len(tasks) // VALIDATION_TASKS)][:VALIDATION_TASKS]:
         rows: Rows | None = apart[task.name][:1] if task.name in apart else None
         if rows is None and task.generator is None:
             rows = _spare(task, wanted[task.name], seed)
-        found, _ = askable_items(task, "validation", 1, seed + 2, spec, tokens, rows)
-        items += found
-    return items
+        found, _ = askable_items(task, "validation", TRIED_ROWS, seed + 2, spec, tokens, rows)
+        yield found
 
 
 def _spare(task: Task, count: int, seed: int) -> Rows:
-    """A row of a task beside the ``count`` that are trained on; one of these if there are many."""
+    """Rows of a task beside the ``count`` that are trained on; some of these if there are many."""
     total = len(task.instances)
     trained = set(row_numbers(task, count, seed))
     free = [number for number in range(total) if number not in trained]
     if not free and total < FEWEST_ROWS:
         return []
-    number = seeded(seed, task.name, "validation").choice(free or range(total))
-    return [(number, task.instances[number])]
+    rng, usable = seeded(seed, task.name, "validation"), free or range(total)
+    numbers = rng.sample(usable, min(TRIED_ROWS, len(usable)))
+    return [(number, task.instances[number]) for number in numbers]

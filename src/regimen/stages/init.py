@@ -238,8 +238,12 @@ def _show(proposal: Proposal, seen: _Seen, files: Mapping[str, Path], usable: in
     """Print the columns with their roles, why, and what was written."""
     found = proposal.guess
     roles = {theirs: ours for ours in found.columns for theirs in found.columns_of(ours)}
+    kind = f": {found.format or found.type}"
+    place, room = str(proposal.source), COLUMNS - len(kind)
+    # the end of a long path says which file it is
+    place = place if len(place) <= room else f"…{place[1 - room :]}"
     console.table(
-        f"{proposal.source}: {found.format or found.type}",
+        f"{place}{kind}",
         ["column", "role", "kind", "different", "of rows", "words"],
         [
             [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,14 @@ Record = Task | Instance | Preference | RowFailure
 
 @dataclass(slots=True)
 class Material:
-    """What the sources hold: tasks with the number of rows wanted of each, and ready records."""
+    """What the sources hold: tasks with the number of rows wanted of each, and ready records.
+
+    ``weights`` are those of tasks whose source has one other than 1, in the loss.
+    """
 
     tasks: list[Task] = field(default_factory=list)
     wanted: dict[str, int] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
     instances: list[Instance] = field(default_factory=list)
     preferences: list[Preference] = field(default_factory=list)
 
@@ -46,7 +50,8 @@ def read_sources(section: BuildSettings, seed: int, ledger: Ledger) -> Material:
                     step.fail(where, record.error, record.got, record.fix)
                     continue
                 step.keep()
-                _take(material, record, source, section)
+                if _take(material, record, source, section) is not record:
+                    step.change("task_renamed")
     if not (material.tasks or material.instances or material.preferences):
         raise DataError(
             "The sources hold nothing that can be used.",
@@ -87,15 +92,34 @@ def _selected(task: Task, source: SourceSettings) -> bool:
 
 def _take(
     material: Material, record: Record, source: SourceSettings, section: BuildSettings
-) -> None:
+) -> Record:
+    """Add a record; the record itself, or the task under the name that it got.
+
+    A task is known by its name everywhere, so the second of a name gets its source behind it.
+    """
     if isinstance(record, Task):
-        material.tasks.append(record)
-        material.wanted[record.name] = source.instances_per_task or section.instances_per_task
-    elif isinstance(record, Instance):
+        task = _with_own_name(record, material.wanted)
+        material.tasks.append(task)
+        material.wanted[task.name] = source.instances_per_task or section.instances_per_task
+        if source.weight != 1:
+            material.weights[task.name] = source.weight
+        return task
+    if isinstance(record, Instance):
         weight = record.weight * source.weight
         material.instances.append(record if weight == record.weight else _weigh(record, weight))
     elif isinstance(record, Preference):
         material.preferences.append(record)
+    return record
+
+
+def _with_own_name(task: Task, taken: Mapping[str, int]) -> Task:
+    name, number = task.name, 1
+    while name in taken:
+        number += 1
+        name = (
+            f"{task.name}@{task.source}" if number == 2 else f"{task.name}@{task.source}~{number}"
+        )
+    return task if name == task.name else replace(task, name=name)
 
 
 def _weigh(instance: Instance, weight: float) -> Instance:
