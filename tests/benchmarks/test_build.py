@@ -77,6 +77,7 @@ def test_a_process_tells_seconds_and_texts(
         assert len(found["seconds"]) == len(found["cpu"]) == 2
 
 
+@pytest.mark.slow
 def test_the_peer_writes_the_same_texts(bench: SimpleNamespace, tmp_path: Path) -> None:
     pytest.importorskip("datasets")
     bench.build_works.write_rows(tmp_path, 6)
@@ -94,6 +95,7 @@ def test_the_peer_writes_the_same_texts(bench: SimpleNamespace, tmp_path: Path) 
     assert digests[0][kind.name] == bench.build_works.digest(texts)
 
 
+@pytest.mark.slow
 def test_rows_are_tables_of_instances(bench: SimpleNamespace, tmp_path: Path) -> None:
     bench.build_works.write_rows(tmp_path, 6)
     found = bench.build_regimen.lines(tmp_path, 1)
@@ -171,6 +173,7 @@ def test_other_texts_are_an_error(
     measured(bench, monkeypatch, tmp_path, bench.build.Size(5, 1, 1, 10), other="whole line")
 
 
+@pytest.mark.slow
 def test_a_build_is_watched_and_accounted_for(bench: SimpleNamespace, tmp_path: Path) -> None:
     found = bench.build_million.million(tmp_path, 200)
     assert found["rows"] == found["instances"] == 200
@@ -180,6 +183,7 @@ def test_a_build_is_watched_and_accounted_for(bench: SimpleNamespace, tmp_path: 
         bench.build_million.checked(tmp_path, 220)
 
 
+@pytest.mark.slow
 def test_a_build_that_fails_says_why(bench: SimpleNamespace, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text('{"run": "run", "build": {"sources": [{"path": "nowhere"}]}}')

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regimen.errors import DataError, TemplateError
@@ -170,6 +170,7 @@ literals = st.text(st.sampled_from("{}%#-ab \n\r'\"\\|é"), max_size=6)
 written = st.lists(st.tuples(literals, names), max_size=3)
 
 
+@settings(max_examples=20)
 @given(st.lists(st.tuples(written, literals), min_size=1, max_size=4))
 def test_a_pattern_prints_what_format_prints(patterns: list[Any]) -> None:
     values = {"premise": "a {{ b }}", "x1": "", "größe": "%}", "_a": "\n"}

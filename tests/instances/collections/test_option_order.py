@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regimen.instances.collections.option_order import can_shuffle
@@ -105,6 +105,7 @@ def test_what_follows_the_separator_is_free() -> None:
     assert not can_shuffle(strokes)
 
 
+@settings(max_examples=20)
 @given(
     values=st.permutations(["ox", "hen", "cat"]),
     label=st.integers(0, 2),
