@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -46,20 +47,6 @@ def jobs_of(kind: Kind, rows: Rows) -> list[RenderJob]:
     """A job for each row."""
     templates = templates_of(kind)
     return [template_job(templates[row["template"]], row) for row in rows]
-
-
-def texts_of(worker: TemplateWorker, jobs: Sequence[RenderJob]) -> list[tuple[str, ...]]:
-    """Prompt and answer of every job.
-
-    Raises:
-        TypeError: a row was not rendered.
-    """
-    found = []
-    for made in worker.render(jobs):
-        if not isinstance(made, Rendering):
-            raise TypeError(f"a row was not rendered: {made}")
-        found.append(made.texts)
-    return found
 
 
 def processor_seconds() -> float:
@@ -98,16 +85,21 @@ def rendered(folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def to_table(worker: TemplateWorker, kind: Kind, rows: Rows | pa.Table) -> pa.Table:
-    """Texts of rows as columns, made piece by piece as the rows of a build are."""
+    """Texts of rows as columns, in pieces while the worker renders."""
+    templates = templates_of(kind)
+    held = rows_of(rows) if isinstance(rows, pa.Table) else rows
+    made = worker.stream(template_job(templates[row["template"]], row) for row in held)
     pieces = []
-    for start in range(0, len(rows), AT_ONCE):
-        if isinstance(rows, pa.Table):
-            some = rows.slice(start, AT_ONCE).to_pylist()
-        else:
-            some = rows[start : start + AT_ONCE]
-        prompts, answers = zip(*texts_of(worker, jobs_of(kind, some)), strict=True)
+    while some := [one.texts for one in islice(made, AT_ONCE) if isinstance(one, Rendering)]:
+        prompts, answers = zip(*some, strict=True)
         pieces.append(pa.table({"prompt": pa.array(prompts), "answer": pa.array(answers)}))
     return pa.concat_tables(pieces)
+
+
+def rows_of(table: pa.Table) -> Iterator[Mapping[str, Any]]:
+    """The rows of a table, a piece at a time."""
+    for start in range(0, len(table), AT_ONCE):
+        yield from table.slice(start, AT_ONCE).to_pylist()
 
 
 def tables(folder: Path, rounds: int, *, arrow: bool) -> dict[str, Any]:

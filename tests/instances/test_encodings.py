@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,8 +111,8 @@ def published(
     return definition + shown + task_input
 
 
-def nothing(jobs: Sequence[RenderJob]) -> list[Rendering]:
-    assert not jobs
+def nothing(jobs: Iterable[RenderJob]) -> list[Rendering]:
+    assert not list(jobs)
     return []
 
 

@@ -17,12 +17,12 @@ def test_columns_that_no_source_reads_stay_here() -> None:
     worker = TemplateWorker()
     row = {"a": "one", "b": "two", "c": "three", "d": LARGE}
     jobs = [RenderJob(("{{ a }}", "{{ b }}"), row, "{{ c }}")]
-    payload = worker._chunk(jobs, 0, False, [RenderFailure("", "", "")]).payload
+    payload = worker._chunk(iter(jobs), False).payload
     assert all(word in payload for word in (b"one", b"two", b"three"))
     assert len(payload) < 1_000
     # a source that cannot be compiled says in the worker what is wrong with it
     broken = [RenderJob(("{{ a }", "{{ b }}"), row)]
-    assert len(worker._chunk(broken, 0, False, [RenderFailure("", "", "")]).payload) > len(LARGE)
+    assert len(worker._chunk(iter(broken), False).payload) > len(LARGE)
 
 
 @pytest.mark.parametrize(

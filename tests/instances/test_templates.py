@@ -297,3 +297,50 @@ def test_the_worker_ends_when_this_process_is_killed() -> None:
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_a_stream_renders_while_the_caller_goes_on(worker: TemplateWorker) -> None:
+    taken: list[int] = []
+
+    def jobs() -> Iterator[RenderJob]:
+        for n in range(5000):
+            taken.append(n)
+            yield RenderJob(("{{ n }}", ""), {"n": n})
+
+    made = worker.stream(jobs())
+    assert next(made) == Rendering(("0", ""))
+    assert len(taken) < 5000
+    with pytest.raises(ValueError, match="one stream at a time"):
+        worker.render([GOOD])
+    assert [one.texts[0] for one in made if isinstance(one, Rendering)] == [
+        str(n) for n in range(1, 5000)
+    ]
+    assert worker.render([GOOD]) == [RENDERED]
+
+
+def test_a_stream_that_is_left_gives_no_answer_to_the_next(worker: TemplateWorker) -> None:
+    made = worker.stream(RenderJob(("{{ n }}", ""), {"n": n}) for n in range(5000))
+    next(made)
+    made.close()  # type: ignore[attr-defined]
+    assert worker.render([GOOD] * 3) == [RENDERED] * 3
+
+    def broken() -> Iterator[RenderJob]:
+        yield from [GOOD] * 2000
+        raise KeyError("rows")
+
+    with pytest.raises(KeyError, match="rows"):
+        worker.render(broken())
+    assert worker.render([GOOD]) == [RENDERED]
+
+
+@pytest.mark.parametrize("place", [0, 1, 700, 1100])
+def test_rows_behind_one_that_ends_the_worker_are_sent_again(place: int) -> None:
+    source = "{% if hang %}" + ENDLESS + "{% endif %}{{ n }}"
+    jobs = [RenderJob((source, ""), {"hang": n == place, "n": n}) for n in range(1200)]
+    with TemplateWorker(row_seconds=0.1) as worker:
+        answers = worker.render(jobs)
+    for n, answer in enumerate(answers):
+        if n == place:
+            assert isinstance(answer, RenderFailure)
+        else:
+            assert answer == Rendering((str(n), ""))

@@ -6,9 +6,10 @@ from (seed, task, row, variable) alone: the same bytes for any number of workers
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Protocol
 
 from regimen.instances.assembling import assembled
@@ -48,10 +49,10 @@ _DRAFTS_AT_ONCE = 2048
 
 
 class TemplateRenderer(Protocol):
-    """Renders many templates; a failure takes its place in the list."""
+    """Renders many templates: ``TemplateWorker.stream``, or ``render``."""
 
-    def __call__(self, jobs: Sequence[RenderJob]) -> Sequence[Rendering | RenderFailure]:
-        """One rendering or problem per job, in order."""
+    def __call__(self, jobs: Iterable[RenderJob]) -> Iterable[Rendering | RenderFailure]:
+        """One rendering or failure per job, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +130,46 @@ def formatted(
         for piece in pieces
         for one in drafts(piece.task, piece.rows, piece.candidates, spec, seed)
     )
-    while batch := list(islice(made, _DRAFTS_AT_ONCE)):
-        yield from _finished(batch, render, fits)
+    for first in made:
+        yield from _finished(chain([first], islice(made, _DRAFTS_AT_ONCE - 1)), render, fits)
 
 
 def _finished(
-    batch: Sequence[tuple[float, Made]], render: TemplateRenderer, fits: Fits
+    made: Iterable[tuple[float, Made]], render: TemplateRenderer, fits: Fits
 ) -> Iterator[Instance | FormattingFailure]:
-    jobs = [job for _, one in batch if isinstance(one, Draft) for job in one.jobs]
-    rendered = iter(render(jobs)) if jobs else iter(())
-    for weight, one in batch:
-        if isinstance(one, FormattingFailure):
-            yield one
-            continue
-        made = assembled(one, list(islice(rendered, len(one.jobs))), fits)
-        if weight != 1 and isinstance(made, Instance):
-            made = replace(made, weight=weight)
-        yield made
+    """Drafts are made and assembled while the worker renders those in between."""
+    waiting: deque[tuple[float, Made]] = deque()
+    texts: list[Rendering | RenderFailure] = []
+    for one in render(_jobs(made, waiting)):
+        while not _jobs_of(waiting[0][1]):
+            yield _one(waiting.popleft(), [], fits)
+        texts.append(one)
+        if len(texts) == len(_jobs_of(waiting[0][1])):
+            yield _one(waiting.popleft(), texts, fits)
+            texts = []
+    for left in chain(waiting, made):
+        yield _one(left, [], fits)
+
+
+def _jobs(
+    made: Iterable[tuple[float, Made]], waiting: deque[tuple[float, Made]]
+) -> Iterator[RenderJob]:
+    for weighted in made:
+        waiting.append(weighted)
+        yield from _jobs_of(weighted[1])
+
+
+def _jobs_of(made: Made) -> tuple[RenderJob, ...]:
+    return made.jobs if isinstance(made, Draft) else ()
+
+
+def _one(
+    weighted: tuple[float, Made], texts: list[Rendering | RenderFailure], fits: Fits
+) -> Instance | FormattingFailure:
+    weight, draft = weighted
+    if isinstance(draft, FormattingFailure):
+        return draft
+    made = assembled(draft, texts, fits)
+    if weight != 1 and isinstance(made, Instance):
+        return replace(made, weight=weight)
+    return made

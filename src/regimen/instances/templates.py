@@ -1,4 +1,4 @@
-"""Templates: checked in this process without running them, rendered in a sandboxed one.
+"""Templates: rendered in a sandboxed process (``template_checks`` checks them in this one).
 
 A template is jinja2 over the columns of a row. Parsing it is safe; rendering a stranger's is not,
 so ``TemplateWorker`` renders in a process of its own (``template_worker``) with a cap on address
@@ -10,25 +10,41 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-import jinja2
-from jinja2 import meta, nodes, pass_context
-from jinja2.runtime import Context
-
-from regimen.errors import TemplateError, near
+from regimen.errors import near
 from regimen.instances import template_worker
+from regimen.instances.template_checks import (
+    FIXES,
+    RenderFailure,
+    check_template,
+    compile_check,
+    missing_columns,
+    read_columns,
+)
 from regimen.instances.template_process import End, Exchange, Limits, WorkerProcess
 from regimen.records import Template
+
+__all__ = [
+    "RenderFailure",
+    "RenderJob",
+    "Rendering",
+    "TemplateWorker",
+    "check_template",
+    "compile_check",
+    "missing_columns",
+    "template_job",
+]
 
 JSON = str | int | float | bool | None | Sequence["JSON"] | Mapping[str, "JSON"]
 
 CHUNK_ROWS, CHUNK_BYTES = 512, 1 << 20
-CHUNKS_AHEAD = 2
+_ENCODE = json.JSONEncoder().encode
+CHUNKS_AHEAD = 3
 """Chunks under way: the worker renders one while this process writes the next."""
 _MASK = json.dumps(template_worker.MASK)[1:-1]
 MOST_BYTES = 16 << 20
@@ -36,17 +52,8 @@ MOST_BYTES = 16 << 20
 PATIENCE = 5
 """Rows on which a template may exhaust its worker before it has rendered one."""
 
-FIXES = {
-    "template_timeout": "Shorten the template's loops, or drop the row.",
-    "template_memory": "Shorten the loops and repetitions of the template, or the row's values.",
-    "template_attribute": "Read columns only; put anything else into a column of its own.",
-    "template_syntax": "Correct the template on that line.",
-    "template_error": "Correct the expression, or guard it with an {% if %}.",
-}
 
-
-@dataclass(frozen=True, slots=True)
-class RenderJob:
+class RenderJob(NamedTuple):
     """One row to render by one template.
 
     ``sources`` are a source for the prompt and one for the answer, or one that writes both with
@@ -82,137 +89,23 @@ def template_job(
     return RenderJob(both, values, template.choices, seed, shuffle)
 
 
-@dataclass(frozen=True, slots=True)
-class RenderFailure:
-    """Why a row has no text. ``error`` is the slug that the ledger counts."""
-
-    error: str
-    got: str
-    fix: str
-
-
-# -- checks in this process: nothing is executed ----------------------------------------------
-
-
-@pass_context
-def _never_called(context: Context, *values: Any, **named: Any) -> str:
-    """Stands for every filter here: jinja2 does not fold a filter that wants the context."""
-    raise AssertionError("a filter was called while a template was checked")
-
-
-def _checker() -> jinja2.Environment:
-    """The worker's environment, made unable to compute anything while it compiles."""
-    environment = template_worker.Sandbox()
-    environment.filters = dict.fromkeys(environment.filters, _never_called)
-    return environment
-
-
-_CHECKER = _checker()
-_READS_FILES = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
-_OPTIONAL = {"default", "d", "defined", "undefined"}
-
-
-def _names(source: str) -> set[str] | RenderFailure:
-    """Names that the template takes from the row and needs, or why it cannot be compiled."""
-    try:
-        tree = _CHECKER.parse(source)
-        if other := next(tree.find_all(_READS_FILES), None):
-            got = f"line {other.lineno}: {{% {type(other).__name__.lower()} %}}"
-            return RenderFailure("template_syntax", got, "Write the text of the other file here.")
-        names = meta.find_undeclared_variables(tree)
-        guarded = {
-            node.node.name
-            for node in tree.find_all((nodes.Filter, nodes.Test))
-            if node.name in _OPTIONAL and isinstance(node.node, nodes.Name)
-        }
-    except jinja2.TemplateSyntaxError as error:
-        got = f"line {error.lineno}: {error.message}"
-        return RenderFailure("template_syntax", got[:200], FIXES["template_syntax"])
-    except RecursionError:
-        return RenderFailure("template_syntax", "too deep a nesting", "Nest less deeply.")
-    return names - guarded - set(_CHECKER.globals)
-
-
-@lru_cache(maxsize=4096)
-def _read_columns(sources: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Names that the sources may look up, needed or not; None where one cannot be compiled."""
-    names: set[str] = set()
-    for source in sources:
-        try:
-            names |= meta.find_undeclared_variables(_CHECKER.parse(source))
-        except (jinja2.TemplateSyntaxError, RecursionError):
-            return None
-    return tuple(sorted(names))
-
-
-def compile_check(source: str) -> RenderFailure | None:
-    """Why a template cannot be compiled, with the line; None if it can. Runs nothing of it."""
-    names = _names(source)
-    return names if isinstance(names, RenderFailure) else None
-
-
-def missing_columns(source: str, columns: Iterable[str]) -> tuple[str, ...]:
-    """Names that the template needs and ``columns`` lacks, sorted.
-
-    A name that the template guards itself (``is defined``, ``default``) is not needed.
-
-    Raises:
-        TemplateError: the template cannot be compiled.
-    """
-    names = _names(source)
-    if isinstance(names, RenderFailure):
-        raise _syntax_error(names, "")
-    return tuple(sorted(names - set(columns)))
-
-
-def check_template(source: str, columns: Iterable[str], where: str = "") -> None:
-    """Raise ``TemplateError`` unless the template compiles and finds its columns.
-
-    Args:
-        source: the template.
-        columns: names of the columns that every row has.
-        where: file and line of the template, for the error.
-    """
-    failure = compile_check(source)
-    if failure is not None:
-        raise _syntax_error(failure, where)
-    known = sorted(set(columns))
-    absent = missing_columns(source, known)
-    if absent:
-        raise TemplateError(
-            f"The template names {', '.join(map(repr, absent))}, which the rows do not have.",
-            slug="template-missing-column",
-            got=", ".join(absent),
-            expected=", ".join(known) or "a source with columns",
-            fix=" ".join(near(name, known) for name in absent) if known else "",
-            where=where,
-        )
-
-
-def _syntax_error(failure: RenderFailure, where: str) -> TemplateError:
-    return TemplateError(
-        "The template cannot be compiled.",
-        slug="template-syntax",
-        got=failure.got,
-        expected="a jinja2 template that stands alone",
-        fix=failure.fix,
-        where=where,
-    )
-
-
-# -- rendering in the worker ------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Chunk:
-    """Rows on their way to the worker: their positions in the batch, the bytes, what follows."""
+    """Jobs on their way to the worker.
 
-    rows: list[int]
-    payload: bytes
-    stop: int
+    ``sent`` are the places in ``jobs`` of those that were sent, in order; the others have their
+    answers already.
+    """
+
+    jobs: list[RenderJob] = field(default_factory=list)
+    answers: list[Rendering | RenderFailure | None] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)
+    payload: bytes = b""
 
 
-_NOTHING = RenderFailure("template_error", "no answer", "")
+def _taken(jobs: deque[RenderJob]) -> Iterator[RenderJob]:
+    while jobs:
+        yield jobs.popleft()
 
 
 class TemplateWorker:
@@ -230,7 +123,7 @@ class TemplateWorker:
         if memory <= 0 or row_seconds <= 0:
             raise ValueError(f"limits must be positive. Got {memory=}, {row_seconds=}.")
         self._memory, self._row_seconds = memory, row_seconds
-        self._entered = False
+        self._entered = self._streaming = False
         self._process: WorkerProcess | None = None
         self._limits: Limits | None = None
         self._exhausted: dict[tuple[str, ...], list[str]] = {}
@@ -261,62 +154,89 @@ class TemplateWorker:
             raise ValueError("a TemplateWorker knows its limits inside its `with` block only")
         return self._limits
 
-    def render(self, jobs: Sequence[RenderJob]) -> list[Rendering | RenderFailure]:
+    def render(self, jobs: Iterable[RenderJob]) -> list[Rendering | RenderFailure]:
         """The texts of every job, or why it has none, in the order of the jobs.
+
+        Raises:
+            TemplateError: the worker cannot be started.
+        """
+        return list(self.stream(jobs))
+
+    def stream(self, jobs: Iterable[RenderJob]) -> Iterator[Rendering | RenderFailure]:
+        """As ``render``, one after the other: the worker renders while the caller goes on.
+
+        Some chunks of jobs are read ahead. A stream has to end, or to be closed, before the next.
 
         Raises:
             TemplateError: the worker cannot be started.
         """
         if not self._entered:
             raise ValueError("a TemplateWorker renders inside its `with` block only")
-        answers: list[Rendering | RenderFailure] = [_NOTHING] * len(jobs)
+        if self._streaming:
+            raise ValueError("a TemplateWorker renders one stream at a time")
+        self._streaming = True
         under_way: deque[_Chunk] = deque()
-        start, careful = 0, False
-        while start < len(jobs) or under_way:
-            while start < len(jobs) and len(under_way) < (1 if careful else CHUNKS_AHEAD):
-                chunk = self._chunk(jobs, start, careful, answers)
-                start = chunk.stop
-                if chunk.rows:
-                    self._running().send(chunk.payload)
-                    under_way.append(chunk)
-            if under_way:
-                again = self._collect(jobs, under_way.popleft(), careful, answers)
-                if again is not None:
-                    under_way.clear()
-                    start, careful = again
-                else:
-                    careful = False
-        return answers
+        try:
+            yield from self._streamed(iter(jobs), under_way)
+        finally:
+            self._streaming = False
+            # answers of a stream that nobody reads to its end must not be those of the next
+            process = self._process
+            if under_way and process is not None:
+                self._process = None
+                process.close(kill=True)
 
-    def _collect(
-        self,
-        jobs: Sequence[RenderJob],
-        chunk: _Chunk,
-        careful: bool,
-        answers: list[Rendering | RenderFailure],
-    ) -> tuple[int, bool] | None:
-        """Fill in the answers of a chunk. After an end of the worker: the row to go on with, and
-        whether one by one."""
+    def _streamed(
+        self, source: Iterator[RenderJob], under_way: deque[_Chunk]
+    ) -> Iterator[Rendering | RenderFailure]:
+        careful = False
+        again: deque[RenderJob] = deque()
+        while True:
+            while len(under_way) < (1 if careful else CHUNKS_AHEAD):
+                chunk = self._chunk(chain(_taken(again), source), careful)
+                if not chunk.jobs:
+                    break
+                if chunk.sent:
+                    self._running().send(chunk.payload)
+                under_way.append(chunk)
+            if not under_way:
+                return
+            chunk = under_way[0]
+            left, careful = self._collect(chunk, careful) if chunk.sent else ([], careful)
+            under_way.popleft()
+            if left or self._process is None:
+                # what the ended worker was to render comes again
+                again.extendleft(reversed([*left, *(j for c in under_way for j in c.jobs)]))
+                under_way.clear()
+            for answer in chunk.answers[: len(chunk.jobs)]:
+                assert answer is not None
+                yield answer
+
+    def _collect(self, chunk: _Chunk, careful: bool) -> tuple[list[RenderJob], bool]:
+        """Fill in the answers of a chunk, and cut it behind the last that came.
+
+        Returns:
+            The jobs that were cut off, and whether to go on one by one: results that a dead worker
+            still held are lost, until the row that ends the worker shows itself.
+        """
         process, self._process = self._running(), None
-        exchange = process.collect(len(chunk.rows))
+        exchange = process.collect(len(chunk.sent))
         results, end = exchange.results, exchange.end
         if end is End.COMPLETE:
             self._process = process
         if careful and end in (End.SILENT, End.DEAD):
             results.append(self._last_words(exchange))
             end = End.RETIRED
-        for row, result in zip(chunk.rows, results, strict=False):
-            answers[row] = self._answer(jobs[row], result)
-        if end is End.COMPLETE:
-            return None
+        for place, result in zip(chunk.sent, results, strict=False):
+            chunk.answers[place] = self._answer(chunk.jobs[place], result)
         if end is End.RETIRED:
-            sources = jobs[chunk.rows[len(results) - 1]].sources
+            sources = chunk.jobs[chunk.sent[len(results) - 1]].sources
             self._exhausted.setdefault(sources, []).append(results[-1]["error"])
-        if len(results) == len(chunk.rows):
-            return chunk.stop, False
-        # results that a dead worker still held are lost: go on behind those that came, one by
-        # one, until the row that ends the worker shows itself
-        return chunk.rows[len(results)], careful or end is not End.RETIRED
+        if len(results) == len(chunk.sent):
+            return [], False
+        cut = chunk.sent[len(results)]
+        left, chunk.jobs = chunk.jobs[cut:], chunk.jobs[:cut]
+        return left, careful or end is not End.RETIRED
 
     def _last_words(self, exchange: Exchange) -> dict[str, Any]:
         """The result of the row that ended a worker without one."""
@@ -324,31 +244,27 @@ class TemplateWorker:
             return {"error": "template_timeout", "got": f"no end after {self._row_seconds:g} s"}
         return {"error": "template_memory", "got": f"the worker died with status {exchange.status}"}
 
-    def _chunk(
-        self,
-        jobs: Sequence[RenderJob],
-        start: int,
-        careful: bool,
-        answers: list[Rendering | RenderFailure],
-    ) -> _Chunk:
-        """The next rows for the worker; rows that cannot be sent are answered at once."""
+    def _chunk(self, source: Iterator[RenderJob], careful: bool) -> _Chunk:
+        """The next jobs for the worker; rows that cannot be sent are answered at once."""
+        chunk = _Chunk()
         kinds: dict[tuple[Any, ...], int] = {}
-        rows: list[int] = []
         lines: list[str] = []
-        size, stop, most = 0, start, 1 if careful else CHUNK_ROWS
-        while stop < len(jobs) and len(rows) < most and size < CHUNK_BYTES:
-            job = jobs[stop]
+        size, most = 0, 1 if careful else CHUNK_ROWS
+        for job in source:
             key = (job.choices, job.sources, job.shuffle)
             line = self._encode(job, kinds.setdefault(key, len(kinds)))
             if isinstance(line, RenderFailure):
-                answers[stop] = line
+                chunk.answers.append(line)
             else:
-                rows.append(stop)
+                chunk.sent.append(len(chunk.jobs))
+                chunk.answers.append(None)
                 lines.append(line)
                 size += len(line)
-            stop += 1
-        payload = f"[{json.dumps(list(kinds))},[{','.join(lines)}]]\n"
-        return _Chunk(rows, payload.encode(), stop)
+            chunk.jobs.append(job)
+            if len(chunk.jobs) >= most or size >= CHUNK_BYTES:
+                break
+        chunk.payload = f"[{json.dumps(list(kinds))},[{','.join(lines)}]]\n".encode()
+        return chunk
 
     def _encode(self, job: RenderJob, kind: int) -> str | RenderFailure:
         """A row for the worker, or why it is not sent."""
@@ -357,12 +273,12 @@ class TemplateWorker:
             got = f"not tried: the template exhausted its worker on {PATIENCE} rows, rendered none"
             return RenderFailure(slugs[-1], got, FIXES[slugs[-1]])
         values = job.values
-        names = _read_columns((job.choices, *job.sources))
+        names = read_columns((job.choices, *job.sources))
         if names is not None:
             # a row carries columns that no template of it reads, often as long as the others
             values = {name: values[name] for name in names if name in values}
         try:
-            line = f"[{kind},{job.seed},{json.dumps(values)}]"
+            line = f"[{kind},{job.seed},{_ENCODE(values)}]"
         except (TypeError, ValueError, RecursionError) as error:
             fix = "Turn the column into text, numbers, lists or mappings."
             return RenderFailure("template_error", f"a value that is not JSON: {error}"[:200], fix)

@@ -163,7 +163,7 @@ class Producer:
         if self._worker is None:
             self._worker = self._stack.enter_context(TemplateWorker())
         plan = self.plan
-        return formatted(rows, plan.spec, plan.seed, self._worker.render, self._tokens)
+        return formatted(rows, plan.spec, plan.seed, self._worker.stream, self._tokens)
 
     @property
     def steps(self) -> tuple[str, ...]:
