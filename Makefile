@@ -43,6 +43,7 @@ bench: $(VENV)/.installed-dev bench-env
 	$(BIN)/python benchmarks/train.py --json
 	$(BIN)/python benchmarks/generate.py --json
 	$(BIN)/python benchmarks/head.py --json
+	$(BIN)/python benchmarks/build.py --json
 
 bench-env: $(BENCH_VENV)/.installed $(BENCH_VENV)-litgpt/.installed \
 		$(BENCH_VENV)-llamafactory/.installed
