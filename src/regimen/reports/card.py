@@ -78,7 +78,9 @@ def read_card(directory: Path) -> DataCard | None:
     facets = {}
     for facet in FACETS:
         found = _recorded(recorded, facet) or (count_values(table, facet) if table else ())
-        if found and found != ((NOT_GIVEN, found[0][1]),):
+        only = found[0][0] if len(found) == 1 else None
+        # a facet that says nothing of any row: not given, or no demonstrations anywhere
+        if found and only != NOT_GIVEN and (facet, only) != ("demonstrations", "0"):
             facets[facet] = found
     return DataCard(
         instances=whole(recorded.get("instances")) if table is None else table.num_rows,
