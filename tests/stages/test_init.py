@@ -60,7 +60,15 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize(("number", "name"), list(enumerate(TABLES)))
+ONCE = {0, 1, 3, 4, 8, 10, 11, 12, 14, 16, 17, 18}
+"""Tables that are every kind of task and every format once; the others where there is time."""
+EVERY = [
+    pytest.param(number, name, marks=[] if number in ONCE else [pytest.mark.slow])
+    for number, name in enumerate(TABLES)
+]
+
+
+@pytest.mark.parametrize(("number", "name"), EVERY)
 def test_every_kind_of_table_is_built_from_what_is_proposed(here, capsys, number, name):
     rows, kind, _ = TABLES[name]
     ending = FORMATS[number % len(FORMATS)]

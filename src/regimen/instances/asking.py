@@ -144,6 +144,9 @@ def _options(
     if place is None:
         got = f"{accepted[0][:60]!r}, options {', '.join(map(repr, options))[:120]}"
         fix = "Correct the row's output or options, or set options: false."
+        if len(accepted[0].strip("().")) == 1:
+            # a letter or a digit mostly names a place
+            fix = f"Say data.answer: letter, index or number if it names a place. {fix}"
         raise Unanswerable(FormattingFailure(task.name, number, "answer_not_in_options", got, fix))
     return show_options(
         options,

@@ -277,3 +277,16 @@ def test_templates_see_the_options_as_a_build_shows_them(worker: TemplateWorker)
     apart = replace(one, options=("red", "green"))
     assert [f.lint for f in lint_templates(apart, worker.render, rows)] == []
     assert "answer_outside_options" in {f.lint for f in lint_task(apart)}
+
+
+def test_a_template_that_never_answers_with_an_option_asks_for_more(worker: TemplateWorker) -> None:
+    more = template(
+        "{{ input }} ||| {{ answer_choices[0] }} because {{ output }}", choices="A ||| B"
+    )
+    one = found(worker, task(more))["answer_outside_options"]
+    assert (one.severity, one.count, one.of) == ("note", len(ROWS), len(ROWS))
+    some = template(
+        "{{ input }} ||| {% if output == 'otter' %}A{% else %}other{% endif %}",
+        choices="A ||| B",
+    )
+    assert found(worker, task(some))["answer_outside_options"].severity == "error"

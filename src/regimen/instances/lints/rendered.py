@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from regimen.instances.lints.columns import among, next_others
-from regimen.instances.lints.findings import Finding, found, listed, quote
+from regimen.instances.lints.findings import Finding, Severity, found, listed, quote
 from regimen.instances.lints.spaces import holds
 from regimen.instances.words import normalise
 from regimen.records import Row, Task, Template
@@ -86,6 +86,9 @@ def shown_options(task: Task, template: Template, asked: Sequence[Written]) -> I
     if outside:
         first = outside[0]
         detail = f"{quote(first.answer)} is none of {listed(first.options)}"
+        # a template none of whose answers is an option asks for more, such as a rationale
+        every = len(outside) == len(with_options) > 1
+        severity: Severity = "note" if every else "error"
         yield found(
             task.name,
             "answer_outside_options",
@@ -93,6 +96,7 @@ def shown_options(task: Task, template: Template, asked: Sequence[Written]) -> I
             len(with_options),
             detail,
             template=template.name,
+            severity=severity,
         )
     marked = template.tags.get("choices_in_prompt", "").casefold() in ("true", "yes")
     hidden = [one for one in with_options if _hides(one, marked)]
