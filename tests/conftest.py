@@ -6,10 +6,6 @@ import gc
 import os
 from pathlib import Path
 
-# Thousands of tests and the libraries they load are objects that stay: walking over them for cycles
-# costs a tenth of the time.
-gc.set_threshold(50_000, 20, 50)
-
 # Before anything imports torch or a Hugging Face library.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
@@ -20,6 +16,10 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Thousands of tests and the libraries they load are objects that stay: walking over them for cycles
+# costs a tenth of the time.
+gc.set_threshold(50_000, 20, 50)
 
 settings.register_profile(
     "regimen",
