@@ -83,8 +83,18 @@ def modules() -> tuple[Module, ...]:
     return tuple(found)
 
 
-def imports(module: Module, *, late: bool = True) -> Iterator[tuple[str, int]]:
+def imports(module: Module, *, late: bool = True) -> tuple[tuple[str, int], ...]:
     """Absolute names of what a module imports, with lines; ``late`` includes functions' imports."""
+    return _imports(module.name, late)
+
+
+@cache
+def _imports(name: str, late: bool) -> tuple[tuple[str, int], ...]:
+    (module,) = (one for one in modules() if one.name == name)
+    return tuple(_imported(module, late))
+
+
+def _imported(module: Module, late: bool) -> Iterator[tuple[str, int]]:
     inside_functions = {
         id(inner)
         for function in ast.walk(module.tree)
@@ -103,7 +113,10 @@ def imports(module: Module, *, late: bool = True) -> Iterator[tuple[str, int]]:
                 above = package[: len(package) - node.level + 1]
                 base = ".".join([*above, *([base] if base else [])])
             yield from ((f"{base}.{alias.name}", node.lineno) for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+        elif isinstance(node, ast.Call) and "import_module" in (
+            getattr(node.func, "attr", ""),
+            getattr(node.func, "id", ""),
+        ):
             for argument in node.args[:1]:
                 if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                     yield argument.value, node.lineno

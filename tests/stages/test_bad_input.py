@@ -9,6 +9,7 @@ import yaml
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from regimen.cli import main
+from regimen.instances.templates import TemplateWorker
 from regimen.tokens.bpe import train_tokenizer
 
 CHAT = {
@@ -139,7 +140,8 @@ instances:
         ("{{ input.__class__ }}", "attribute"),
     ],
 )
-def test_a_template_that_misbehaves_costs_its_own_rows_only(here, template, error):
+def test_a_template_that_misbehaves_costs_its_own_rows_only(here, monkeypatch, template, error):
+    monkeypatch.setitem(TemplateWorker.__init__.__kwdefaults__, "row_seconds", 0.3)
     (here / "t.yaml").write_text(TASK.format(template=template))
     more = {"formatting": {"encoding": "template", "templates": "all"}, "lints": False}
     assert build_only(here, "t.yaml", **more) == 0
