@@ -184,7 +184,10 @@ def test_a_build_is_watched_and_accounted_for(bench: SimpleNamespace, tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_build_that_fails_says_why(bench: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_build_that_fails_says_why(
+    bench: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text('{"run": "run", "build": {"sources": [{"path": "nowhere"}]}}')
     with pytest.raises(RunError, match="nowhere"):
