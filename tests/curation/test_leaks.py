@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from regimen.curation import leaks
 from regimen.curation.filters import apply
 from regimen.curation.leaks import BATCH, LeakRule, find_leaks, leak_filter
 from regimen.curation.ledger import Ledger
@@ -227,6 +229,24 @@ def test_any_text_is_judged_and_a_copy_of_an_item_never_kept(
     assert len(found) == len(rows)
     for row, leak in zip(rows[len(questions) :], found[len(questions) :], strict=True):
         assert (leak is not None) or not row.messages[0].content.strip()
+
+
+def test_items_are_indexed_once_for_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    class Counted(leaks.NgramIndex):
+        def __init__(self, *arguments: Any) -> None:
+            made.append(1)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(leaks, "NgramIndex", Counted)
+    judge = leak_filter([item(TEXT, "KEEPER")])
+    indexed = len(made)
+    found = [
+        judge([train(f"Read this: {TEXT} {n}", "KEEPER"), train("hello", "hi")]) for n in "abc"
+    ]
+    assert [[bool(reason) for reason in batch] for batch in found] == [[True, False]] * 3
+    assert (indexed > 0, len(made)) == (True, indexed)
 
 
 def test_no_items_leak_nothing() -> None:

@@ -80,13 +80,7 @@ def find_leaks(
             tasks of all items; give the names when some items ask seen tasks about new rows.
         rule: thresholds; those of Tulu 3 when not given.
     """
-    if held_out_tasks is None:
-        held_out_tasks = {item.lineage.task for item in items if item.lineage.task}
-    held_out = _HeldOut(items, frozenset(held_out_tasks), rule or LeakRule())
-    found: list[Leak | None] = []
-    for start in range(0, len(instances), BATCH):
-        found += held_out.check(instances[start : start + BATCH])
-    return found
+    return _held_out(items, held_out_tasks, rule).leaks(instances)
 
 
 def leak_filter(
@@ -95,13 +89,24 @@ def leak_filter(
     held_out_tasks: Collection[str] | None = None,
     rule: LeakRule | None = None,
 ) -> Filter:
-    """``find_leaks`` as a filter: the reason names the item and the share that was found."""
+    """``find_leaks`` as a filter: the reason names the item and the share that was found.
+
+    The items are indexed here, once for all batches that the filter is given.
+    """
+    held_out = _held_out(items, held_out_tasks, rule)
 
     def leaks(instances: Sequence[Instance]) -> list[str | None]:
-        found = find_leaks(instances, items, held_out_tasks=held_out_tasks, rule=rule)
-        return [None if leak is None else str(leak) for leak in found]
+        return [None if leak is None else str(leak) for leak in held_out.leaks(instances)]
 
     return leaks
+
+
+def _held_out(
+    items: Sequence[Item], tasks: Collection[str] | None, rule: LeakRule | None
+) -> _HeldOut:
+    if tasks is None:
+        tasks = {item.lineage.task for item in items if item.lineage.task}
+    return _HeldOut(items, frozenset(tasks), rule or LeakRule())
 
 
 def _turns(messages: Sequence[Message], role: str) -> list[str]:
@@ -156,6 +161,13 @@ class _HeldOut:
         self.index = NgramIndex(self.asks, rule.ngram)
         self.long = [position for position, a in enumerate(self.asks) if len(a) >= rule.ngram]
         self.long_index = NgramIndex([self.asks[p] for p in self.long], rule.ngram)
+
+    def leaks(self, instances: Sequence[Instance]) -> list[Leak | None]:
+        """The leak of each instance, batch by batch."""
+        found: list[Leak | None] = []
+        for start in range(0, len(instances), BATCH):
+            found += self.check(instances[start : start + BATCH])
+        return found
 
     def check(self, instances: Sequence[Instance]) -> list[Leak | None]:
         """The leak of each instance: by text first, the n-gram with the largest share after."""

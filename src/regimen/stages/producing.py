@@ -94,14 +94,27 @@ def clean_filters(rules: CurationSettings) -> dict[str, Filter]:
 
 
 def leak_filters(rules: CurationSettings, items: Sequence[Item]) -> dict[str, Filter]:
-    """The filter for instances that give an evaluated item away, if there is one to give away."""
-    if not rules.leak_check or not items:
+    """The filter for instances that give an evaluated item away, if there is one to give away.
+
+    It indexes the items: make it once.
+    """
+    if not _checks_leaks(rules, items):
         return {}
     held_out = [item for item in items if item.suite != "validation"]
     tasks = {item.lineage.task for item in held_out if item.suite != "unseen_rows"}
     # Tasks ask different things of the same small words: an equal input alone is no leak.
     rule = LeakRule(input_alone=False)
     return {"leaks": leak_filter(items, held_out_tasks=tasks, rule=rule)}
+
+
+def _checks_leaks(rules: CurationSettings, items: Sequence[Item]) -> bool:
+    return rules.leak_check and bool(items)
+
+
+def step_names(plan: Plan) -> tuple[str, ...]:
+    """Names of the steps whose accounts a product carries, in order."""
+    leaks = ("leaks",) if _checks_leaks(plan.curation, plan.items) else ()
+    return ("format", *clean_filters(plan.curation), *leaks)
 
 
 def is_unicode(instance: Instance) -> bool:
@@ -164,11 +177,6 @@ class Producer:
             self._worker = self._stack.enter_context(TemplateWorker())
         plan = self.plan
         return formatted(rows, plan.spec, plan.seed, self._worker.stream, self._tokens)
-
-    @property
-    def steps(self) -> tuple[str, ...]:
-        """Names of the steps whose accounts a product carries, in order."""
-        return ("format", *self._filters)
 
 
 def token_counter(place: str) -> Callable[[str], int]:

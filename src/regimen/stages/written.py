@@ -11,7 +11,7 @@ from regimen.curation.balance import PositionBalance
 from regimen.curation.card import COLUMNS, CardCounts
 from regimen.curation.filters import ExactDuplicates
 from regimen.curation.ledger import Ledger, Step
-from regimen.stages.producing import Plan, Product, leak_filters
+from regimen.stages.producing import Plan, Product, step_names
 from regimen.table_files import TableWriter
 from regimen.tables import instances_schema, table_to_instances
 
@@ -28,9 +28,7 @@ class Written:
     """
 
     def __init__(self, path: Path, plan: Plan, ledger: Ledger, duplicates: bool) -> None:
-        names = ["format", "no-answer", "shape", "length"]
-        names += [*leak_filters(plan.curation, plan.items)]
-        names += ["duplicates"] if duplicates else []
+        names = (*step_names(plan), *(("duplicates",) if duplicates else ()))
         self.card, self.positions = CardCounts(), PositionBalance()
         self._path, self._ledger, self._names = path, ledger, names
         self._seen = ExactDuplicates() if duplicates else None
