@@ -10,7 +10,6 @@ full run writes benchmarks/results/build.json and takes about ten minutes.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -21,10 +20,10 @@ from typing import Any
 
 from build_million import LIMIT_BYTES, LIMIT_SECONDS, million
 from build_works import KINDS, write_rows
+from ending import conclude, require_peers
 from processes import HERE, Failure, Run, run, spread
 from regimen import console
-from regimen.errors import MissingExtraError, RegimenError, RunError
-from regimen.files import atomic_write, jsonable
+from regimen.errors import RegimenError, RunError
 from render import write_page
 from result import machine
 
@@ -254,13 +253,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--peer-python", type=Path, default=default, help="has `datasets`")
     options = parser.parse_args(argv)
     try:
-        if not options.peer_python.is_file():
-            raise MissingExtraError(
-                "The peers' environment is not there.",
-                slug="missing-bench-env",
-                got=str(options.peer_python),
-                fix="make bench-env, or name its interpreter with --peer-python",
-            )
+        require_peers(options.peer_python)
         size = QUICK if options.quick else FULL
         with tempfile.TemporaryDirectory() as folder:
             result = bench(options.peer_python, Path(folder), size, quick=options.quick)
@@ -268,13 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.error(problem)
         return 1
     show(result)
-    if not options.quick:
-        text = json.dumps(jsonable(result), indent=1, allow_nan=False) + "\n"
-        atomic_write(HERE / "results" / f"{NAME}.json", text)
-        write_page()
-    if options.json:
-        console.result(result)
-    return 0
+    return conclude(NAME, result, options, write_page)
 
 
 if __name__ == "__main__":

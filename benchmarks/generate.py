@@ -10,7 +10,6 @@ benchmarks/results/generate.json. In fp32 both sides must give the same ids.
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import tempfile
@@ -18,10 +17,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ending import conclude, require_peers
 from processes import HERE, Failure, Run, run, spread
 from regimen import console
-from regimen.errors import MissingExtraError, RegimenError, RunError
-from regimen.files import atomic_write, jsonable
+from regimen.errors import RegimenError, RunError
 from render import write_page
 from train import arguments, machine
 from work import MAX_LENGTH, NEW_TOKENS, PROMPTS, draw_rows, write
@@ -185,13 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; the exit status."""
     options = arguments(argv)
     try:
-        if not options.peer_python.is_file():
-            raise MissingExtraError(
-                "The peers' environment is not there.",
-                slug="missing-bench-env",
-                got=str(options.peer_python),
-                fix="make bench-env, or name its interpreter with --peer-python",
-            )
+        require_peers(options.peer_python)
         with tempfile.TemporaryDirectory() as directory:
             result = bench(
                 options.peer_python,
@@ -203,13 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.error(problem)
         return 1
     show(result)
-    if not options.quick:
-        text = json.dumps(jsonable(result), indent=1, allow_nan=False) + "\n"
-        atomic_write(HERE / "results" / f"{NAME}.json", text)
-        write_page()
-    if options.json:
-        console.result(result)
-    return 0
+    return conclude(NAME, result, options, write_page)
 
 
 if __name__ == "__main__":

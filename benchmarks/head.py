@@ -10,16 +10,15 @@ gradients. A full run writes benchmarks/results/head.json and docs/images/head-m
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ending import conclude
 from head_page import write_figure
 from processes import HERE, Failure, Run, run
 from regimen import console
 from regimen.errors import RegimenError, RunError
-from regimen.files import atomic_write, jsonable
 from render import write_page
 from result import machine
 
@@ -133,14 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.error(problem)
         return 1
     show(result)
-    if not options.quick:
-        text = json.dumps(jsonable(result), indent=1, allow_nan=False) + "\n"
-        atomic_write(HERE / "results" / f"{NAME}.json", text)
-        write_figure(result)
-        write_page()
-    if options.json:
-        console.result(result)
-    return 0
+    return conclude(NAME, result, options, lambda: write_figure(result), write_page)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ benchmarks/results/lints.json and docs/lints.md.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections import Counter
@@ -19,11 +18,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ending import conclude
 from lint_page import write_lints_page
 from lint_sources import COLLECTIONS
 from regimen import __version__, console
 from regimen.errors import RegimenError
-from regimen.files import atomic_write, jsonable
 from regimen.instances.lints.findings import SEVERITIES, Finding
 from regimen.instances.lints.spaces import stated_space
 from regimen.instances.lints.tasks import lint_task, lint_tasks
@@ -32,7 +31,6 @@ from regimen.instances.templates import TemplateWorker
 from regimen.records import Row, Task, Template
 from result import machine
 
-HERE = Path(__file__).resolve().parent
 NAME = "lints"
 QUICK_TASKS = 20
 ROWS, TEMPLATES = 10_000, 10
@@ -161,13 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.error(problem)
         return 1
     show(result)
-    if not options.quick:
-        text = json.dumps(jsonable(result), indent=1, allow_nan=False) + "\n"
-        atomic_write(HERE / "results" / f"{NAME}.json", text)
-        write_lints_page(result)
-    if options.json:
-        console.result(result)
-    return 0
+    return conclude(NAME, result, options, lambda: write_lints_page(result))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ending import require_peers
 from processes import HERE
 from regimen import console
-from regimen.errors import MissingExtraError, RegimenError
+from regimen.errors import RegimenError
 from regimen.files import atomic_write, jsonable
 from render import write_page
 from result import NAME, machine, merged, part, read
@@ -95,13 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = HERE / "results" / f"{NAME}.json"
     result: dict[str, Any] | None = None if options.quick else read(path)
     try:
-        if not options.peer_python.is_file():
-            raise MissingExtraError(
-                "The peers' environment is not there.",
-                slug="missing-bench-env",
-                got=str(options.peer_python),
-                fix="make bench-env, or name its interpreter with --peer-python",
-            )
+        require_peers(options.peer_python)
         for name in dict.fromkeys(names):
             began = time.perf_counter()
             work = WORKS[name]
