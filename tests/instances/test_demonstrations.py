@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regimen.instances.demonstrations import Pool, Shot, pick, seeded, within_budget
-from regimen.instances.draws import Draws
+from regimen.instances.demonstrations import Pool, Shot, pick, within_budget
+from regimen.instances.draws import Draws, seeded
 from regimen.instances.words import normalise
 from regimen.records import Example, Task
 

@@ -12,11 +12,11 @@ from typing import TypeVar
 
 from regimen.instances.encodings import FormattingSpec
 from regimen.instances.options import options_of, place_of
-from regimen.instances.task_rows import accepted_outputs, numbered_rows, row_key, seeded
+from regimen.instances.task_rows import accepted_outputs, numbered_rows, row_key
 from regimen.instances.words import normalise
 from regimen.records import Example, Row, Task
 
-__all__ = ["Pool", "Shot", "pick", "prompt_fits", "seeded", "shown_rows", "within_budget"]
+__all__ = ["Pool", "Shot", "pick", "prompt_fits", "shown_rows", "within_budget"]
 
 CANDIDATES = 256
 """Most rows of a task that may be shown as demonstrations, drawn by the seed."""

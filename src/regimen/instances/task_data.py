@@ -12,7 +12,7 @@ from typing import Any
 from regimen.errors import DataError, near
 from regimen.instances.data_rows import Columns, RowRules, UnusableRow, lookup, task_row
 from regimen.instances.data_spec import DataSpec, Origin
-from regimen.instances.demonstrations import seeded
+from regimen.instances.draws import seeded
 from regimen.instances.hub import Opened, open_dataset, open_rows
 from regimen.instances.readers import RawRow, RowFailure
 from regimen.instances.row_store import RowStore

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from regimen.errors import DataError
+from regimen.instances.draws import seeded
 from regimen.instances.words import normalise
-from regimen.records import Row, Task, stable_hash
+from regimen.records import Row, Task
 
 NO_ANSWER = "Give the row an 'output', or remove it."
 
@@ -23,11 +23,6 @@ class FormattingFailure:
     error: str
     got: str = ""
     fix: str = ""
-
-
-def seeded(*parts: object) -> random.Random:
-    """A generator of its own for every list of parts: equal on every machine and worker."""
-    return random.Random(int(stable_hash([str(part) for part in parts], length=16), 16))
 
 
 def accepted_outputs(row: Row) -> tuple[str, ...]:

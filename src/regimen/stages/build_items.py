@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from regimen.instances.demonstrations import seeded
+from regimen.instances.draws import seeded
 from regimen.instances.evaluation_items import askable_items, task_items
 from regimen.instances.formatting import FormattingSpec
 from regimen.instances.task_rows import numbered_rows, row_numbers

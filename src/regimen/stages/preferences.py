@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from regimen.instances.demonstrations import seeded
+from regimen.instances.draws import seeded
 from regimen.instances.encodings import FormattingSpec
 from regimen.instances.evaluation_items import askable_items
 from regimen.records import Message, Preference, Task

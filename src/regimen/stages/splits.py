@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from regimen.curation.ledger import Ledger
 from regimen.errors import SettingsError, near
-from regimen.instances.demonstrations import seeded
+from regimen.instances.draws import seeded
 from regimen.records import Instance, Item, Task
 from regimen.settings.build import BuildSettings
 
