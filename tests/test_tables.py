@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regimen.errors import DataError
-from regimen.records import Example, Instance, Item, Lineage, Message, Part, Preference, ToolCall
+from regimen.records import (
+    Constraint,
+    Example,
+    Instance,
+    Item,
+    Lineage,
+    Message,
+    Part,
+    Preference,
+    ToolCall,
+)
 from regimen.tables import (
     instances_to_table,
     items_to_table,
@@ -70,6 +81,8 @@ preferences = st.builds(
     weight=weights,
 )
 shots = st.builds(Example, input=texts, output=texts, explanation=texts)
+arguments = st.dictionaries(texts, st.none() | texts | st.integers(0, 9) | st.lists(texts))
+constraints = st.builds(Constraint, kind=texts, arguments=arguments)
 items = st.builds(
     Item,
     suite=texts,
@@ -79,6 +92,8 @@ items = st.builds(
     definition=texts,
     demonstrations=st.lists(shots, max_size=2).map(tuple),
     choices=tuples,
+    constraints=st.lists(constraints, max_size=2).map(tuple),
+    follow_ups=tuples,
     cluster=texts,
     lineage=lineages,
 )
@@ -104,6 +119,13 @@ def test_items_come_back_equal(given_items: list[Item]) -> None:
     table = items_to_table(given_items)
     assert list(table_to_items(table)) == given_items
     assert table["item_id"].to_pylist() == [one.item_id for one in given_items]
+
+
+def test_what_is_asked_for_belongs_to_the_identity_of_an_item() -> None:
+    plain = Item(suite="s", messages=(), references=("a",))
+    bound = replace(plain, constraints=(Constraint(kind="no_comma"),))
+    longer = replace(plain, follow_ups=("And now?",))
+    assert len({one.item_id for one in (plain, bound, longer)}) == 3
 
 
 def test_every_column_name_is_there_once() -> None:

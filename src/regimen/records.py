@@ -229,12 +229,26 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Constraint:
+    """A property that can be checked on an answer, as in IFEval (Zhou et al. 2023, 2311.07911).
+
+    ``kind`` names it (``length_constraints:number_words``); ``arguments`` are its parameters, as
+    JSON-compatible values.
+    """
+
+    kind: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """One thing to ask a model in an evaluation, with the accepted answers.
 
     ``messages`` is the prompt. ``input`` is the bare input (for the copy-input baseline) and
     ``demonstrations`` are worked examples of the same task, definition first in the prompt of the
-    prompted base. ``cluster`` is the unit of resampling, the task by default.
+    prompted base. ``choices`` are what can be answered, ``constraints`` what an answer must
+    satisfy. ``follow_ups`` are later turns of the user, each asked after the answer to the turn
+    before it. ``cluster`` is the unit of resampling, the task by default.
     """
 
     suite: str
@@ -244,13 +258,18 @@ class Item:
     definition: str = ""
     demonstrations: tuple[Example, ...] = ()
     choices: tuple[str, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    follow_ups: tuple[str, ...] = ()
     cluster: str = ""
     lineage: Lineage = field(default_factory=Lineage)
 
     @property
     def item_id(self) -> str:
-        """Hash of the prompt, the references and the suite."""
-        return stable_hash([self.suite, content_of(self.messages), list(self.references)])
+        """Hash of the suite and of all that is asked for."""
+        asked: list[Any] = [self.suite, content_of(self.messages), list(self.references)]
+        if self.constraints or self.follow_ups:
+            asked += [[asdict(one) for one in self.constraints], list(self.follow_ups)]
+        return stable_hash(asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from regimen.errors import DataError
 from regimen.files import atomic_write
 from regimen.records import (
     SCHEMA_VERSION,
+    Constraint,
     Example,
     Instance,
     Item,
@@ -224,6 +225,7 @@ def items_to_table(items: Iterable[Item]) -> pa.Table:
     columns = [("item_id", text), ("suite", text), ("messages", _message_type())]
     columns += [("references", texts), ("input", text), ("definition", text)]
     columns += [("demonstrations", pa.list_(shot)), ("choices", texts), ("cluster", text)]
+    columns += [("constraints", text), ("follow_ups", texts)]
     return _table(
         columns,
         (
@@ -235,6 +237,8 @@ def items_to_table(items: Iterable[Item]) -> pa.Table:
                 "input": one.input,
                 "definition": one.definition,
                 "choices": list(one.choices),
+                "constraints": _constraints(one.constraints),
+                "follow_ups": list(one.follow_ups),
                 "cluster": one.cluster,
                 **_lineage(one.lineage),
                 "lineage_demonstrations": list(one.lineage.demonstrations),
@@ -243,6 +247,13 @@ def items_to_table(items: Iterable[Item]) -> pa.Table:
             for one in items
         ),
     )
+
+
+def _constraints(constraints: Sequence[Constraint]) -> str:
+    """As JSON, since each kind has arguments of its own; empty without any."""
+    if not constraints:
+        return ""
+    return json.dumps([asdict(one) for one in constraints], ensure_ascii=False)
 
 
 def table_to_items(table: pa.Table) -> Iterator[Item]:
@@ -256,6 +267,8 @@ def table_to_items(table: pa.Table) -> Iterator[Item]:
             definition=row["definition"],
             demonstrations=tuple(Example(**d) for d in row["demonstrations"]),
             choices=tuple(row["choices"]),
+            constraints=tuple(Constraint(**c) for c in json.loads(row["constraints"] or "[]")),
+            follow_ups=tuple(row["follow_ups"]),
             cluster=row["cluster"],
             lineage=_to_lineage({**row, "demonstrations": row["lineage_demonstrations"]}),
         )
