@@ -133,6 +133,10 @@ class HeldOutSettings(Section):
     max_tasks: Count | None = None
     """At most this many held-out tasks in each suite, drawn by the seed."""
 
+    seed: Seed | None = None
+    """Seed of what is held out and of its items; the build's when not given. With one of its own,
+    ``build.seed`` varies the training and every suite of whole tasks stays the same."""
+
 
 class SyntheticSettings(Section):
     """Self-Instruct: new instructions and instances from seed instructions."""

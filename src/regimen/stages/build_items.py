@@ -12,7 +12,7 @@ from regimen.instances.task_rows import numbered_rows, row_numbers
 from regimen.records import Item, Row, Task
 from regimen.settings.build import BuildSettings, FormattingSettings
 from regimen.stages.producing import token_counter
-from regimen.stages.splits import Split
+from regimen.stages.splits import Split, held_out_seed
 
 VALIDATION_TASKS = 48
 FEWEST_ROWS = 20
@@ -37,7 +37,7 @@ def build_items(
         section: of the settings.
         split: training and held-out tasks.
         wanted: rows that are trained on, by the task's name.
-        seed: of the build.
+        seed: of the build; what is held out is asked by ``held_out_seed``.
         tokenizer: what counts the tokens of prompts; "" where nothing bounds them.
 
     Raises:
@@ -46,17 +46,18 @@ def build_items(
     spec = formatting_spec(section.formatting)
     tokens = token_counter(tokenizer) if tokenizer else None
     count = section.held_out.items_per_task
+    asking = held_out_seed(section, seed)
     items = [
         item
         for suite, tasks in split.suites.items()
         for task in tasks
-        for item in task_items(task, suite, count, seed + 1, spec, tokens)
+        for item in task_items(task, suite, count, asking + 1, spec, tokens)
     ]
-    apart = {task.name: _held_out(task, count, seed) for task in split.train if task.held_out}
+    apart = {task.name: _held_out(task, count, asking) for task in split.train if task.held_out}
     for task in split.train:
         if task.name in apart:
             rows = apart[task.name][1:] or apart[task.name]
-            items += task_items(task, "unseen_rows", count, seed + 1, spec, tokens, rows)
+            items += task_items(task, "unseen_rows", count, asking + 1, spec, tokens, rows)
     if items:
         evaluated = {item.messages for item in items}
         for found in _validation(split.train, apart, wanted, seed, spec, tokens):

@@ -23,17 +23,25 @@ class Split:
     suites: dict[str, tuple[Task, ...]]
 
 
+def held_out_seed(section: BuildSettings, seed: int) -> int:
+    """The seed of what is held out: its own, or the build's."""
+    return seed if section.held_out.seed is None else section.held_out.seed
+
+
 def split_tasks(tasks: Sequence[Task], section: BuildSettings, seed: int, ledger: Ledger) -> Split:
     """Hold out languages, families and named tasks whole, then a share of the rest.
 
     Of tasks with coordinates (``tags``), those are held out first whose every coordinate is still
     met in training: they are new compositions of known parts. Tasks beyond ``section.tasks`` are
-    removed by name in the ledger.
+    removed by name in the ledger; with one seed, those of a smaller number are among those of a
+    larger one.
+
+    What is held out is drawn by ``held_out_seed``, the training tasks by ``seed``.
 
     Raises:
         SettingsError: a family or language to hold out does not exist.
     """
-    held = section.held_out
+    held, apart = section.held_out, held_out_seed(section, seed)
     _check(tasks, "family", held.families, "families")
     _check(tasks, "language", held.languages, "languages")
     _check(tasks, "name", held.tasks, "tasks")
@@ -49,11 +57,11 @@ def split_tasks(tasks: Sequence[Task], section: BuildSettings, seed: int, ledger
         else:
             rest.append(task)
     if held.share > 0:
-        chosen, rest = _compositions(rest, held.share, seed)
+        chosen, rest = _compositions(rest, held.share, apart)
         suites["unseen_compositions"] = chosen
     with ledger.step("split", entered=len(tasks)) as step:
         for suite, members in suites.items():
-            suites[suite], left = _draw(members, held.max_tasks, seed, suite)
+            suites[suite], left = _draw(members, held.max_tasks, apart, suite)
             for task in members:
                 step.remove(task.name, "held_out" if task.name not in left else "held_out_unused")
         train, unused = _draw(rest, section.tasks, seed, "train")
@@ -123,12 +131,12 @@ def hold_out_rows(
     The last answer of a held-out conversation is the reference, what stands before it the prompt.
     Equal conversations go to the same side.
     """
-    held = section.held_out
+    held, apart = section.held_out, held_out_seed(section, seed)
     kept: list[Instance] = []
     items: list[Item] = []
     with ledger.step("hold-out", entered=len(instances)) as step:
         for one in instances:
-            drawn = seeded(seed, "rows", one.content_id).random() < held.share
+            drawn = seeded(apart, "rows", one.content_id).random() < held.share
             if drawn and (held.max_tasks is None or len(items) < held.max_tasks):
                 items.append(_row_item(one))
                 step.remove(one, "held_out")
