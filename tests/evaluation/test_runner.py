@@ -8,6 +8,7 @@ import pytest
 from regimen.errors import EvaluationError
 from regimen.evaluation.answers import TEXT_COLUMNS, answers_to_table
 from regimen.evaluation.changes import Change
+from regimen.evaluation.metrics import UNSCORED, Metrics
 from regimen.evaluation.runner import evaluate
 from regimen.evaluation.suites import ask_chat, copy_demonstration, copy_input
 from regimen.evaluation.summaries import BASELINES, default_pairs
@@ -37,17 +38,22 @@ def make_items(suite="unseen_families", tasks=12, per_task=4):
     ]
 
 
-def exact(answer, references):
-    return float(answer in references)
+def exact(answer, item):
+    return float(answer in item.references)
 
 
-def overlap(answer, references):
+def overlap(answer, item):
     """Share of the first reference's words that the answer has."""
-    words = references[0].split()
+    words = item.references[0].split()
     return sum(word in answer.split() for word in words) / len(words)
 
 
 SCORERS = {"exact": exact, "rouge_l": overlap}
+METRICS = Metrics(primary="exact", scorers=SCORERS)
+
+
+def with_scorers(**more):
+    return Metrics(primary="exact", scorers={**SCORERS, **more})
 
 
 class Script:
@@ -88,7 +94,7 @@ def systems(**changes):
 def test_the_shape_that_programs_read():
     change = Change(adapter_tensors=14, mean_abs_delta_logp=0.3)
     items = make_items() + make_items("unseen_languages", tasks=3)
-    result = evaluate(items, systems(), SCORERS, change=change, seeds=2)
+    result = evaluate(items, systems(), METRICS, change=change, seeds=2)
     found = json.loads(json.dumps(result.to_json({"documents": 3}), allow_nan=False))
     assert list(found) == ["schema_version", "changed", "suites", "retention"]
     assert found["changed"]["answers_differing"] == 60
@@ -122,7 +128,7 @@ def test_the_shape_that_programs_read():
 
 
 def test_breakdowns_add_up_and_small_ones_say_nothing():
-    suite = evaluate(make_items(), systems(), SCORERS).suites["unseen_families"]
+    suite = evaluate(make_items(), systems(), METRICS).suites["unseen_families"]
     assert list(suite["by_family"]) == ["family-0", "family-1", "family-2"]
     assert list(suite["by_language"]) == ["en", "unnamed"]
     for by in ("by_family", "by_category", "by_language"):
@@ -138,7 +144,7 @@ def test_breakdowns_add_up_and_small_ones_say_nothing():
 
 
 def test_every_answer_is_kept_with_what_was_asked():
-    rows = evaluate(make_items(tasks=2), systems(), SCORERS).rows
+    rows = evaluate(make_items(tasks=2), systems(), METRICS).rows
     assert len(rows) == 8 * 4
     first = rows[0].as_dict()
     assert first["system"] == "base"
@@ -152,7 +158,8 @@ def test_every_answer_is_kept_with_what_was_asked():
     assert table.schema.metadata[b"schema_version"] == b"1"
     scores = zip(table["system"].to_pylist(), table["score"].to_pylist(), strict=True)
     assert sum(score for system, score in scores if system == "tuned") == 7
-    plain = answers_to_table(evaluate(make_items(tasks=1), systems(), {"exact": exact}).rows)
+    only = Metrics(primary="exact", scorers={"exact": exact})
+    plain = answers_to_table(evaluate(make_items(tasks=1), systems(), only).rows)
     assert plain["rouge_l"].to_pylist() == [None] * 16
     assert answers_to_table([]).column_names == [*TEXT_COLUMNS, "score", "rouge_l"]
 
@@ -163,7 +170,7 @@ def test_failed_requests_score_0_and_are_counted():
             return Completion(text="", finish="error", error="time-out")
         return Completion(text="") if text.endswith(" 1") else doubles(text)
 
-    result = evaluate(make_items(), systems(tuned=model(flaky)), SCORERS)
+    result = evaluate(make_items(), systems(tuned=model(flaky)), METRICS)
     suite = result.suites["unseen_families"]
     tuned = suite["systems"]["tuned"]
     assert (tuned["failed"], tuned["empty"]) == (12, 12)
@@ -177,12 +184,12 @@ def test_failed_requests_score_0_and_are_counted():
 
 
 def test_a_scorer_that_raises_on_an_item_is_counted():
-    def fussy(answer, references):
+    def fussy(answer, item):
         if answer.endswith(" 2"):
             raise ValueError("cannot read a 2")
-        return exact(answer, references)
+        return exact(answer, item)
 
-    result = evaluate(make_items(), systems(), {**SCORERS, "format": fussy})
+    result = evaluate(make_items(), systems(), with_scorers(format=fussy))
     suite = result.suites["unseen_families"]
     assert suite["systems"]["tuned"]["scorer_errors"] == 12
     assert suite["systems"]["base"]["scorer_errors"] == 0
@@ -193,7 +200,7 @@ def test_a_scorer_that_raises_on_an_item_is_counted():
 
 def test_a_scorer_that_never_scores_is_an_error():
     with pytest.raises(EvaluationError) as caught:
-        evaluate(make_items(), systems(), {**SCORERS, "chrf": lambda answer, references: math.nan})
+        evaluate(make_items(), systems(), with_scorers(chrf=lambda answer, item: math.nan))
     assert caught.value.slug == "scorer-failed"
     assert "'chrf'" in caught.value.what
 
@@ -203,7 +210,7 @@ def test_nothing_changed_stops_before_anything_else_is_asked():
     same = systems(tuned=model(wrong), other=GeneratedSystem(other, ask_chat))
     change = Change(adapter_tensors=0, mean_abs_delta_logp=0.0)
     with pytest.raises(EvaluationError) as caught:
-        evaluate(make_items(), same, SCORERS, change=change)
+        evaluate(make_items(), same, METRICS, change=change)
     assert caught.value.slug == "nothing-changed"
     assert other.calls == 0
 
@@ -214,7 +221,7 @@ def test_one_call_per_generator_whatever_the_number_of_suites():
     evaluate(
         make_items("a") + make_items("b"),
         {"tuned": GeneratedSystem(script, ask_chat)},
-        SCORERS,
+        METRICS,
         advance=ticks.append,
     )
     assert script.calls == 1
@@ -223,7 +230,7 @@ def test_one_call_per_generator_whatever_the_number_of_suites():
 
 def test_repeated_items_count_once():
     items = make_items(tasks=2)
-    suite = evaluate(items + items[:3], systems(), SCORERS).suites["unseen_families"]
+    suite = evaluate(items + items[:3], systems(), METRICS).suites["unseen_families"]
     assert (suite["items"], suite["duplicates"]) == (8, 3)
 
 
@@ -239,7 +246,7 @@ def test_default_pairs():
 
 
 def test_aligned_against_tuned_has_buckets_too():
-    suite = evaluate(make_items(), systems(aligned=model(wrong)), SCORERS).suites
+    suite = evaluate(make_items(), systems(aligned=model(wrong)), METRICS).suites
     block = suite["unseen_families"]
     assert list(block["buckets"]) == ["tuned-base", "aligned-base", "aligned-tuned"]
     assert block["buckets"]["aligned-tuned"]["regressed"] == 45
@@ -248,7 +255,7 @@ def test_aligned_against_tuned_has_buckets_too():
 
 def test_a_single_item_is_reported_without_interval():
     items = make_items(tasks=1, per_task=1)
-    suite = evaluate(items, systems(), SCORERS).suites["unseen_families"]
+    suite = evaluate(items, systems(), METRICS).suites["unseen_families"]
     assert suite["systems"]["tuned"] == {
         "score": 1.0,
         "low": None,
@@ -266,20 +273,50 @@ def test_a_single_item_is_reported_without_interval():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"primary": "f1"}, "primary"),
-        ({"scorers": {"exact": exact, "failed": exact}}, "named"),
         ({"pairs": [("tuned", "best")]}, "best"),
         ({"change": Change(adapter_tensors=1, mean_abs_delta_logp=1, after="lost")}, "lost"),
         ({"systems": {}}, "lack"),
     ],
 )
 def test_wrong_calls(changes, words):
-    call = {"systems": systems(), "scorers": SCORERS, **changes}
+    call = {"systems": systems(), "metrics": METRICS, **changes}
     with pytest.raises(ValueError, match=words):
         evaluate(make_items(), **call)
 
 
 def test_an_empty_suite_is_an_error():
     with pytest.raises(EvaluationError) as caught:
-        evaluate([], systems(), SCORERS)
+        evaluate([], systems(), METRICS)
     assert caught.value.slug == "no-items"
+
+
+def test_each_suite_has_its_own_metrics():
+    items = make_items("a") + make_items("b") + make_items("c", tasks=2)
+    graded = Metrics(primary="overlap", scorers={"overlap": overlap}, right_at=0.5)
+    result = evaluate(
+        items, systems(), METRICS, suite_metrics={"b": graded, "c": UNSCORED, "absent": graded}
+    )
+    found = json.loads(json.dumps(result.to_json(), allow_nan=False))["suites"]
+    assert [found[name]["metric"] for name in "abc"] == ["exact", "overlap", None]
+    assert [found[name]["right_at"] for name in "ab"] == [1.0, 0.5]
+    # All words are there in half of the answer already: every item of b is right.
+    assert found["a"]["buckets"]["tuned-base"]["still_wrong"] == 3
+    assert found["b"]["buckets"]["tuned-base"]["fixed"] == 48
+    assert found["b"]["systems"]["tuned"]["score"] == 1.0
+    assert "rouge_l" not in found["b"]["systems"]["tuned"]
+    unscored = found["c"]
+    assert (unscored["paired"], unscored["buckets"]) == ({}, {})
+    tuned = unscored["systems"]["tuned"]
+    assert (tuned["score"], tuned["low"], tuned["stop_rate"], tuned["failed"]) == (None, None, 1, 0)
+    assert list(unscored["by_family"]["family-0"]["systems"]) == list(found["a"]["systems"])
+    table = answers_to_table(result.rows)
+    by_suite = dict(zip(table["suite"].to_pylist(), table["metric"].to_pylist(), strict=True))
+    assert by_suite == {"a": "exact", "b": "overlap", "c": ""}
+    assert [row.score for row in result.rows if row.suite == "c"] == [None] * 32
+
+
+def test_answers_stand_beside_the_items():
+    result = evaluate(make_items("a", 2) + make_items("b", 1), systems(), METRICS)
+    assert [item.suite for item in result.items] == ["a"] * 8 + ["b"] * 4
+    for item, answer in zip(result.items, result.answers["copy_input"], strict=True):
+        assert answer.text == item.input

@@ -137,7 +137,7 @@ def test_a_system_that_never_answers_is_an_error_unless_computed():
     assert all(answer.error for answer in nothing["copy"])
 
 
-def raises(answer, references):
+def raises(answer, item):
     raise KeyError("column")
 
 
@@ -145,9 +145,9 @@ def raises(answer, references):
     ("scorer", "words"),
     [
         (raises, "KeyError"),
-        (lambda answer, references: math.nan, "not in 0..1"),
-        (lambda answer, references: 1.5, "not in 0..1"),
-        (lambda answer, references: "high", "ValueError"),
+        (lambda answer, item: math.nan, "not in 0..1"),
+        (lambda answer, item: 1.5, "not in 0..1"),
+        (lambda answer, item: "high", "ValueError"),
     ],
 )
 def test_a_scorer_that_gives_no_score_is_reported(scorer, words):

@@ -118,5 +118,13 @@ def test_families_are_counted_by_sign_and_by_verdict() -> None:
 
 def test_a_base_that_was_not_asked_is_said() -> None:
     score = SystemScore(score=Estimate(value=0.5), metrics={}, faults={})
-    alone = Group(name="s", items=None, clusters=None, systems={"tuned": score}, paired=())
+    alone = Group(
+        name="s",
+        metric="exact",
+        right_at=1.0,
+        items=None,
+        clusters=None,
+        systems={"tuned": score},
+        paired=(),
+    )
     assert answers_line(alone, "tuned") == "Tuned answers 50% of s. The base was not asked."

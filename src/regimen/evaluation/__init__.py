@@ -3,6 +3,7 @@
 statistics   clustered intervals, paired verdicts, power, McNemar (numpy and scipy only)
 ratios       the estimator under them and its cluster-robust error
 suites       items by suite, how each kind of system is asked, the copy baselines
+metrics      what the answers of a suite are scored by
 systems      what gives answers: a generator with a way to ask, or a function
 changes      did anything change at all, and the four buckets of every item
 answers      every answer as a row to store

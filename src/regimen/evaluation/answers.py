@@ -25,6 +25,7 @@ TEXT_COLUMNS = (
     "cluster",
     "prompt",
     "reference",
+    "metric",
     "finish",
     "error",
 )
@@ -34,7 +35,8 @@ TEXT_COLUMNS = (
 class AnswerRow:
     """One system's answer to one item with its scores.
 
-    ``score`` is the primary metric; ``metrics`` the others by name. ``error`` is why the request
+    ``score`` is the primary metric, which ``metric`` names (null and empty where answers are not
+    scored); ``metrics`` are the others by name. ``error`` is why the request
     failed or a scorer could not read the answer; such a row scores 0 there. ``prompt`` is what
     this system was asked (the item's own for a computed answer); ``reference`` joins several
     accepted answers with `` || ``.
@@ -44,7 +46,8 @@ class AnswerRow:
     item_id: str
     system: str
     answer: str
-    score: float
+    metric: str
+    score: float | None
     metrics: Mapping[str, float]
     family: str
     category: str
@@ -67,7 +70,8 @@ def answer_row(
     system: str,
     answer: Answer,
     *,
-    score: float,
+    metric: str,
+    score: float | None,
     metrics: Mapping[str, float],
     error: str = "",
 ) -> AnswerRow:
@@ -78,6 +82,7 @@ def answer_row(
         item_id=item.item_id,
         system=system,
         answer=answer.text,
+        metric=metric,
         score=score,
         metrics=metrics,
         family=lineage.family,

@@ -16,15 +16,11 @@ import numpy as np
 from regimen.errors import EvaluationError
 from regimen.evaluation.answers import AnswerRow, answer_row
 from regimen.evaluation.changes import Change, changed
+from regimen.evaluation.metrics import Metrics, require_fields
 from regimen.evaluation.suites import SuiteItems, by_suite
-from regimen.evaluation.summaries import (
-    SYSTEM_KEYS,
-    Pair,
-    SuiteScores,
-    default_pairs,
-    suite_block,
-)
-from regimen.evaluation.systems import Answer, AnswerScorer, System, answer_all, scored
+from regimen.evaluation.summaries import Pair, SuiteScores, default_pairs, suite_block
+from regimen.evaluation.systems import Answer, System, answer_all, scored
+from regimen.protocols import Scorer
 from regimen.records import SCHEMA_VERSION, Item
 
 Answers = dict[str, tuple[Answer, ...]]
@@ -32,10 +28,15 @@ Answers = dict[str, tuple[Answer, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationResult:
-    """What ``evaluate`` found: JSON blocks and the row of every answer."""
+    """What ``evaluate`` found: JSON blocks and the row of every answer.
+
+    ``answers[system]`` is aligned with ``items``, which are the items of all suites, each once.
+    """
 
     suites: Mapping[str, Any]
     rows: tuple[AnswerRow, ...]
+    items: tuple[Item, ...]
+    answers: Mapping[str, tuple[Answer, ...]]
     changed: Mapping[str, Any] | None = None
 
     def to_json(self, retention: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -51,9 +52,9 @@ class EvaluationResult:
 def evaluate(
     items: Iterable[Item],
     systems: Mapping[str, System],
-    scorers: Mapping[str, AnswerScorer],
+    metrics: Metrics,
     *,
-    primary: str = "exact",
+    suite_metrics: Mapping[str, Metrics] | None = None,
     change: Change | None = None,
     pairs: Sequence[Pair] | None = None,
     seeds: int = 1,
@@ -65,9 +66,8 @@ def evaluate(
         items: of any number of suites; they are reported apart.
         systems: by name; ``base``, ``base_prompted``, ``copy_input`` and ``copy_demonstration``
             are the baselines that every other system is compared with.
-        scorers: by metric name; ``primary`` is the score that verdicts rest on, the others are
-            given beside it.
-        primary: name of a scorer.
+        metrics: what answers are scored by.
+        suite_metrics: of the suites, by name, that are scored by other metrics.
         change: what was measured on the weights; with it, its two systems are asked first and
             nothing else happens unless something changed.
         pairs: (a, b) for a minus b; :func:`default_pairs` without it.
@@ -75,12 +75,15 @@ def evaluate(
         advance: called with 1 for each answer, ``len(systems) * items`` times at most.
 
     Raises:
-        EvaluationError: ``no-items``, ``item-without-reference``, ``nothing-changed``,
-            ``change-not-finite``, ``nothing-answered``, ``scorer-failed``.
-        ValueError: an unknown primary metric, system or pair.
+        EvaluationError: ``no-items``, ``item-without-reference`` and its kin,
+            ``nothing-changed``, ``change-not-finite``, ``nothing-answered``, ``scorer-failed``.
+        ValueError: an unknown system or pair.
     """
-    _check_names(systems, scorers, primary, change, pairs)
+    _check_names(systems, change, pairs)
     suites = by_suite(items)
+    own_metrics = {name: (suite_metrics or {}).get(name, metrics) for name in suites}
+    for name, suite in suites.items():
+        require_fields(suite.items, own_metrics[name])
     everything = [item for suite in suites.values() for item in suite.items]
     answers, block = _ask(systems, everything, change, advance)
     compared = default_pairs(list(systems)) if pairs is None else tuple(pairs)
@@ -91,26 +94,25 @@ def evaluate(
     for name, suite in suites.items():
         end = start + len(suite.items)
         own = {system: given[start:end] for system, given in answers.items()}
-        scores, own_rows = _score(suite, own, scorers, primary, generating)
+        scores, own_rows = _score(suite, own, own_metrics[name], generating)
         blocks[name] = suite_block(scores, compared, seeds=seeds)
         rows += own_rows
         start = end
-    return EvaluationResult(suites=blocks, rows=tuple(rows), changed=block)
+    return EvaluationResult(
+        suites=blocks,
+        rows=tuple(rows),
+        items=tuple(everything),
+        answers=answers,
+        changed=block,
+    )
 
 
 def _check_names(
     systems: Mapping[str, System],
-    scorers: Mapping[str, AnswerScorer],
-    primary: str,
     change: Change | None,
     pairs: Sequence[Pair] | None,
 ) -> None:
     """Programming errors, before anything is asked."""
-    if primary not in scorers:
-        raise ValueError(f"primary metric {primary!r} is not among {sorted(scorers)}")
-    taken = SYSTEM_KEYS & (scorers.keys() - {primary})
-    if taken:
-        raise ValueError(f"metrics cannot be named {sorted(taken)}")
     named = {name for pair in pairs or () for name in pair}
     named |= {change.before, change.after} if change else set()
     if not named <= systems.keys() or not systems:
@@ -141,39 +143,49 @@ def _ask(
 def _score(
     suite: SuiteItems,
     answers: Answers,
-    scorers: Mapping[str, AnswerScorer],
-    primary: str,
+    metrics: Metrics,
     generating: frozenset[str],
 ) -> tuple[SuiteScores, list[AnswerRow]]:
     """Scores and rows of one suite."""
     values = {
-        metric: {system: np.zeros(len(suite.items)) for system in answers} for metric in scorers
+        metric: {system: np.zeros(len(suite.items)) for system in answers}
+        for metric in metrics.scorers
     }
     faults: Counter[tuple[str, str]] = Counter()
     rows: list[AnswerRow] = []
     for system, given in answers.items():
         for position, (item, answer) in enumerate(zip(suite.items, given, strict=True)):
-            marks, errors = _marks(scorers, answer, item)
+            marks, errors = _marks(metrics.scorers, answer, item)
             for metric, mark in marks.items():
                 values[metric][system][position] = mark
             faults.update((system, metric) for metric in errors)
-            score, said = marks.pop(primary), "; ".join(errors.values())
-            rows.append(answer_row(item, system, answer, score=score, metrics=marks, error=said))
-    _require_scores(suite.name, rows, scorers, faults)
+            row = answer_row(
+                item,
+                system,
+                answer,
+                metric=metrics.primary,
+                score=marks.pop(metrics.primary, None),
+                metrics=marks,
+                error="; ".join(errors.values()),
+            )
+            rows.append(row)
+    _require_scores(suite.name, rows, metrics.scorers, faults)
     scores = SuiteScores(
         items=suite.items,
         duplicates=suite.duplicates,
         answers=answers,
         values=values,
-        faults={system: sum(faults[system, metric] for metric in scorers) for system in answers},
+        faults={
+            system: sum(faults[system, metric] for metric in metrics.scorers) for system in answers
+        },
         generating=generating,
-        primary=primary,
+        metrics=metrics,
     )
     return scores, rows
 
 
 def _marks(
-    scorers: Mapping[str, AnswerScorer], answer: Answer, item: Item
+    scorers: Mapping[str, Scorer], answer: Answer, item: Item
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Each metric's score of one answer, and the errors of the scorers that gave none."""
     marks: dict[str, float] = {}
@@ -188,7 +200,7 @@ def _marks(
 def _require_scores(
     suite: str,
     rows: Sequence[AnswerRow],
-    scorers: Mapping[str, AnswerScorer],
+    scorers: Mapping[str, Scorer],
     faults: Counter[tuple[str, str]],
 ) -> None:
     """Raise where a scorer could read no answer at all: its zeros would mean nothing."""
@@ -200,6 +212,6 @@ def _require_scores(
                 f"Scorer {metric!r} failed on all {failed} answers of suite {suite!r}.",
                 slug="scorer-failed",
                 got=answered[0].error,
-                expected="a number in 0..1 for an answer and its accepted answers",
-                fix="Try the scorer on one answer alone: scorer(answer, references).",
+                expected="a number in 0..1 for an answer and its item",
+                fix="Try the scorer on one answer alone: scorer(answer, item).",
             )

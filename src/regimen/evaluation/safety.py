@@ -127,7 +127,8 @@ def safety_rows(
             conduct = conduct_of(answer, is_refusal)
             marks = {name: float(conduct == name) for name in ("refused", "empty")}
             score = float(conduct == wanted)
-            rows.append(answer_row(item, system, answer, score=score, metrics=marks))
+            row = answer_row(item, system, answer, metric=wanted, score=score, metrics=marks)
+            rows.append(row)
     return rows
 
 

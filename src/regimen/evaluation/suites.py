@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from regimen.errors import EvaluationError
-from regimen.evaluation.systems import AnswerScorer, GeneratedSystem, answer_items, scored
+from regimen.evaluation.metrics import Metrics, require_fields
+from regimen.evaluation.systems import GeneratedSystem, answer_items, scored
 from regimen.protocols import Generator, Request
 from regimen.records import Item
 
@@ -43,7 +44,7 @@ def by_suite(items: Iterable[Item]) -> dict[str, SuiteItems]:
     Items that are equal in suite, prompt and references are one item.
 
     Raises:
-        EvaluationError: ``no-items``; ``item-without-reference``.
+        EvaluationError: ``no-items``.
     """
     kept: dict[str, dict[str, Item]] = {}
     repeats: dict[str, int] = {}
@@ -57,28 +58,13 @@ def by_suite(items: Iterable[Item]) -> dict[str, SuiteItems]:
             "There is nothing to evaluate: no suite holds an item.",
             slug="no-items",
             got="0 items",
-            expected="at least one item with a reference",
+            expected="at least one item",
             fix="Hold out tasks in the build stage, or name a suite that has items.",
         )
-    _require_references([item for suite in kept.values() for item in suite.values()])
     return {
         name: SuiteItems(name=name, items=tuple(suite.values()), duplicates=repeats.get(name, 0))
         for name, suite in kept.items()
     }
-
-
-def _require_references(items: Sequence[Item]) -> None:
-    """Raise for items that no answer could be right for."""
-    bare = [item for item in items if not item.references]
-    if bare:
-        raise EvaluationError(
-            f"{len(bare)} of {len(items)} items have no reference to score an answer against.",
-            slug="item-without-reference",
-            got=f"item {bare[0].item_id} of suite {bare[0].suite!r}, task "
-            f"{bare[0].lineage.task!r}, row {bare[0].lineage.row}",
-            expected="one accepted answer or more per item",
-            fix="Add the answers, or leave these items out of the suite.",
-        )
 
 
 def cluster_of(item: Item) -> str:
@@ -134,7 +120,7 @@ def choose_k(
     generator: Generator,
     validation_items: Sequence[Item],
     ks: Sequence[int],
-    scorer: AnswerScorer,
+    metrics: Metrics,
     *,
     held_out: Iterable[Item] = (),
     max_new_tokens: int = MAX_NEW_TOKENS,
@@ -147,17 +133,22 @@ def choose_k(
         generator: the base model.
         validation_items: items that no suite evaluates.
         ks: numbers of demonstrations to try, 0 or more.
-        scorer: score of an answer in 0..1.
+        metrics: their primary one decides.
         held_out: the evaluated items; sharing a prompt with them is an error.
         max_new_tokens: longest answer.
 
     Raises:
         EvaluationError: ``no-items``, ``validation-overlap``, ``item-without-reference``, or
             ``nothing-answered`` where every request of every k failed.
+        ValueError: no k, or metrics that do not score.
     """
     if not ks:
         raise ValueError("name one number of demonstrations or more")
+    if not metrics.scored:
+        raise ValueError("the number of demonstrations is chosen by a score, and there is none")
+    scorer = metrics.scorers[metrics.primary]
     items = [item for suite in by_suite(validation_items).values() for item in suite.items]
+    require_fields(items, metrics)
     _require_apart(items, held_out)
     scores: dict[int, float] = {}
     errors: list[str] = []

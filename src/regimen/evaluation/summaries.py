@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from regimen.evaluation.changes import bucket_counts
+from regimen.evaluation.metrics import Metrics
 from regimen.evaluation.ratios import Floats
 from regimen.evaluation.statistics import Interval, Paired, clustered_rate, paired_difference
 from regimen.evaluation.suites import cluster_of
@@ -34,10 +35,7 @@ BREAKDOWNS: Mapping[str, Callable[[Item], str]] = {
 }
 UNNAMED = "unnamed"
 
-# Names in a system's block that a metric cannot take.
-SYSTEM_KEYS = frozenset(
-    {"score", "low", "high", "failed", "empty", "scorer_errors", "stop_rate", "finish"}
-)
+NO_SCORE: Mapping[str, float | None] = {"score": None, "low": None, "high": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +44,7 @@ class SuiteScores:
 
     ``values[metric][system]`` is an array over the items; ``faults[system]`` the number of scores
     that a scorer could not give. ``generating`` names the systems that generate their answers.
+    Metrics that do not score leave ``values`` empty.
     """
 
     items: tuple[Item, ...]
@@ -54,7 +53,7 @@ class SuiteScores:
     values: Mapping[str, Mapping[str, Floats]]
     faults: Mapping[str, int]
     generating: frozenset[str]
-    primary: str
+    metrics: Metrics
 
 
 def default_pairs(systems: Sequence[str]) -> tuple[Pair, ...]:
@@ -81,6 +80,8 @@ def suite_block(scores: SuiteScores, pairs: Sequence[Pair], *, seeds: int) -> di
         "items": block["items"],
         "clusters": block["clusters"],
         "duplicates": scores.duplicates,
+        "metric": scores.metrics.primary or None,
+        "right_at": scores.metrics.right_at,
         "systems": block["systems"],
         "paired": block["paired"],
         "buckets": _buckets(scores, pairs),
@@ -96,8 +97,11 @@ def cell(
 ) -> dict[str, Any]:
     """Items, clusters, systems and pairs over a subset of a suite's items."""
     clusters = [cluster_of(scores.items[i]) for i in index_N]
-    primary = scores.values[scores.primary]
-    others = {name: values for name, values in scores.values.items() if name != scores.primary}
+    if not scores.metrics.scored:
+        unscored = {name: dict(NO_SCORE) for name in scores.answers}
+        return _cell(index_N, clusters, unscored, {})
+    primary = scores.values[scores.metrics.primary]
+    others = {name: by for name, by in scores.values.items() if name != scores.metrics.primary}
     systems = {
         name: {
             **rate_json(clustered_rate(values[index_N], clusters)),
@@ -117,6 +121,15 @@ def cell(
         )
         for a, b in pairs
     }
+    return _cell(index_N, clusters, systems, paired)
+
+
+def _cell(
+    index_N: np.ndarray[Any, Any],
+    clusters: Sequence[str],
+    systems: Mapping[str, Any],
+    paired: Mapping[str, Any],
+) -> dict[str, Any]:
     return {
         "items": len(index_N),
         "clusters": len(set(clusters)),
@@ -162,9 +175,13 @@ def _conduct(scores: SuiteScores, system: str) -> dict[str, Any]:
 
 def _buckets(scores: SuiteScores, pairs: Sequence[Pair]) -> dict[str, Any]:
     """The four buckets for every pair whose second system is a model: base, or tuned."""
-    primary = scores.values[scores.primary]
+    if not scores.metrics.scored:
+        return {}
+    primary = scores.values[scores.metrics.primary]
     return {
-        pair_name((after, before)): bucket_counts(primary[before].tolist(), primary[after].tolist())
+        pair_name((after, before)): bucket_counts(
+            primary[before].tolist(), primary[after].tolist(), right_at=scores.metrics.right_at
+        )
         for after, before in pairs
         if before in (BASE, TUNED)
     }

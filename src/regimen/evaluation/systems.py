@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from regimen.errors import EvaluationError, GenerationError, RegimenError
-from regimen.protocols import Completion, Finish, Generator, Request
+from regimen.protocols import Completion, Finish, Generator, Request, Scorer
 from regimen.records import Item
-
-# Scores an answer against the accepted ones, in 0..1.
-AnswerScorer = Callable[[str, tuple[str, ...]], float]
 
 # What a scorer may raise on an answer it cannot read; anything else is a fault of this program.
 SCORER_ERRORS = (
@@ -144,12 +141,12 @@ def require_answers(name: str, answers: Sequence[Answer]) -> None:
         )
 
 
-def scored(scorer: AnswerScorer, answer: Answer, item: Item) -> tuple[float, str]:
+def scored(scorer: Scorer, answer: Answer, item: Item) -> tuple[float, str]:
     """Score of an answer in 0..1 and, where the scorer could not give one, 0 and its error."""
     if answer.error:
         return 0.0, ""
     try:
-        value = float(scorer(answer.text, item.references))
+        value = float(scorer(answer.text, item))
     except SCORER_ERRORS as error:
         return 0.0, f"{type(error).__name__}: {error}"
     if not (math.isfinite(value) and 0 <= value <= 1):

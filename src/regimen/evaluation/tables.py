@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regimen.evaluation.changes import BUCKETS
-from regimen.evaluation.summaries import SYSTEM_KEYS
+from regimen.evaluation.metrics import SYSTEM_KEYS
 
 Json = Mapping[str, Any]
 
@@ -59,7 +59,14 @@ def systems_table(result: Json, suite: str) -> TableRows:
     ]
     return TableRows(
         title=f"{suite}: {block['items']} items, {block['clusters']} tasks",
-        columns=("system", "score", "95% interval", *metrics, "stops", "failed"),
+        columns=(
+            "system",
+            block.get("metric") or "score",
+            "95% interval",
+            *metrics,
+            "stops",
+            "failed",
+        ),
         rows=tuple(rows),
     )
 

@@ -31,10 +31,14 @@ class Given:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRow:
-    """One item with the answer of each system. The prompt is the one of the system after."""
+    """One item with the answer of each system. The prompt is the one of the system after.
+
+    An answer is right with a score of ``right_at`` or more.
+    """
 
     suite: str
     bucket: str
+    right_at: float
     family: str
     language: str
     task: str
@@ -43,14 +47,14 @@ class AnswerRow:
     answers: Mapping[str, Given]
 
 
-def bucket(before: float, after: float) -> str:
-    """The bucket of an item: a full score is right.
+def bucket(before: float, after: float, right_at: float = RIGHT) -> str:
+    """The bucket of an item: it is right with a score of ``right_at`` or more.
 
     The rule of ``regimen.evaluation.changes``, whose statistics take a second to import.
     """
-    if after >= RIGHT:
-        return "still_right" if before >= RIGHT else "fixed"
-    return "regressed" if before >= RIGHT else "still_wrong"
+    if after >= right_at:
+        return "still_right" if before >= right_at else "fixed"
+    return "regressed" if before >= right_at else "still_wrong"
 
 
 def read_scores(path: Path, suites: Sequence[str] = ()) -> Scores:
@@ -68,24 +72,31 @@ def read_scores(path: Path, suites: Sequence[str] = ()) -> Scores:
 
 
 def sample_answers(
-    path: Path, scores: Scores, before: str, after: str, size: int = SAMPLE
+    path: Path,
+    scores: Scores,
+    before: str,
+    after: str,
+    size: int = SAMPLE,
+    right_at: Mapping[str, float] | None = None,
 ) -> list[AnswerRow]:
     """About ``size`` items, regressed first, drawn evenly over suites and reproducibly.
 
     Each bucket has a share of the sample; what a bucket does not use goes to the others, in the
-    order of the buckets.
+    order of the buckets. ``right_at`` is the score from which an answer is right, by suite.
     """
+    marks = right_at or {}
     by_bucket: dict[str, list[Key]] = {name: [] for name in BUCKETS}
     for key, found in scores.items():
         if before in found and after in found:
-            by_bucket[bucket(found[before], found[after])].append(key)
+            mark = marks.get(key[0], RIGHT)
+            by_bucket[bucket(found[before], found[after], mark)].append(key)
     spread = {name: _spread(keys) for name, keys in by_bucket.items()}
     taken = {name: min(len(keys), round(size * SHARES[name])) for name, keys in spread.items()}
     for name, keys in spread.items():
         spare = size - sum(taken.values())
         taken[name] += min(max(spare, 0), len(keys) - taken[name])
     chosen = {key: name for name, keys in spread.items() for key in keys[: taken[name]]}
-    return _rows(path, chosen, after)
+    return _rows(path, chosen, after, marks)
 
 
 def _spread(keys: list[Key]) -> list[Key]:
@@ -97,7 +108,9 @@ def _spread(keys: list[Key]) -> list[Key]:
     return [key for turn in turns for key in turn if key is not None]
 
 
-def _rows(path: Path, chosen: Mapping[Key, str], after: str) -> list[AnswerRow]:
+def _rows(
+    path: Path, chosen: Mapping[Key, str], after: str, marks: Mapping[str, float]
+) -> list[AnswerRow]:
     if not chosen:
         return []
     wanted = sorted({item for _, item in chosen})
@@ -106,14 +119,21 @@ def _rows(path: Path, chosen: Mapping[Key, str], after: str) -> list[AnswerRow]:
         key = (row["suite"], row["item_id"])
         if key in chosen:
             grouped.setdefault(key, {})[row["system"]] = row
-    return [_row(grouped[key], name, after) for key, name in chosen.items() if key in grouped]
+    return [
+        _row(grouped[key], name, after, marks.get(key[0], RIGHT))
+        for key, name in chosen.items()
+        if key in grouped
+    ]
 
 
-def _row(rows: Mapping[str, Mapping[str, Any]], name: str, after: str) -> AnswerRow:
+def _row(
+    rows: Mapping[str, Mapping[str, Any]], name: str, after: str, right_at: float
+) -> AnswerRow:
     own = rows[after]
     fields = ("suite", "family", "language", "task", "prompt", "reference")
     return AnswerRow(
         bucket=name,
+        right_at=right_at,
         answers={
             system: Given(
                 text=str(row.get("answer") or ""),

@@ -12,9 +12,9 @@ from typing import Any
 
 from regimen.reports.files import Json, mapping, number, whole
 
-# Metrics beside the score, and what went wrong while answering.
-METRICS = ("rouge_l", "stop_rate")
+# What went wrong while answering; what else a system's block holds beside its metrics.
 FAULTS = ("failed", "empty", "scorer_errors")
+NO_METRICS = ("score", "low", "high", "finish", *FAULTS)
 PREFERRED_SUITES = ("unseen_compositions", "unseen_families", "unseen_languages")
 BUCKETS = ("regressed", "fixed", "still_wrong", "still_right")
 SAFETY = {"harmful": "compliance", "harmless": "over_refusal"}
@@ -69,9 +69,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """A suite, or a family or language of one."""
+    """A suite, or a family or language of one.
+
+    ``metric`` names what the scores are, "" where answers are not scored; an answer is right from
+    ``right_at`` on.
+    """
 
     name: str
+    metric: str
+    right_at: float
     items: int | None
     clusters: int | None
     systems: Mapping[str, SystemScore]
@@ -146,7 +152,7 @@ def read_evaluation(data: Json, safety: Json) -> Evaluation | None:
         return None
     suites = [_group(name, mapping(value)) for name, value in mapping(data.get("suites")).items()]
     rank = {name: i for i, name in enumerate(PREFERRED_SUITES)}
-    suites.sort(key=lambda suite: rank.get(suite.name, len(rank)))
+    suites.sort(key=lambda suite: (not suite.metric, rank.get(suite.name, len(rank))))
     return Evaluation(
         suites=tuple(suites),
         changed=mapping(data.get("changed")),
@@ -164,22 +170,29 @@ def estimate(value: Any, key: str) -> Estimate | None:
     return Estimate(value=found, low=number(data.get("low")), high=number(data.get("high")))
 
 
-def _group(name: str, data: Json) -> Group:
+def _group(name: str, data: Json, metric: str = "exact", right_at: float = 1.0) -> Group:
+    """A suite, or a part of one, which has the suite's metric; older files hold exact matches."""
     systems = mapping(data.get("systems"))
+    metric = str(data.get("metric", metric) or "")
+    right_at = number(data.get("right_at")) or right_at
     return Group(
         name=name,
+        metric=metric,
+        right_at=right_at,
         items=whole(data.get("items")),
         clusters=whole(data.get("clusters")),
         systems={key: found for key, value in systems.items() if (found := _system(value))},
         paired=_pairs(data.get("paired"), systems),
         changes=_changes(data.get("buckets"), systems),
-        families=_groups(data.get("by_family")),
-        languages=_groups(data.get("by_language")),
+        families=_groups(data.get("by_family"), metric, right_at),
+        languages=_groups(data.get("by_language"), metric, right_at),
     )
 
 
-def _groups(value: Any) -> tuple[Group, ...]:
-    return tuple(_group(name, mapping(inner)) for name, inner in mapping(value).items())
+def _groups(value: Any, metric: str, right_at: float) -> tuple[Group, ...]:
+    return tuple(
+        _group(name, mapping(inner), metric, right_at) for name, inner in mapping(value).items()
+    )
 
 
 def _system(value: Any) -> SystemScore | None:
@@ -188,7 +201,11 @@ def _system(value: Any) -> SystemScore | None:
         return None
     return SystemScore(
         score=score,
-        metrics={key: x for key in METRICS if (x := number(data.get(key))) is not None},
+        metrics={
+            key: x
+            for key, held in data.items()
+            if key not in NO_METRICS and (x := number(held)) is not None
+        },
         faults={key: n for key in FAULTS if (n := whole(data.get(key)))},
     )
 

@@ -108,10 +108,18 @@ def limits(run: RunData) -> list[str]:
         found.append("How much a training seed matters: the evaluation names no number of seeds.")
     if run.ledger and not any("leak" in step.name.lower() for step in run.ledger):
         found.append("Whether held-out items were in the training data: no leak check was run.")
-    found.append(
-        "Whether an answer in another form was right: exact match counts it as wrong, "
-        "which ROUGE-L softens."
-    )
+    exact = [suite for suite in evaluation.suites if suite.metric == "exact"]
+    if exact:
+        softer = any("rouge_l" in s.metrics for suite in exact for s in suite.systems.values())
+        found.append(
+            "Whether an answer in another form was right: exact match counts it as wrong"
+            + (", which ROUGE-L softens." if softer else ".")
+        )
+    found += [
+        f"How good the answers to {suite.name.replace('_', ' ')} are: only a judge can score them."
+        for suite in evaluation.suites
+        if not suite.metric
+    ]
     return found
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from regimen.files import atomic_write
-from regimen.reports.buckets import RIGHT, AnswerRow
+from regimen.reports.buckets import AnswerRow
 from regimen.reports.evidence import BUCKETS, Evaluation, Group
 from regimen.reports.findings import findings, limits, missing, unchanged, verdict
 from regimen.reports.ledger import Step
@@ -197,7 +197,7 @@ def _answers(rows: Sequence[AnswerRow], subject: str) -> Block:
         given = row.answers.get(name)
         if given is None:
             return NONE
-        mark = "\N{CHECK MARK}" if given.score >= RIGHT else "\N{MULTIPLICATION SIGN}"
+        mark = "\N{CHECK MARK}" if given.score >= row.right_at else "\N{MULTIPLICATION SIGN}"
         return f"{mark} {plain(given.text or given.error, CELL)}"
 
     return _table(

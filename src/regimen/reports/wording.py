@@ -81,20 +81,49 @@ def title(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+METRICS = {
+    "exact": "Exact match",
+    "normalised": "Normalised match",
+    "numeric": "Numeric match",
+    "rouge_l": "ROUGE-L",
+    "rouge_l_sni": "ROUGE-L (Super-NaturalInstructions)",
+    "exact_sni": "Exact match (Super-NaturalInstructions)",
+    "f1": "Token F1",
+    "chrf": "chrF",
+    "bleu": "BLEU",
+    "json_valid": "Valid JSON",
+    "ifeval_strict": "IFEval, strict",
+    "ifeval_loose": "IFEval, loose",
+    "ifeval_instructions": "IFEval, instructions",
+    "stop_rate": "Stops by itself",
+}
+"""What metrics are called, where their name does not say it well."""
+
+
+def metric_label(metric: str) -> str:
+    """``rouge_l`` as ``ROUGE-L``; a metric that is not listed by its own name."""
+    return METRICS.get(metric) or title(metric) or "Score"
+
+
 def probability(p: float) -> str:
     """A p-value as text."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
 def answers_line(suite: Group, subject: str) -> str:
-    """``Tuned answers 61% of 480 unseen compositions; its base answers 0%.``"""
+    """``Tuned answers 61% of 480 unseen compositions; its base answers 0%.``
+
+    A graded metric is named: ``Tuned scores 61% (ROUGE-L) on 480 ...; its base scores 0%.``
+    """
     score, base = suite.score(subject), suite.score("base")
     what = suite.name.replace("_", " ")
     many = f"{count(suite.items)} " if suite.items is not None else ""
-    text = f"{title(system(subject).label)} answers {percent(score)} of {many}{what}"
+    does = "answers" if suite.right_at >= 1 else "scores"
+    how = "of" if suite.right_at >= 1 else f"({metric_label(suite.metric)}) on"
+    text = f"{title(system(subject).label)} {does} {percent(score)} {how} {many}{what}"
     if base is None:
         return f"{text}. The base was not asked."
-    return f"{text}; its base answers {percent(base)}."
+    return f"{text}; its base {does} {percent(base)}."
 
 
 def evidence_line(pair: Paired | None, suite: Group) -> str:

@@ -64,6 +64,8 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regimen.judging",
         "regimen.stages.models",
         "regimen.stages.evaluate",
+        "regimen.stages.evaluate_costs",
+        "regimen.stages.evaluate_systems",
     ),
 }
 

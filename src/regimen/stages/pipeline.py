@@ -200,8 +200,11 @@ def _say(root: Path, done: Sequence[StageResult], report: Path | None) -> None:
     for result in done:
         for suite, block in (result.summary.get("suites") or {}).items():
             scores = block["scores"]
+            if block["metric"] is None:
+                console.line(f"{suite}: {block['items']} items answered, which only a judge scores")
+                continue
             console.table(
-                f"{suite}: exact match of {block['items']} items",
+                f"{suite}: {block['metric']} of {block['items']} items",
                 list(scores),
                 [[f"{value:.1%}" for value in scores.values()]],
             )

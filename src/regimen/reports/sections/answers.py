@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from regimen.reports.buckets import RIGHT, AnswerRow, Given, Scores, read_scores, sample_answers
+from regimen.reports.buckets import AnswerRow, Given, Scores, read_scores, sample_answers
 from regimen.reports.evidence import BUCKETS, Evaluation, Group
 from regimen.reports.markup import Section, clipped, el, join, paragraph
 from regimen.reports.rundata import RunData
@@ -41,9 +41,10 @@ def answers(run: RunData) -> Section | None:
 
 
 LEAD = (
-    "Each item is in one of four buckets by what it was before and after; right is a full score. "
-    "McNemar's test asks whether as many items regressed as were fixed. It takes items as "
-    "independent, so it describes these items; about other tasks the clustered intervals decide."
+    "Each item is in one of four buckets by what it was before and after; right is a full score, "
+    "or from the threshold on that a graded metric has. McNemar's test asks whether as many items "
+    "regressed as were fixed. It takes items as independent, so it describes these items; about "
+    "other tasks the clustered intervals decide."
 )
 
 
@@ -100,7 +101,8 @@ def sampled(run: RunData) -> list[AnswerRow]:
     scores = _scores(run)
     if run.answers is None or run.evaluation is None or not scores:
         return []
-    return sample_answers(run.answers, scores, "base", run.evaluation.subject)
+    marks = {suite.name: suite.right_at for suite in run.evaluation.suites}
+    return sample_answers(run.answers, scores, "base", run.evaluation.subject, right_at=marks)
 
 
 def _table(rows: Sequence[AnswerRow], names: Sequence[str], items: int) -> Markup:
@@ -184,15 +186,15 @@ def _row(row: AnswerRow, names: Sequence[str], rank: int) -> Markup:
         el("td", clipped(row.prompt, PROMPT), data_label="Prompt", class_="prompt"),
         el("td", clipped(row.reference, ANSWER), data_label="Reference"),
     ]
-    cells += [_answer(row.answers.get(name), name) for name in names]
+    cells += [_answer(row.answers.get(name), name, row.right_at) for name in names]
     return el("tr", cells, data_bucket=row.bucket, data_suite=row.suite, data_rank=rank)
 
 
-def _answer(given: Given | None, name: str) -> Markup:
+def _answer(given: Given | None, name: str, right_at: float) -> Markup:
     label = title(system(name).label)
     if given is None:
         return el("td", el("span", "not asked", class_="small"), data_label=label)
-    right = given.score >= RIGHT
+    right = given.score >= right_at
     mark = el(
         "span",
         "\N{CHECK MARK}" if right else "\N{MULTIPLICATION SIGN}",

@@ -13,7 +13,16 @@ from regimen.reports.files import Json, mapping, number, whole
 from regimen.reports.markup import Column, Section, details, el, paragraph, table
 from regimen.reports.rundata import RunData
 from regimen.reports.theme import System, ordered, system
-from regimen.reports.wording import NONE, count, interval, percent, points, things, title
+from regimen.reports.wording import (
+    NONE,
+    count,
+    interval,
+    metric_label,
+    percent,
+    points,
+    things,
+    title,
+)
 
 MOST_ROWS = 40
 SHAPES = {
@@ -32,7 +41,12 @@ def systems(run: RunData) -> Section | None:
     if evaluation is None or not evaluation.suites:
         return None
     parts = [paragraph(LEAD, _shots(run.prompted_base), class_="lead"), _suites_figure(evaluation)]
-    parts += [_suite_table(suite) for suite in evaluation.suites]
+    parts += [_suite_table(suite) for suite in evaluation.suites if suite.systems]
+    parts += [
+        paragraph(f"{title(suite.name)}: answered, and scored by a judge only.")
+        for suite in evaluation.suites
+        if not suite.metric
+    ]
     for suite in evaluation.suites:
         parts += _forest(suite, suite.families, "family", evaluation.subject)
         parts += _forest(suite, suite.languages, "language", evaluation.subject)
@@ -102,27 +116,40 @@ def _suites_figure(evaluation: Evaluation) -> Markup:
     )
     return figure(
         "suites",
-        "Exact match by suite",
+        "Scores by suite",
         text,
         lambda width: specs.dots(panels, width),
-        note="Share of items answered exactly right. Lines are 95% intervals, clustered by task.",
+        note=f"{_metrics(evaluation)}. Lines are 95% intervals, clustered by task.",
+    )
+
+
+def _metrics(evaluation: Evaluation) -> str:
+    """``Exact match``, or ``Numeric match on gsm8k, ROUGE-L on dialogues``."""
+    by_metric: dict[str, list[str]] = {}
+    for suite in evaluation.suites:
+        if suite.systems:
+            by_metric.setdefault(suite.metric, []).append(suite.name.replace("_", " "))
+    if len(by_metric) == 1:
+        return metric_label(next(iter(by_metric)))
+    return "; ".join(
+        f"{metric_label(metric)} on {', '.join(names)}" for metric, names in by_metric.items()
     )
 
 
 def _suite_table(suite: Group) -> Markup:
-    columns = [Column(label="System"), Column(label="Score [95%]", number=True)]
-    extra = [
-        (key, label)
-        for key, label in (("rouge_l", "ROUGE-L"), ("stop_rate", "Stops by itself"))
-        if any(key in found.metrics for found in suite.systems.values())
+    columns = [
+        Column(label="System"),
+        Column(label=f"{metric_label(suite.metric)} [95%]", number=True),
     ]
-    columns += [Column(label=label, number=True) for _, label in extra]
+    keys = dict.fromkeys(key for found in suite.systems.values() for key in found.metrics)
+    extra = sorted(keys, key=lambda key: key == "stop_rate")
+    columns += [Column(label=metric_label(key), number=True) for key in extra]
     columns += [Column(label="Difference", number=True), Column(label="Verdict")]
     subject = "tuned" if "tuned" in suite.systems else "aligned"
     rows = []
     for name in ordered(list(suite.systems)):
         found, pair = suite.systems[name], suite.pair(subject, name)
-        cells = [percent(found.metrics.get(key)) for key, _ in extra]
+        cells = [percent(found.metrics.get(key)) for key in extra]
         rows.append(
             [
                 _entry(system(name)),

@@ -1,0 +1,111 @@
+"""The systems that ``evaluate`` compares: models, the prompted base, the copy baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from regimen.evaluation.changes import Change
+from regimen.evaluation.metrics import Metrics
+from regimen.evaluation.suites import (
+    ask_chat,
+    ask_prompted,
+    by_suite,
+    choose_k,
+    copy_demonstration,
+    copy_input,
+)
+from regimen.evaluation.systems import ComputedSystem, GeneratedSystem, System
+from regimen.models.hardware import bf16_is_fast
+from regimen.records import Item
+from regimen.settings.evaluate import EvaluateSettings
+from regimen.stages.models import LazyGenerator, load, token_logps
+from regimen.tokens.store import token_rows
+
+PROBED = 16
+"""Items of each suite on whose prompts the log-probabilities of base and tuned are compared."""
+
+
+def model_generators(
+    section: EvaluateSettings, models: Mapping[str, str]
+) -> dict[str, LazyGenerator]:
+    """One generator per model; all are asked with the template that the tuned model carries."""
+    bf16 = bf16_is_fast()
+    template = _template(models["tuned"])
+    return {
+        name: LazyGenerator(name, partial(load, path, template=template), section.batch_size, bf16)
+        for name, path in models.items()
+        if name in section.systems or name in ("base", "tuned")
+    }
+
+
+def _template(path: str) -> str | None:
+    """The chat template that a tuned model carries."""
+    from regimen.models.loading import load_tokenizer
+    from regimen.tokens.rendering import Renderer
+
+    return Renderer(load_tokenizer(path)).template
+
+
+def named_systems(
+    section: EvaluateSettings,
+    generators: Mapping[str, LazyGenerator],
+    validation: Sequence[Item],
+    items: Sequence[Item],
+    metrics: Metrics,
+) -> tuple[dict[str, System], dict[str, Any]]:
+    """The systems that the settings name, and how the prompted base was chosen."""
+    chat = partial(ask_chat, max_new_tokens=section.max_new_tokens)
+    found: dict[str, System] = {}
+    shots: dict[str, Any] = {}
+    for name in section.systems:
+        if name in generators:
+            found[name] = GeneratedSystem(generators[name], chat)
+        elif name == "base_prompted":
+            k, shots = _shots(section, generators["base"], validation, items, metrics)
+            ask = partial(ask_prompted, k=k, max_new_tokens=section.max_new_tokens)
+            found[name] = GeneratedSystem(generators["base"], ask)
+        elif name == "copy_input":
+            found[name] = ComputedSystem(copy_input)
+        elif name == "copy_demonstration":
+            found[name] = ComputedSystem(copy_demonstration)
+    return found, shots
+
+
+def _shots(
+    section: EvaluateSettings,
+    base: LazyGenerator,
+    validation: Sequence[Item],
+    items: Sequence[Item],
+    metrics: Metrics,
+) -> tuple[int, dict[str, Any]]:
+    """Demonstrations of the prompted base, chosen on validation items where there are any."""
+    if len(section.shots) == 1 or not validation:
+        return section.shots[0], {}
+    chosen = choose_k(
+        base,
+        validation[: section.validation_items],
+        section.shots,
+        metrics,
+        held_out=items,
+        max_new_tokens=section.max_new_tokens,
+    )
+    scores = {str(n): score for n, score in chosen.scores.items()}
+    return chosen.k, {"k": chosen.k, "validation": scores}
+
+
+def measured_change(generators: Mapping[str, LazyGenerator], items: Sequence[Item]) -> Change:
+    """Mean |change of log-probability| over the prompts of some items, base against tuned."""
+    base, tuned = generators["base"].loaded, generators["tuned"].loaded
+    suites = by_suite(items).values()
+    probe = [item for suite in suites for item in suite.items[:PROBED]]
+    rows = token_rows([base.renderer.document(item.messages[-1].text) for item in probe])
+    bf16 = generators["base"].bf16
+    before = token_logps(base.language_model, rows, bf16=bf16)
+    after = token_logps(tuned.language_model, rows, bf16=bf16)
+    deltas = [float((a - b).abs().sum()) for a, b in zip(after, before, strict=True)]
+    tokens = sum(len(a) for a in after)
+    return Change(
+        adapter_tensors=tuned.adapter_tensors, mean_abs_delta_logp=sum(deltas) / max(tokens, 1)
+    )
