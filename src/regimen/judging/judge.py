@@ -1,0 +1,224 @@
+"""Judges: a model that is asked, a model's probabilities of verdicts, or a function.
+
+A judge sees one or two answers to an item and gives a verdict: the preference for the answer shown
+first (-1..1), or a rating of the scale. What cannot be read is a verdict without a value and says
+why; it is never a default.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from regimen.errors import GenerationError, RegimenError
+from regimen.judging.parsing import Parsed, parse_preference, parse_rating
+from regimen.judging.prompts import JudgePrompt, Turns, asked_text
+from regimen.protocols import Completion, Generator, Request
+from regimen.records import Item, Message, content_of, stable_hash
+
+# What a judge that is a function may raise on an answer; anything else is a fault of this program.
+FUNCTION_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RegimenError,
+    TypeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One question to a judge: an item and one or two answers, in the order shown."""
+
+    item: Item
+    answers: tuple[Turns, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a judge said; ``value`` is None where ``error`` says why there is none.
+
+    For two answers ``value`` is the preference for the one shown first, in -1..1.
+    """
+
+    value: float | None = None
+    reason: str = ""
+    error: str = ""
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Gives verdicts."""
+
+    @property
+    def name(self) -> str:
+        """What a judgement records as its judge."""
+
+    def verdicts(self, shown: Sequence[Shown]) -> tuple[Verdict, ...]:
+        """One verdict for each question, in order."""
+
+
+@runtime_checkable
+class OptionLikelihoods(Protocol):
+    """A generator that can also tell how likely given answers are."""
+
+    @property
+    def name(self) -> str:
+        """As of a ``Generator``."""
+
+    def option_logps(
+        self, requests: Sequence[Request], options: Sequence[str]
+    ) -> Iterator[tuple[str, tuple[float, ...]]]:
+        """Yield ``(request.id, log-probabilities)``: of each option as the answer (nats)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorJudge:
+    """A model that is asked for a verdict, once for each different question.
+
+    The id of a request is the hash of its content: what is asked twice is answered once.
+    """
+
+    generator: Generator
+    prompt: JudgePrompt = field(default_factory=JudgePrompt)
+    max_new_tokens: int = 512
+    temperature: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The generator's."""
+        return self.generator.name
+
+    def verdicts(self, shown: Sequence[Shown]) -> tuple[Verdict, ...]:
+        """Ask all at once; a request that failed is a verdict without a value."""
+        asked = [self._request(one) for one in shown]
+        found = _completions(self.generator, {request.id: request for request in asked})
+        return tuple(
+            self._read(found[request.id], len(one.answers))
+            for request, one in zip(asked, shown, strict=True)
+        )
+
+    def _request(self, one: Shown) -> Request:
+        messages = self.prompt.messages(one.item, one.answers)
+        return Request(
+            id=question_id(messages, self.max_new_tokens, self.temperature),
+            messages=messages,
+            max_new_tokens=self.max_new_tokens,
+            temperature=self.temperature,
+        )
+
+    def _read(self, completion: Completion, answers: int) -> Verdict:
+        if completion.finish == "error" or completion.error:
+            return Verdict(error=completion.error or "the generator gave no reason")
+        parsed: Parsed | None
+        if answers == 2:
+            parsed = parse_preference(completion.text)
+        else:
+            parsed = parse_rating(completion.text, self.prompt.scale)
+        if parsed is None:
+            cut = ", cut at the longest answer" if completion.finish == "length" else ""
+            return Verdict(error=f"no verdict{cut} in: {completion.text[-200:].strip()!r}")
+        return Verdict(value=parsed.value, reason=parsed.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionJudge:
+    """The expected verdict under the probabilities that a model gives to all verdicts.
+
+    Sum of value times probability, with the probabilities of the options scaled to sum to 1 (Liu
+    et al. 2023, *G-Eval*, section 2, arXiv 2303.16634).
+    """
+
+    generator: OptionLikelihoods
+    prompt: JudgePrompt = field(default_factory=lambda: JudgePrompt(explain=False))
+
+    @property
+    def name(self) -> str:
+        """The generator's."""
+        return self.generator.name
+
+    def verdicts(self, shown: Sequence[Shown]) -> tuple[Verdict, ...]:
+        """One pass over the options for each different question."""
+        requests = []
+        for one in shown:
+            messages = self.prompt.messages(one.item, one.answers)
+            requests.append(Request(id=question_id(messages), messages=messages))
+        found: dict[str, tuple[float, ...]] = {}
+        counts = {len(one.answers) for one in shown}
+        for count in sorted(counts):
+            texts = [text for text, _ in self.prompt.options(count)]
+            own = {
+                request.id: request
+                for request, one in zip(requests, shown, strict=True)
+                if len(one.answers) == count
+            }
+            found.update(self.generator.option_logps(list(own.values()), texts))
+        return tuple(
+            _expected(found.get(request.id), self.prompt.options(len(one.answers)))
+            for request, one in zip(requests, shown, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionJudge:
+    """A rule: ``(prompt, a, b)`` to a preference for ``a`` in -1..1, or ``(prompt, answer)``.
+
+    What the function raises, or a number that is not finite or outside ``bounds``, is a verdict
+    without a value.
+    """
+
+    function: Callable[..., float]
+    name: str
+    bounds: tuple[float, float] = (-1.0, 1.0)
+
+    def verdicts(self, shown: Sequence[Shown]) -> tuple[Verdict, ...]:
+        """The function of each question."""
+        return tuple(self._verdict(one) for one in shown)
+
+    def _verdict(self, one: Shown) -> Verdict:
+        texts = ["\n\n".join(turns) for turns in one.answers]
+        try:
+            value = float(self.function(asked_text(one.item), *texts))
+        except FUNCTION_ERRORS as error:
+            return Verdict(error=f"{type(error).__name__}: {error}")
+        low, high = self.bounds
+        if not (math.isfinite(value) and low <= value <= high):
+            return Verdict(error=f"{value} is not in {low:g}..{high:g}")
+        return Verdict(value=value)
+
+
+def question_id(messages: Sequence[Message], *rest: float) -> str:
+    """Hash of all that is asked."""
+    return "judge-" + stable_hash([content_of(messages), *rest])
+
+
+def _completions(generator: Generator, requests: Mapping[str, Request]) -> dict[str, Completion]:
+    """The completion of every request; those that did not come are errors."""
+    why = "no answer came back"
+    found: dict[str, Completion] = {}
+    try:
+        for key, completion in generator.generate(list(requests.values())):
+            found[key] = completion
+    except GenerationError as error:
+        why = error.render()
+    missing = Completion(text="", finish="error", error=why)
+    return {key: found.get(key, missing) for key in requests}
+
+
+def _expected(logps: tuple[float, ...] | None, options: Sequence[tuple[str, float]]) -> Verdict:
+    """Expected value under log-probabilities."""
+    if logps is None:
+        return Verdict(error="no answer came back")
+    highest = max(logps)
+    if not math.isfinite(highest):
+        return Verdict(error="no option has a finite probability")
+    weights = [math.exp(logp - highest) for logp in logps]
+    total = sum(weights)
+    value = sum(w * v for w, (_, v) in zip(weights, options, strict=True)) / total
+    shares = ", ".join(
+        f"{text} {w / total:.3f}" for w, (text, _) in zip(weights, options, strict=True)
+    )
+    return Verdict(value=value, reason=shares)
