@@ -9,9 +9,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
+from regimen.errors import RegimenError
 from regimen.records import Item, Message
 
 Finish = Literal["stop", "length", "error"]
+
+SCORER_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RegimenError,
+    TypeError,
+    ValueError,
+)
+"""What a scorer or a judge that is a function may raise on an answer that it cannot read; anything
+else is a fault of this program."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,19 +11,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from regimen.errors import EvaluationError, GenerationError, RegimenError
-from regimen.protocols import Completion, Finish, Generator, Request, Scorer
-from regimen.records import Item
-
-# What a scorer may raise on an answer it cannot read; anything else is a fault of this program.
-SCORER_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RegimenError,
-    TypeError,
-    ValueError,
+from regimen.errors import EvaluationError, GenerationError
+from regimen.protocols import (
+    SCORER_ERRORS,
+    Completion,
+    Finish,
+    Generator,
+    Request,
+    Scorer,
 )
+from regimen.records import Item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,21 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from regimen.errors import GenerationError, RegimenError
+from regimen.errors import GenerationError
 from regimen.judging.parsing import Parsed, parse_preference, parse_rating
 from regimen.judging.prompts import JudgePrompt, Turns, asked_text
-from regimen.protocols import Completion, Generator, Request
+from regimen.protocols import SCORER_ERRORS, Completion, Generator, Request
 from regimen.records import Item, Message, content_of, stable_hash
-
-# What a judge that is a function may raise on an answer; anything else is a fault of this program.
-FUNCTION_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RegimenError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +172,7 @@ class FunctionJudge:
         texts = ["\n\n".join(turns) for turns in one.answers]
         try:
             value = float(self.function(asked_text(one.item), *texts))
-        except FUNCTION_ERRORS as error:
+        except SCORER_ERRORS as error:
             return Verdict(error=f"{type(error).__name__}: {error}")
         low, high = self.bounds
         if not (math.isfinite(value) and low <= value <= high):
