@@ -6,15 +6,12 @@ Several references are alternatives: the best one counts. Without references the
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable, Sequence
 
-from rapidfuzz.distance import LCSseq
-
-from regimen.errors import EvaluationError, near
-from regimen.instances.words import WordCodes, normalise, tokens
+from regimen.instances.words import normalise, tokens
+from regimen.judging.numbers import quantities
+from regimen.judging.overlap import rouge_l as rouge_l
 from regimen.protocols import Scorer
 from regimen.records import Item
 
@@ -28,11 +25,11 @@ def exact(answer: str, references: Sequence[str]) -> float:
 
 def normalised(answer: str, references: Sequence[str]) -> float:
     """1 when both are equal after folding case, width, white space and outer punctuation."""
-    return float(_bare(answer) in {_bare(text) for text in references})
+    return float(bare(answer) in {bare(text) for text in references})
 
 
-def _bare(text: str) -> str:
-    """Folded, with punctuation cut from both ends, unless there is nothing else."""
+def bare(text: str) -> str:
+    """A text folded, with punctuation cut from both ends, unless there is nothing else."""
     whole = normalise(text)
     start, end = 0, len(whole)
     while start < end and _is_outer(whole[start]):
@@ -46,57 +43,14 @@ def _is_outer(character: str) -> bool:
     return character.isspace() or unicodedata.category(character).startswith("P")
 
 
-_MINUS = str.maketrans({"\u2212": "-", "\u2012": "-", "\u2013": "-"})
-# French and Spanish group thousands with no-break spaces.
-_SPACED_GROUP = re.compile("(?<=\\d)[\u00a0\u202f](?=\\d{3}(?!\\d))")
-_NUMBER = re.compile(r"(?<![\w.,])[-+]?(?:\d+(?:[.,]\d+)*|\.\d+)(?:e[-+]?\d+)?(?![\d])")
-
-
 def numeric(answer: str, references: Sequence[str]) -> float:
     """1 when the last number of the answer equals the last number of a reference.
 
-    Exact decimals, so 0.1 equals 0.10 and no tolerance hides an error. A comma is a thousands
-    separator where groups of three follow it, as in 1,234 and 1,234.5, else a decimal comma.
+    See :mod:`~regimen.judging.numbers` for what is read as a number.
     """
-    found = last_number(answer)
-    if found is None:
-        return 0.0
-    return float(any(found == last_number(text) for text in references))
-
-
-def last_number(text: str) -> Decimal | None:
-    """The last number written in digits, of any script; None without one."""
-    plain = _SPACED_GROUP.sub("", text.translate(_MINUS)).replace("E", "e")
-    written = _NUMBER.findall(plain)
-    return _decimal(written[-1]) if written else None
-
-
-def _decimal(text: str) -> Decimal:
-    digits, *power = text.split("e")
-    if re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?", digits):
-        digits = digits.replace(",", "")
-    elif re.fullmatch(r"[-+]?\d{1,3}(\.\d{3})+,\d+|[-+]?\d{1,3}(\.\d{3}){2,}", digits):
-        digits = digits.replace(".", "").replace(",", ".")
-    else:
-        digits = digits.replace(",", ".")
-    try:
-        return Decimal("e".join([digits, *power]))
-    except InvalidOperation:  # a list without spaces, such as 1,2,3
-        return Decimal(re.split(r"[.,]", text.split("e")[0])[-1])
-
-
-def rouge_l(answer: str, references: Sequence[str]) -> float:
-    """Highest ROUGE-L F1 (Lin 2004) over the references, on words of any script, no stemming."""
-    given = tokens(answer)
-    return max((_rouge_l(given, tokens(text)) for text in references), default=0.0)
-
-
-def _rouge_l(given: Sequence[str], wanted: Sequence[str]) -> float:
-    if not given or not wanted:
-        return float(not given and not wanted)
-    codes = WordCodes()
-    lcs = LCSseq.similarity(codes.encode(given), codes.encode(wanted))
-    return 2 * lcs / (len(given) + len(wanted))
+    found = quantities(answer)[-1:]
+    wanted = [number for text in references for number in quantities(text)[-1:]]
+    return float(any(number.agrees(found[0]) for number in wanted) if found else False)
 
 
 def contains(answer: str, references: Sequence[str]) -> float:
@@ -129,33 +83,6 @@ def json_valid(answer: str, references: Sequence[str] = ()) -> float:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
-
-
-RULES: Mapping[str, Rule] = {
-    "exact": exact,
-    "normalised": normalised,
-    "numeric": numeric,
-    "rouge_l": rouge_l,
-    "contains": contains,
-    "json_valid": json_valid,
-}
-
-
-def rule_named(name: str) -> Rule:
-    """The rule of that name.
-
-    Raises:
-        EvaluationError: ``unknown-rule``.
-    """
-    if name not in RULES:
-        raise EvaluationError(
-            f"There is no scoring rule {name!r}.",
-            slug="unknown-rule",
-            got=name,
-            expected="one of " + ", ".join(RULES),
-            fix=near(name, RULES),
-        )
-    return RULES[name]
 
 
 def item_scorer(rule: Rule) -> Scorer:
