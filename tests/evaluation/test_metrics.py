@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from regimen.errors import EvaluationError
-from regimen.evaluation.metrics import UNSCORED, Metrics, require_fields
+from regimen.evaluation.metrics import UNSCORED, Metrics, metrics_named, require_fields
 from regimen.records import Constraint, Item, Lineage, Message
 
 
@@ -60,3 +60,15 @@ def test_items_have_what_their_metrics_need(need, slug):
 def test_answers_that_are_not_scored_need_nothing():
     assert not UNSCORED.scored
     require_fields([replace(ITEM, references=(), choices=(), constraints=())], UNSCORED)
+
+
+def test_scorers_by_name_bring_what_they_need():
+    metrics = metrics_named("choice", "unparsed", "json_valid")
+    assert metrics.needs == {"references", "choices"}
+    require_fields([ITEM], metrics)
+    with pytest.raises(EvaluationError) as caught:
+        require_fields([ITEM, replace(ITEM, choices=())], metrics)
+    assert caught.value.slug == "item-without-choices"
+    assert metrics_named("json_valid").needs == set()
+    with pytest.raises(EvaluationError, match="unknown-scorer"):
+        metrics_named("exact", "rouge")

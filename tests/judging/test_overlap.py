@@ -200,8 +200,8 @@ def test_without_the_stemmer_the_error_says_what_to_install(
 
 
 def test_scorers_load_neither_stemmer_nor_sacrebleu_before_they_are_used() -> None:
-
     script = (
-        "import sys, regimen.judging.scorers; sys.exit(bool({'nltk','sacrebleu'} & {*sys.modules}))"
+        "import sys, regimen.judging.scorers; "
+        "sys.exit(bool({'nltk', 'sacrebleu'} & {*sys.modules}))"
     )
     assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 0

@@ -12,12 +12,11 @@ from regimen.curation.card import data_card
 from regimen.curation.ledger import Ledger
 from regimen.evaluation.answers import answers_to_table
 from regimen.evaluation.changes import Change
-from regimen.evaluation.metrics import Metrics
+from regimen.evaluation.metrics import metrics_named
 from regimen.evaluation.retention import retention
 from regimen.evaluation.runner import evaluate
 from regimen.evaluation.safety import safety
 from regimen.evaluation.systems import Answer, ComputedSystem
-from regimen.judging.rules import exact, item_scorer, rouge_l
 from regimen.records import Instance, Item, Lineage, Message
 from regimen.reports import write_report
 from regimen.reports.rundata import read_run
@@ -37,10 +36,7 @@ def evaluated() -> tuple[dict[str, Any], Any]:
     result = evaluate(
         [item(i) for i in range(48)],
         {"base": wrong, "tuned": right, "copy_input": wrong},
-        Metrics(
-            primary="exact",
-            scorers={"exact": item_scorer(exact), "rouge_l": item_scorer(rouge_l)},
-        ),
+        metrics_named("exact", "rouge_l"),
         change=Change(adapter_tensors=12, mean_abs_delta_logp=0.4),
     )
     models = {"base": lambda texts: [60.0] * len(texts), "tuned": lambda texts: [66.0] * len(texts)}

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from regimen.errors import EvaluationError
+from regimen.judging.scorers import Need, scorer_named
 from regimen.protocols import Scorer
 from regimen.records import Item
-
-Need = Literal["references", "choices", "constraints"]
-"""A field of an item that a scorer cannot do without."""
 
 # Names in a system's block that a metric beside the primary one cannot take.
 SYSTEM_KEYS = frozenset(
@@ -62,6 +59,18 @@ class Metrics:
 
 UNSCORED = Metrics(primary="", scorers={}, needs=frozenset())
 """Of a suite that only a judge can score."""
+
+
+def metrics_named(primary: str, *others: str, right_at: float = 1.0) -> Metrics:
+    """Metrics of scorers by name, with all that these need of an item.
+
+    Raises:
+        EvaluationError: ``unknown-scorer``.
+    """
+    scorers = {name: scorer_named(name) for name in (primary, *others)}
+    needs = frozenset[Need]().union(*(scorer.needs for scorer in scorers.values()))
+    return Metrics(primary=primary, scorers=scorers, right_at=right_at, needs=needs)
+
 
 _SLUGS: Mapping[Need, tuple[str, str, str]] = {
     "references": (

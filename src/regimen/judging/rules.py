@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 
 from regimen.instances.words import normalise, tokens
 from regimen.judging.numbers import quantities
-from regimen.judging.overlap import rouge_l as rouge_l
 from regimen.protocols import Scorer
 from regimen.records import Item
 

@@ -13,10 +13,9 @@ from typing import Any
 
 from regimen import console
 from regimen.evaluation.answers import answers_to_table
-from regimen.evaluation.metrics import Metrics
+from regimen.evaluation.metrics import metrics_named
 from regimen.evaluation.runner import EvaluationResult
 from regimen.evaluation.runner import evaluate as run_evaluation
-from regimen.judging.rules import exact, item_scorer, rouge_l
 from regimen.models.hardware import set_up
 from regimen.records import Item
 from regimen.runs import Run
@@ -28,9 +27,7 @@ from regimen.stages.evaluate_systems import measured_change, model_generators, n
 from regimen.stages.models import LazyGenerator
 from regimen.tables import read_table, table_to_items, write_table
 
-DEFAULT_METRICS = Metrics(
-    primary="exact", scorers={"exact": item_scorer(exact), "rouge_l": item_scorer(rouge_l)}
-)
+DEFAULT_METRICS = metrics_named("exact", "rouge_l")
 VALIDATION = "validation"
 
 
