@@ -9,7 +9,9 @@ import pytest
 
 from helpers.doc_examples import blocks, code, examples, plain, rewritten, table
 from regimen.instances.options import MIXED, STYLES
+from regimen.settings.build import HeldOutSettings
 from regimen.settings.formatting import FormattingSettings
+from regimen.settings.yaml12 import parse
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,14 @@ def test_examples_are_what_the_code_writes(page):
 
 
 def test_every_block_of_settings_is_an_example(page):
-    assert examples(page) == len(blocks(page, "yaml")) == len(blocks(page, "text")) >= 15
+    settings = [block for block in blocks(page, "yaml") if block.startswith("formatting:")]
+    assert examples(page) == len(settings) == len(blocks(page, "text")) >= 15
+
+
+def test_the_ways_of_asking_are_settings(page):
+    (block,) = (block for block in blocks(page, "yaml") if block.startswith("build:"))
+    held_out = parse(block, "the page").data["build"]["held_out"]
+    assert set(HeldOutSettings.model_validate(held_out).asked) >= {"plain", "templates"}
 
 
 def test_a_stale_example_is_found(page):

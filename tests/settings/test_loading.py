@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import pytest
 from hypothesis import given
@@ -382,7 +382,8 @@ def all_sections(
 ) -> list[tuple[tuple[str | int, ...], type[BaseModel]]]:
     found = [(path, model)]
     for name in model.model_fields:
-        for below in ((name,), (name, 0)):
+        inside = "x" if get_origin(model.model_fields[name].annotation) is dict else 0
+        for below in ((name,), (name, inside)):
             section = section_of(field_at(model, below))
             if section is not None:
                 found += all_sections(section, (*path, *below))

@@ -90,7 +90,9 @@ def test_what_is_held_out_keeps_its_own_seed_when_the_builds_changes(tmp_path):
         chosen = section(tasks_limit=4, **held, **of_held_out)
         ledger = Ledger(tmp_path / f"{of_build} {of_held_out}")
         split = split_tasks(tasks, chosen, of_build, ledger)
-        items = build_items(chosen, split, {task.name: 2 for task in tasks}, of_build, "")
+        items = build_items(
+            chosen, split, {task.name: 2 for task in tasks}, of_build, lambda _: "", ledger
+        )
         return names(split.train), [one for one in items if one.suite != "validation"]
 
     (train, items), (other_train, others) = found(1, seed=5), found(2, seed=5)

@@ -101,9 +101,14 @@ def columns_of(example: Example) -> Row:
 
 def trigger(asked: Asked, task: Task, spec: FormattingSpec) -> str:
     """The line below an input that asks for a rationale; empty where none is to be written."""
+    return steps_line(task, spec) if asked.rationale else ""
+
+
+def steps_line(task: Task, spec: FormattingSpec) -> str:
+    """What asks for a rationale before or after the answer; empty where the spec has neither."""
     phrases = wording(task.instruction_language)
     lines = {"before": phrases.steps, "after": phrases.explain}
-    return lines.get(spec.chain_of_thought, "") if asked.rationale else ""
+    return lines.get(spec.chain_of_thought, "")
 
 
 def with_rationale(answer: str, asked: Asked, task: Task, spec: FormattingSpec) -> str:

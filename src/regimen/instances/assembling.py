@@ -18,7 +18,10 @@ _BLANK = "Remove the row, or change the template so that it writes something."
 
 
 def assembled(
-    draft: Draft, rendered: Sequence[Rendering | RenderFailure], fits: Fits
+    draft: Draft,
+    rendered: Sequence[Rendering | RenderFailure],
+    fits: Fits,
+    line: str | None = None,
 ) -> Instance | FormattingFailure:
     """The instance of a draft.
 
@@ -26,9 +29,12 @@ def assembled(
         draft: of the row.
         rendered: of its jobs: the query's rendering, then those of its demonstrations.
         fits: whether a prompt keeps to its budget; demonstrations give way until it does.
+        line: below the query of a template; when not given, the one that asks for the rationale of
+            a row that has one.
     """
     if draft.template is not None:
-        return _by_template(draft, rendered, fits)
+        asks = trigger(draft.asked, draft.task, draft.spec) if line is None else line
+        return _by_template(draft, rendered, fits, asks)
     return _inverted(draft, fits) if draft.inverted else _by_definition(draft, fits)
 
 
@@ -58,9 +64,9 @@ def _inverted(draft: Draft, fits: Fits) -> Instance:
 
 
 def _by_template(
-    draft: Draft, rendered: Sequence[Rendering | RenderFailure], fits: Fits
+    draft: Draft, rendered: Sequence[Rendering | RenderFailure], fits: Fits, line: str
 ) -> Instance | FormattingFailure:
-    task, spec, asked, template = draft.task, draft.spec, draft.asked, draft.template
+    task, spec, template = draft.task, draft.spec, draft.template
     assert template is not None
     query, *others = rendered
     problem = _problem(draft, query)
@@ -69,7 +75,7 @@ def _by_template(
     assert isinstance(query, Rendering)
     ask, answer = query.texts
     hinted = spec.output_format and not (template.choices or template.inverted)
-    ask = below(ask, output_hint(task, spec) if hinted else "", trigger(asked, task, spec))
+    ask = below(ask, output_hint(task, spec) if hinted else "", line)
     # a demonstration that its template cannot render is not shown; the row itself can be asked
     worked = [
         (one, text)

@@ -72,6 +72,7 @@ def drafts(
     candidates: Sequence[tuple[int, Row]],
     spec: FormattingSpec,
     seed: int,
+    stream: str = "",
 ) -> Iterator[Made]:
     """The drafts of rows, at least one for each or its failure.
 
@@ -81,6 +82,7 @@ def drafts(
         candidates: rows that may be shown as demonstrations.
         spec: the formatting.
         seed: of all draws.
+        stream: what the rows are drafted for, where it is not training.
     """
     spoken = in_language(task, spec)
     if isinstance(spoken, FormattingFailure):
@@ -89,7 +91,7 @@ def drafts(
     pool = Pool.of(task, candidates if spec.demonstrations != "examples" else ())
     for number, row in rows:
         try:
-            yield from _Drafter(spoken, number, row, spec, seed, pool).drafts()
+            yield from _Drafter(spoken, number, row, spec, seed, pool, stream).drafts()
         except Unanswerable as error:
             yield error.failure
 
@@ -98,10 +100,17 @@ class _Drafter:
     """The drafts of one row."""
 
     def __init__(
-        self, task: Task, number: int, row: Row, spec: FormattingSpec, seed: int, pool: Pool
+        self,
+        task: Task,
+        number: int,
+        row: Row,
+        spec: FormattingSpec,
+        seed: int,
+        pool: Pool,
+        stream: str,
     ) -> None:
         self.task, self.number, self.row, self.pool, self.seed = task, number, row, pool, seed
-        self.draws = Draws(seed, task.name, number)
+        self.draws = Draws(seed, task.name, number, stream)
         self.spec = row_spec(task, spec, self.draws)
         self.mixed = spec.encoding == "mixed"
 

@@ -1,4 +1,7 @@
-"""Evaluation items of tasks: rows asked as training asks them, by the task's definition."""
+"""Evaluation items of tasks: rows asked as training asks them, by the task's definition.
+
+``template_items`` asks by templates.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,12 @@ from regimen.instances.asking import (
     as_shown,
     ask,
     ask_example,
+    below,
     in_language,
     row_spec,
+    steps_line,
+    trigger,
+    with_rationale,
 )
 from regimen.instances.demonstrations import (
     Fits,
@@ -87,14 +94,62 @@ def askable_items(
     spec = _of_items(spec or FormattingSpec())
     drawn = numbered_rows(task, n, seed) if rows is None else rows
     apart = rows is not None and bool(task.held_out)
-    pool = Pool.of(task, _candidates(task, seed, spec, drawn, apart=apart))
-    asker = _Asker(task, suite, seed, spec, pool, prompt_fits(spec, tokens), apart)
-    made = [asker.item(number, row) for number, row in drawn]
+    made = definition_items(task, drawn, Purpose(suite, apart=apart), seed, spec, tokens)
     problems = (one for one in made if isinstance(one, FormattingFailure))
     return [one for one in made if isinstance(one, Item)], next(problems, None)
 
 
-def _candidates(
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    """What rows are asked for.
+
+    ``apart`` are rows that the task does not count as its own; ``name`` is the way of asking, where
+    a suite has several.
+    """
+
+    suite: str
+    name: str = ""
+    apart: bool = False
+
+    @property
+    def asked_as(self) -> str:
+        """Name of the suite of its items, such as ``unseen_families@steps``."""
+        return f"{self.suite}@{self.name}" if self.name else self.suite
+
+    def variant(self, spec: FormattingSpec) -> str:
+        """What the lineage says of it."""
+        parts = ["held_out"] if self.apart else []
+        if self.name:
+            parts.append(f"asked_{self.name}")
+        if spec.chain_of_thought != "none":
+            parts.append(f"rationale_{spec.chain_of_thought}")
+        return "+".join(parts)
+
+
+def base_suite(suite: str) -> str:
+    """``unseen_families`` of ``unseen_families@steps``: the suite without its way of asking."""
+    return suite.partition("@")[0]
+
+
+def definition_items(
+    task: Task,
+    rows: Sequence[tuple[int, Row]],
+    purpose: Purpose,
+    seed: int,
+    spec: FormattingSpec,
+    tokens: Callable[[str], int] | None = None,
+) -> list[Item | FormattingFailure]:
+    """An item of each row, asked by definition or as Super-NaturalInstructions does, or why not.
+
+    Every field of the spec that says something about a prompt is honoured: with a chain of thought,
+    every prompt asks for it, and the references stay the answers.
+    """
+    pool = Pool.of(task, candidates_of(task, seed, spec, rows, apart=purpose.apart))
+    asker = _Asker(task, purpose, seed, spec, pool, prompt_fits(spec, tokens))
+    return [asker.item(number, row) for number, row in rows]
+
+
+def candidates_of(
     task: Task, seed: int, spec: FormattingSpec, asked: Sequence[tuple[int, Row]], *, apart: bool
 ) -> Sequence[tuple[int, Row]]:
     """Rows that prompts may show: as far as there are others, none that is asked itself."""
@@ -130,15 +185,14 @@ Named = tuple[Shot, Example]
 
 @dataclass(frozen=True, slots=True)
 class _Asker:
-    """Makes items of the rows of a task; ``apart`` are rows that it does not count as its own."""
+    """Makes items of the rows of a task."""
 
     task: Task
-    suite: str
+    purpose: Purpose
     seed: int
     spec: FormattingSpec
     pool: Pool
     fits: Fits
-    apart: bool
 
     def item(self, number: int, row: Row) -> Item | FormattingFailure:
         """The item of a row, or why it cannot be asked."""
@@ -154,17 +208,15 @@ class _Asker:
             asked = ask(task, number, row, spec, draws)
         except Unanswerable as error:
             return error.failure
-        prompt, shown = self.prompt(task, asked.text, row_key(row), as_shown(spec, asked), draws)
-        examples = self.pool.shots("examples")
-        order = draws.order("worked", len(examples))
-        worked = pick(examples, row_key(row), ITEM_DEMONSTRATIONS, order)
+        text = below(asked.text, steps_line(task, spec))
+        prompt, shown = self.prompt(task, text, row_key(row), as_shown(spec, asked), draws)
         return Item(
-            suite=self.suite,
+            suite=self.purpose.asked_as,
             messages=(Message(role="user", content=prompt),),
             references=asked.accepted,
             input=input_text(row),
             definition=task.definition,
-            demonstrations=tuple(shot.example for shot in worked if shot.example is not None),
+            demonstrations=worked_examples(self.pool, row, draws),
             choices=asked.options.options if asked.options else (),
             cluster=task.name,
             lineage=task_lineage(
@@ -172,7 +224,7 @@ class _Asker:
                 template=spec.encoding,
                 demonstrations=tuple(shot.id for shot, _ in shown),
                 shown=asked.options,
-                variant="held_out" if self.apart else "",
+                variant=self.purpose.variant(spec),
                 parents=[shot.row for shot, _ in shown if shot.row is not None],
             ),
         )
@@ -198,6 +250,14 @@ class _Asker:
         return prompt(kept, refused), (*kept, *refused)
 
 
+def worked_examples(pool: Pool, row: Row, draws: Draws) -> tuple[Example, ...]:
+    """The task's examples that an item brings along for a prompted base."""
+    examples = pool.shots("examples")
+    order = draws.order("worked", len(examples))
+    worked = pick(examples, row_key(row), ITEM_DEMONSTRATIONS, order)
+    return tuple(shot.example for shot in worked if shot.example is not None)
+
+
 def _example(shot: Shot, task: Task, spec: FormattingSpec, draws: Draws) -> Example:
     own = Draws(draws.number("shots"), task.name, shot.number, shot.id if shot.example else "")
     if shot.example is not None:
@@ -205,4 +265,5 @@ def _example(shot: Shot, task: Task, spec: FormattingSpec, draws: Draws) -> Exam
         return labelled[0] if labelled else shot.example
     assert shot.row is not None
     asked = ask(task, shot.number, shot.row, spec, own)
-    return Example(input=asked.text, output=asked.answer)
+    text = below(asked.text, trigger(asked, task, spec))
+    return Example(input=text, output=with_rationale(asked.answer, asked, task, spec))

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
+from regimen.settings.asked import AskedSettings, Name, asked_conflicts
 from regimen.settings.base import (
     Conflict,
     Count,
@@ -137,6 +138,10 @@ class HeldOutSettings(Section):
     """Seed of what is held out and of its items; the build's when not given. With one of its own,
     ``build.seed`` varies the training and every suite of whole tasks stays the same."""
 
+    asked: dict[Name, AskedSettings] = Field(default_factory=dict)
+    """Ways of asking by name, each what it has other than ``build.formatting``. Every suite then
+    exists once for each, as ``unseen_families@NAME``, with the same rows."""
+
 
 class SyntheticSettings(Section):
     """Self-Instruct: new instructions and instances from seed instructions."""
@@ -234,3 +239,7 @@ class BuildSettings(Section):
 
     seed: Seed | None = None
     """Seed of every draw of this stage; the pipeline's when not given."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Ways of asking that cannot be asked."""
+        yield from asked_conflicts(self.formatting, self.held_out.asked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from regimen.instances.formatting import task_rows
 from regimen.instances.task_files import TASK_SUFFIXES, task_inputs
 from regimen.records import Instance, Item, Preference, Task
 from regimen.runs import Run
-from regimen.settings.build import BuildSettings
+from regimen.settings.build import BuildSettings, FormattingSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.tune import TuneSettings
 from regimen.stages.build_items import build_items, formatting_spec
@@ -89,8 +90,9 @@ def _work(section: BuildSettings, settings: PipelineSettings, run: Run) -> Mappi
     if section.rewording is not None:
         material.tasks = reword(material.tasks, section.rewording, seed, ledger)
     split = split_tasks(material.tasks, section, seed, ledger)
-    tokenizer = _tokenizer(section, settings)
-    items = build_items(section, split, material.wanted, seed, tokenizer)
+    tokenizer = _tokenizer(section.formatting, settings)
+    tokenizer_of = partial(_tokenizer, settings=settings)
+    items = build_items(section, split, material.wanted, seed, tokenizer_of, ledger)
     ready = list(material.instances)
     if section.synthetic is not None:
         ready += synthesise(section.synthetic, seed, ledger)
@@ -112,12 +114,12 @@ def _work(section: BuildSettings, settings: PipelineSettings, run: Run) -> Mappi
     return _write(run, ledger, written, preferences, items, split, lints)
 
 
-def _tokenizer(section: BuildSettings, settings: PipelineSettings) -> str:
+def _tokenizer(formatting: FormattingSettings, settings: PipelineSettings) -> str:
     """What counts the tokens of prompts, where they are bounded."""
-    if section.formatting.max_tokens is None:
+    if formatting.max_tokens is None:
         return ""
-    if section.formatting.tokenizer is not None:
-        return section.formatting.tokenizer
+    if formatting.tokenizer is not None:
+        return formatting.tokenizer
     tuned = settings.tune
     first = tuned[0] if isinstance(tuned, tuple) and tuned else tuned
     if not isinstance(first, TuneSettings):

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+from regimen.curation.ledger import Ledger
 from regimen.instances.draws import seeded
+from regimen.instances.encodings import FormattingSpec
 from regimen.instances.evaluation_items import askable_items, task_items
-from regimen.instances.formatting import FormattingSpec
 from regimen.instances.task_rows import numbered_rows, row_numbers
-from regimen.records import Item, Row, Task
-from regimen.settings.build import BuildSettings, FormattingSettings
-from regimen.stages.producing import token_counter
+from regimen.records import Item, Task
+from regimen.settings.build import BuildSettings
+from regimen.stages.asked import (
+    Rows,
+    Tested,
+    TokenizerOf,
+    ask_in_ways,
+    counter,
+    formatting_spec,
+    ways_of,
+)
 from regimen.stages.splits import Split, held_out_seed
+
+__all__ = ["build_items", "formatting_spec"]
 
 VALIDATION_TASKS = 48
 FEWEST_ROWS = 20
@@ -21,15 +33,14 @@ FEWEST_ROWS = 20
 TRIED_ROWS = 8
 """Rows of a task that are looked at for one that no suite asks, as tasks may share inputs."""
 
-Rows = Sequence[tuple[int, Row]]
-
 
 def build_items(
     section: BuildSettings,
     split: Split,
     wanted: Mapping[str, int],
     seed: int,
-    tokenizer: str,
+    tokenizer: TokenizerOf,
+    ledger: Ledger,
 ) -> list[Item]:
     """Items of the held-out tasks and rows, and of training tasks for validation.
 
@@ -38,36 +49,41 @@ def build_items(
         split: training and held-out tasks.
         wanted: rows that are trained on, by the task's name.
         seed: of the build; what is held out is asked by ``held_out_seed``.
-        tokenizer: what counts the tokens of prompts; "" where nothing bounds them.
+        tokenizer: what counts the tokens of the prompts of a formatting; "" where nothing bounds
+            them.
+        ledger: gets the step ``asked`` where ``held_out.asked`` names ways of asking.
 
     Raises:
         DataError: a held-out task, or held-out rows, of which nothing can be asked.
     """
-    spec = formatting_spec(section.formatting)
-    tokens = token_counter(tokenizer) if tokenizer else None
-    count = section.held_out.items_per_task
-    asking = held_out_seed(section, seed)
-    items = [
-        item
-        for suite, tasks in split.suites.items()
-        for task in tasks
-        for item in task_items(task, suite, count, asking + 1, spec, tokens)
-    ]
-    apart = {task.name: _held_out(task, count, asking) for task in split.train if task.held_out}
+    spec, tokens = formatting_spec(section.formatting), counter(section.formatting, tokenizer)
+    count, held = section.held_out.items_per_task, held_out_seed(section, seed)
+    apart = {task.name: _held_out(task, count, held) for task in split.train if task.held_out}
+    tested = [Tested(suite, task) for suite, tasks in split.suites.items() for task in tasks]
     for task in split.train:
         if task.name in apart:
             rows = apart[task.name][1:] or apart[task.name]
-            items += task_items(task, "unseen_rows", count, asking + 1, spec, tokens, rows)
+            tested.append(Tested("unseen_rows", task, rows))
+    ask = task_items if not section.held_out.asked else _askable
+    items = [
+        item
+        for one in tested
+        for item in ask(one.task, one.suite, count, held + 1, spec, tokens, one.rows)
+    ]
+    # what is asked in several ways is validated on in none of them, the plain one included
+    evaluated = {item.messages for item in items}
+    if section.held_out.asked:
+        items = ask_in_ways(tested, ways_of(section, tokenizer), count, held + 1, ledger)
+        evaluated |= {item.messages for item in items}
     if items:
-        evaluated = {item.messages for item in items}
         for found in _validation(split.train, apart, wanted, seed, spec, tokens):
             items += [item for item in found if item.messages not in evaluated][:1]
     return items
 
 
-def formatting_spec(section: FormattingSettings) -> FormattingSpec:
-    """The formatting section as the dataclass of row 1; the names are the same."""
-    return FormattingSpec(**section.model_dump(exclude={"tokenizer"}))
+def _askable(*given: Any) -> list[Item]:
+    """As ``task_items``; tasks that cannot be asked by definition give none."""
+    return askable_items(*given)[0]
 
 
 def _held_out(task: Task, count: int, seed: int) -> Rows:

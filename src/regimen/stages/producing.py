@@ -21,6 +21,7 @@ from regimen.curation.leaks import LeakRule, leak_filter
 from regimen.curation.ledger import Outcome
 from regimen.errors import DataError
 from regimen.instances.encodings import FormattingSpec
+from regimen.instances.evaluation_items import base_suite
 from regimen.instances.formatting import FormattingFailure, TaskRows, formatted
 from regimen.instances.templates import TemplateWorker
 from regimen.records import Instance, Item
@@ -101,7 +102,7 @@ def leak_filters(rules: CurationSettings, items: Sequence[Item]) -> dict[str, Fi
     if not _checks_leaks(rules, items):
         return {}
     held_out = [item for item in items if item.suite != "validation"]
-    tasks = {item.lineage.task for item in held_out if item.suite != "unseen_rows"}
+    tasks = {item.lineage.task for item in held_out if base_suite(item.suite) != "unseen_rows"}
     # Tasks ask different things of the same small words: an equal input alone is no leak.
     rule = LeakRule(input_alone=False)
     return {"leaks": leak_filter(items, held_out_tasks=tasks, rule=rule)}

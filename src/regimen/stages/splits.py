@@ -130,8 +130,19 @@ def hold_out_rows(
 
     The last answer of a held-out conversation is the reference, what stands before it the prompt.
     Equal conversations go to the same side.
+
+    Raises:
+        SettingsError: they are to be asked in several ways (``asked-without-tasks``).
     """
     held, apart = section.held_out, held_out_seed(section, seed)
+    if held.asked:
+        raise SettingsError(
+            "held_out.asked is for tasks, and the sources have conversations alone.",
+            slug="asked-without-tasks",
+            got=", ".join(held.asked),
+            expected="a source with tasks",
+            fix="Remove 'asked': a conversation is asked as it stands.",
+        )
     kept: list[Instance] = []
     items: list[Item] = []
     with ledger.step("hold-out", entered=len(instances)) as step:
