@@ -1,4 +1,4 @@
-"""What an earlier row needs from a later one: generators and scorers, as protocols.
+"""What an earlier row needs from a later one: generators, likelihoods and scorers, as protocols.
 
 ``Generator.generate`` may answer in any order; callers commit results in request order.
 """
@@ -68,6 +68,44 @@ class Generator(Protocol):
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[str, Completion]]:
         """Yield ``(request.id, completion)`` for every request, in any order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternatives:
+    """One prompt and the answers to it whose log-probabilities are asked for.
+
+    The prompt is ``messages`` or ``text``, as in :class:`Request`. An answer to messages is the
+    assistant's whole turn, with its end; an answer to text goes on from it as it is written.
+    """
+
+    id: str
+    answers: tuple[str, ...]
+    messages: tuple[Message, ...] = ()
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerLogps:
+    """The log-probability (nats, summed over tokens) of each answer, and its number of tokens.
+
+    ``error`` says why there are none.
+    """
+
+    logps: tuple[float, ...] = ()
+    tokens: tuple[int, ...] = ()
+    error: str = ""
+
+
+@runtime_checkable
+class Likelihoods(Protocol):
+    """Anything that can say how likely given answers are."""
+
+    @property
+    def name(self) -> str:
+        """What is asked."""
+
+    def answer_logps(self, asked: Sequence[Alternatives]) -> Iterator[tuple[str, AnswerLogps]]:
+        """Yield ``(alternatives.id, its log-probabilities)`` for each, in any order."""
 
 
 @runtime_checkable

@@ -130,3 +130,17 @@ def test_another_factor_than_was_said_is_an_error():
     got = reduce(hidden, head, source, target, {"nll_sum"}, weight_N=torch.ones(7), factor=0.5)
     with pytest.raises(RuntimeError, match=r"0\.5"):
         got.nll_sum.backward()
+
+
+@pytest.mark.parametrize("chunk", [2, 100])
+@pytest.mark.parametrize("case", CASES)
+def test_greedy_says_which_targets_are_the_likeliest(case, chunk):
+    hidden, head, source, target, leaves = setting(case)
+    best = full(hidden, head)[source].argmax(-1)
+    target = torch.where(torch.arange(len(target)) % 2 == 0, best, target)
+    got = reduce(hidden, head, source, target, {"logp", "greedy"}, chunk=chunk)
+    assert got.greedy_N.tolist() == (target == best).tolist()
+    assert got.greedy_N[::2].all()
+    assert not got.greedy_N.requires_grad
+    assert reduce(hidden, head, source, target, {"logp"}).greedy_N is None
+    assert all(g.abs().sum() > 0 for g in torch.autograd.grad(got.logp_N.sum(), leaves))

@@ -9,6 +9,8 @@ changes      did anything change at all, and the four buckets of every item
 answers      every answer as a row to store
 summaries    arrays of scores to the JSON blocks of ``evaluation.json``
 runner       ``evaluate``: all of the above, every answer kept
+choices      which choice of an item is the likeliest answer; choice_blocks: over many items
+calibration  can probabilities be believed; calibration_blocks: the JSON of it
 retention    bits per byte of plain text, before and after
 safety       harmful compliance and over-refusal
 tables       rows for the console, from the JSON

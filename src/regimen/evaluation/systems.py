@@ -27,13 +27,15 @@ from regimen.records import Item
 class Answer:
     """What a system said to an item; ``error`` says why where it said nothing usable.
 
-    ``prompt`` is what it was asked, as text; ``tokens`` the number it generated.
+    ``prompt`` is what it was asked, as text; ``tokens`` the number it generated, ``logp`` the sum
+    of their log-probabilities (nats, with that of the stop id), where that is known.
     """
 
     text: str = ""
     prompt: str = ""
     finish: Finish = "stop"
     tokens: int = 0
+    logp: float | None = None
     error: str = ""
 
 
@@ -166,7 +168,13 @@ def _answer(request: Request, completion: Completion) -> Answer:
     if completion.finish == "error" or completion.error:
         return _failed(prompt, completion.error or "the generator gave no reason")
     text = _cut(completion.text, request.stop).strip() if request.text else completion.text
-    return Answer(text=text, prompt=prompt, finish=completion.finish, tokens=completion.tokens)
+    return Answer(
+        text=text,
+        prompt=prompt,
+        finish=completion.finish,
+        tokens=completion.tokens,
+        logp=completion.logp,
+    )
 
 
 def _failed(prompt: str, error: str) -> Answer:

@@ -28,7 +28,7 @@ from regimen.models.chunks import (
 )
 from regimen.models.native import ops
 
-NEEDS = ("logp", "lse", "entropy", "mean_logit", "nll_sum")
+NEEDS = ("logp", "lse", "entropy", "mean_logit", "greedy", "nll_sum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class Reduced:
 
     ``logp_N``: log-probability of each target; ``lse_N``: log of the sum of exponentials;
     ``entropy_N`` in nats; ``mean_logit_N``: mean logit over the vocabulary (label smoothing);
+    ``greedy_N``: whether each target is the likeliest token, the first of equally likely ones;
     ``nll_sum``: sum of weight * -logp, whose gradient was formed in the forward pass; with it,
     ``logp_N`` is there too but carries no gradient.
     """
@@ -58,6 +59,7 @@ class Reduced:
     lse_N: Tensor | None = None
     entropy_N: Tensor | None = None
     mean_logit_N: Tensor | None = None
+    greedy_N: Tensor | None = None
     nll_sum: Tensor | None = None
 
 
@@ -121,8 +123,9 @@ class _Reduce(torch.autograd.Function):
         bias_V: Tensor | None,
         target_N: Tensor,
         shape: Shape,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         out = torch.zeros(4, len(target_N), dtype=torch.float32, device=hidden_ND.device)
+        greedy_N = torch.zeros(len(target_N), dtype=torch.bool, device=hidden_ND.device)
         nothing_N = out[3]
         alone = not {"entropy", "mean_logit"} & shape.needs
         for chunk, _, product_CV in products(hidden_ND, weight_VD, shape):
@@ -135,9 +138,12 @@ class _Reduce(torch.autograd.Function):
                     out[2, rows] = lse - ((logits - lse[:, None]).exp_() * logits).sum(1)
                 if "mean_logit" in shape.needs:
                     out[3, rows] = logits.mean(1)
+                if "greedy" in shape.needs:
+                    greedy_N[rows] = ops.row_tops(logits)[1] == target_N[rows]
+        ctx.mark_non_differentiable(greedy_N)
         ctx.save_for_backward(hidden_ND, weight_VD, bias_V, target_N, out)
         ctx.shape = shape
-        return out[0].clone(), out[1].clone(), out[2].clone(), out[3].clone()
+        return out[0].clone(), out[1].clone(), out[2].clone(), out[3].clone(), greedy_N
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -145,7 +151,7 @@ class _Reduce(torch.autograd.Function):
         shape: Shape = ctx.shape
         wanted = ctx.needs_input_grad[:3]
         grads = HeadGradients(hidden_ND, weight_VD, bias_V, wanted, final=True)
-        g_logp, g_lse, g_entropy, g_mean = (g[:, None].float() for g in grad_outputs)
+        g_logp, g_lse, g_entropy, g_mean = (g[:, None].float() for g in grad_outputs[:4])
         for chunk, low_CD, product_CV in products(hidden_ND, weight_VD, shape):
             # d logp = onehot - p;  d lse = p;  d entropy = -p (log p + entropy);  d mean = 1 / V
             kept = shape.softcap is not None or "entropy" in shape.needs
@@ -220,7 +226,7 @@ def reduce(
                 hidden_ND, head.weight_VD, head.bias_V, target_N, weight_N, shape
             )
             return Reduced(logp_N=logp, nll_sum=total)
-        logp, lse, entropy, mean = _Reduce.apply(  # type: ignore[no-untyped-call]
+        logp, lse, entropy, mean, greedy = _Reduce.apply(  # type: ignore[no-untyped-call]
             hidden_ND, head.weight_VD, head.bias_V, target_N, shape
         )
     return Reduced(
@@ -228,4 +234,5 @@ def reduce(
         lse_N=lse if "lse" in needs else None,
         entropy_N=entropy if "entropy" in needs else None,
         mean_logit_N=mean if "mean_logit" in needs else None,
+        greedy_N=greedy if "greedy" in needs else None,
     )

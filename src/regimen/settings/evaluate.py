@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, Strict
 
 from regimen.settings.base import Conflict, Count, CountOrNone, Section, Seed, TextSettings
+from regimen.settings.choices import ChoiceSettings
 
 System = Literal["base", "base_prompted", "tuned", "aligned", "copy_input", "copy_demonstration"]
 SYSTEMS: tuple[System, ...] = (
@@ -60,6 +61,10 @@ class EvaluateSettings(Section):
 
     safety: SafetySettings | None = None
     """Harmful compliance and over-refusal; not measured when not given."""
+
+    choices: ChoiceSettings | None = None
+    """Items with choices: which choice is the likeliest answer, and how calibrated that is; not
+    measured when not given."""
 
     seed: Seed | None = None
     """Seed of draws and of resampling; the pipeline's when not given."""

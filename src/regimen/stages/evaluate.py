@@ -22,6 +22,7 @@ from regimen.runs import Run
 from regimen.settings.evaluate import EvaluateSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.stages.common import StageResult, path_key, run_stage
+from regimen.stages.evaluate_choices import suite_choices
 from regimen.stages.evaluate_costs import retention_block, safety_block
 from regimen.stages.evaluate_systems import measured_change, model_generators, named_systems
 from regimen.stages.models import LazyGenerator
@@ -36,8 +37,8 @@ class Evaluated:
     """What is known once every system has answered every item.
 
     ``root`` is the pipeline's run directory, ``models`` the folders by name; ``result`` holds the
-    items, the answers of every system and their scores; ``shots`` says how the prompted base was
-    chosen.
+    items, the answers of every system and their scores; ``validation`` are items of no suite;
+    ``shots`` says how the prompted base was chosen.
     """
 
     section: EvaluateSettings
@@ -47,6 +48,7 @@ class Evaluated:
     models: Mapping[str, str]
     generators: Mapping[str, LazyGenerator]
     result: EvaluationResult
+    validation: Sequence[Item]
     shots: Mapping[str, Any]
 
 
@@ -55,6 +57,14 @@ def _safety(done: Evaluated) -> dict[str, Any]:
     block = safety_block(done.section, done.seed, done.generators)
     done.run.write_json("safety.json", block)
     return block
+
+
+def _choices(done: Evaluated) -> dict[str, dict[str, Any]]:
+    """By suite: the blocks ``choices`` and ``calibration``, which are measured together."""
+    shots = done.shots.get("k", done.section.shots[0])
+    return suite_choices(
+        done.section.choices, done.result, done.validation, done.generators, shots, done.run
+    )
 
 
 SUITE_BLOCKS: Mapping[str, Callable[[Evaluated], Mapping[str, Any]]] = {}
@@ -117,6 +127,7 @@ def _answered(
         models=models,
         generators=generators,
         result=result,
+        validation=validation,
         shots=shots,
     )
 
@@ -127,6 +138,8 @@ def _written(done: Evaluated) -> dict[str, Any]:
     for key, block_of in SUITE_BLOCKS.items():
         for suite, block in block_of(done).items():
             body["suites"][suite][key] = block
+    for suite, more in _choices(done).items():
+        body["suites"][suite] |= more
     body |= {key: dict(block_of(done)) for key, block_of in BLOCKS.items()}
     done.run.write_json("evaluation.json", body)
     write_table(done.run.path("answers.parquet"), answers_to_table(done.result.rows))

@@ -127,9 +127,21 @@ class Renderer:
         rejected: Sequence[Message],
     ) -> RenderedPair:
         """A prompt and two answers; the prompt's ids are shared, the answers end their turn."""
+        prompt_ids, (first, second) = self.answered(prompt, (chosen, rejected))
+        return RenderedPair(prompt_ids, first, second)
+
+    def answered(
+        self, prompt: Sequence[Message], answers: Sequence[Sequence[Message]]
+    ) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+        """Ids of a prompt, and of each answer to it as it is learnt: up to the end of its turn.
+
+        Raises:
+            TokenError: the template renders the prompt differently once it is answered, or changes
+                the content of an answer.
+        """
         prompt_ids = self.prompt(prompt)
-        answers = []
-        for answer in (chosen, rejected):
+        found = []
+        for answer in answers:
             rows = self.conversation([*prompt, *answer])
             ids = rows[-1].ids
             if len(rows) != 1 or ids[: len(prompt_ids)] != prompt_ids:
@@ -139,8 +151,8 @@ class Renderer:
                     fix="Use a template whose rendering of a prompt is a prefix of the answer's.",
                 )
             end = max(i for i, w in enumerate(rows[-1].weights) if w) + 1
-            answers.append(ids[len(prompt_ids) : end])
-        return RenderedPair(prompt_ids, answers[0], answers[1])
+            found.append(ids[len(prompt_ids) : end])
+        return prompt_ids, tuple(found)
 
     def document(self, text: str) -> Rendered:
         """Plain text for language modelling: every token supervised but the first, then EOS."""

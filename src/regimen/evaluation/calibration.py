@@ -1,0 +1,250 @@
+"""Calibration: does a probability of 0.7 mean right in 7 of 10 cases?
+
+Of choices: their probabilities are the softmax of their log-probabilities, and an item's confidence
+is that of its likeliest choice. Measured are
+
+``brier``        sum over choices of (p - y)^2, 0 to 2 (Brier 1950), the right choices as one
+``nll``          -log p(right), nats
+``ece``          expected calibration error, sum_b n_b / n |confidence_b - accuracy_b| (Naeini et
+                 al. 2015), over bins of equal mass (Nguyen and O'Connor 2015, arXiv 1508.05154)
+``ece_debiased`` the same, but a bin's gap has its sign from the other half of the clusters
+
+The plain estimate is never 0: noise has no sign once it is in |.|, so a perfectly calibrated model
+shows an error that shrinks with n only (Kumar et al. 2019, arXiv 1909.10155; Roelofs et al. 2022,
+arXiv 2012.08668). A sign from independent items leaves an estimate whose expectation is 0 there,
+and the true error where the gaps are clear; where they are about as large as the noise it is
+somewhat small. That construction is ours.
+
+Of generated answers: confidence is exp(mean log-probability of the answer's tokens), and the area
+under the ROC curve says how well it tells right answers from wrong ones.
+
+Intervals are clustered by task (:mod:`regimen.evaluation.statistics`).
+
+Shape suffixes: N items, B bins, C choices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, special
+
+from regimen.evaluation.ratios import Floats, Values
+from regimen.evaluation.statistics import Interval, clustered_mean, clustered_rate
+
+BINS = 15
+ITEMS_PER_BIN = 10
+"""Fewer make a bin's accuracy say nothing; small samples get fewer bins."""
+
+TEMPERATURES = (0.02, 50.0)
+"""The range that is searched."""
+
+# Signs from the one half and gaps from the other are, at an error of 0, as variable as they are
+# correlated across the halves: E |S_A| |S_B| = 2 / pi of a half's variance, for either.
+_SIGNS_WIDEN = math.sqrt(1 + 2 / math.pi)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graded:
+    """The scores of an item's choices (nats) and which of them are right."""
+
+    score_C: Floats
+    right: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bin:
+    """A row of the reliability table: items, mean confidence, accuracy with its interval."""
+
+    items: int
+    confidence: float
+    accuracy: Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationError:
+    """Expected calibration error: the plain estimate, and the debiased one with its interval."""
+
+    ece: float
+    debiased: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Temperature:
+    """Temperature that minimises the mean negative log-likelihood of ``items`` items.
+
+    ``at_bound``: the minimum lies beyond the range that was searched.
+    """
+
+    value: float
+    items: int
+    at_bound: bool
+
+
+def probabilities(score_C: Floats, temperature: float = 1.0) -> Floats:
+    """Softmax of the scores over the temperature: the probabilities of the choices."""
+    found: Floats = special.softmax(np.asarray(score_C, dtype=np.float64) / temperature)
+    return found
+
+
+def brier(p_C: Floats, right: Sequence[bool]) -> float:
+    """Sum over choices of (p - y)^2, the right ones taken together (Brier 1950), 0 to 2."""
+    right_C = np.asarray(right)
+    return float((1 - p_C[right_C].sum()) ** 2 + (p_C[~right_C] ** 2).sum())
+
+
+def nll(one: Graded, temperature: float = 1.0) -> float:
+    """-log of the probability of the right choices, nats."""
+    scaled_C = one.score_C / temperature
+    right_C = np.asarray(one.right)
+    return float(special.logsumexp(scaled_C) - special.logsumexp(scaled_C[right_C]))
+
+
+def fit_temperature(items: Sequence[Graded]) -> Temperature | None:
+    """The temperature that minimises the mean NLL (Guo et al. 2017, arXiv 1706.04599); None
+    without items.
+
+    Fit it on validation items and use it on others: on its own items it flatters.
+    """
+    if not items:
+        return None
+    width = max(len(one.right) for one in items)
+    score_NC = np.full((len(items), width), -np.inf)
+    right_NC = np.zeros((len(items), width), dtype=bool)
+    for n, one in enumerate(items):
+        score_NC[n, : len(one.right)], right_NC[n, : len(one.right)] = one.score_C, one.right
+
+    def loss(log_t: float) -> float:
+        scaled_NC = score_NC / math.exp(log_t)
+        right_N = special.logsumexp(np.where(right_NC, scaled_NC, -np.inf), axis=1)
+        return float((special.logsumexp(scaled_NC, axis=1) - right_N).mean())
+
+    bounds = (math.log(TEMPERATURES[0]), math.log(TEMPERATURES[1]))
+    found = optimize.minimize_scalar(loss, bounds=bounds, method="bounded")
+    at_bound = bool(min(map(loss, bounds)) <= found.fun)
+    return Temperature(value=float(np.exp(found.x)), items=len(items), at_bound=at_bound)
+
+
+def bins_of(confidence_N: Floats, bins: int = BINS) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The bin of each item: of about equal mass, equal confidences in one bin.
+
+    At most ``bins``, and fewer where they would hold under ``ITEMS_PER_BIN`` items each.
+    """
+    count = max(1, min(bins, len(confidence_N) // ITEMS_PER_BIN))
+    edges = np.quantile(confidence_N, np.arange(1, count) / count, method="higher")
+    return np.unique(np.searchsorted(edges, confidence_N, side="right"), return_inverse=True)[1]
+
+
+def calibration_error(
+    confidence: Values, correct: Values, clusters: Sequence[str], *, bins: int = BINS
+) -> CalibrationError:
+    """Expected calibration error over bins of equal mass, plain and debiased.
+
+    Args:
+        confidence, correct: in 0..1, one per item; a tie may be correct in part.
+        clusters: the cluster of each item; the halves that give each other's signs are every
+            second cluster by name.
+        bins: at most so many.
+
+    Raises:
+        ValueError: no items, or numbers outside 0..1.
+    """
+    confidence_N, correct_N = _shares(confidence), _shares(correct)
+    bin_N = bins_of(confidence_N, bins)
+    gap_N = confidence_N - correct_N
+    ece = float(np.abs(np.bincount(bin_N, gap_N)).sum() / len(gap_N))
+    names_N = np.unique(np.asarray(clusters, dtype=np.str_), return_inverse=True)[1]
+    if names_N.max() == 0:  # one cluster: no second half, nothing to take signs from
+        return CalibrationError(ece=ece, debiased=ece, low=None, high=None)
+    half_N = names_N % 2
+    signed_N = np.empty_like(gap_N)
+    for half in (0, 1):
+        other_B = np.bincount(bin_N, np.where(half_N == half, 0.0, gap_N))
+        signed_N[half_N == half] = (np.sign(other_B)[bin_N] * gap_N)[half_N == half]
+    found = clustered_mean(signed_N, clusters)
+    if found.low is None or found.high is None:
+        return CalibrationError(ece=ece, debiased=max(0.0, found.estimate), low=None, high=None)
+    half_width = _SIGNS_WIDEN * (found.high - found.low) / 2
+    return CalibrationError(
+        ece=ece,
+        debiased=min(1.0, max(0.0, found.estimate)),
+        low=min(1.0, max(0.0, found.estimate - half_width)),
+        high=min(1.0, max(0.0, found.estimate + half_width)),
+    )
+
+
+def reliability(
+    confidence: Values, correct: Values, clusters: Sequence[str], *, bins: int = BINS
+) -> list[Bin]:
+    """The reliability table, least confident first (DeGroot and Fienberg 1983)."""
+    confidence_N, correct_N = _shares(confidence), _shares(correct)
+    bin_N = bins_of(confidence_N, bins)
+    return [
+        Bin(
+            items=int((bin_N == number).sum()),
+            confidence=float(confidence_N[bin_N == number].mean()),
+            accuracy=clustered_rate(
+                correct_N[bin_N == number],
+                [name for name, own in zip(clusters, bin_N, strict=True) if own == number],
+            ),
+        )
+        for number in range(int(bin_N.max()) + 1)
+    ]
+
+
+def auroc(confidence: Values, correct: Sequence[bool], clusters: Sequence[str]) -> Interval | None:
+    """Chance that a right answer has more confidence than a wrong one, ties as half.
+
+    The interval is that of the structural components (DeLong et al. 1988) summed by cluster
+    (Obuchowski 1997). None where all answers are right, or all are wrong.
+    """
+    confidence_N, right_N = np.asarray(confidence, dtype=np.float64), np.asarray(correct, bool)
+    wins, losses = confidence_N[right_N], confidence_N[~right_N]
+    if not len(wins) or not len(losses):
+        return None
+    place_N = np.empty_like(confidence_N)
+    place_N[right_N] = _below(losses, wins)
+    place_N[~right_N] = 1 - _below(wins, losses)
+    area = float(place_N[right_N].mean())
+    share = len(wins) / len(confidence_N)
+    weight_N = np.where(right_N, share, 1 - share)
+    found = clustered_mean(area + (place_N - area) / weight_N, clusters)
+    return Interval(
+        estimate=area,
+        low=None if found.low is None else max(0.0, found.low),
+        high=None if found.high is None else min(1.0, found.high),
+        n=found.n,
+        clusters=found.clusters,
+        se=found.se,
+        df=found.df,
+    )
+
+
+def _below(values: Floats, at: Floats) -> Floats:
+    """Share of ``values`` below each of ``at``, equal ones as half."""
+    ordered = np.sort(values)
+    both = np.searchsorted(ordered, at, "left") + np.searchsorted(ordered, at, "right")
+    share: Floats = both / (2 * len(values))
+    return share
+
+
+def answer_confidence(logp: float, tokens: int) -> float:
+    """exp(mean log-probability of an answer's tokens), 0..1.
+
+    Args:
+        logp: their sum, nats.
+        tokens: how many they are, with the one that ended the answer.
+    """
+    return min(1.0, math.exp(logp / max(tokens, 1)))
+
+
+def _shares(values: Values) -> Floats:
+    values_N = np.asarray(values, dtype=np.float64)
+    if not len(values_N) or not ((values_N >= 0) & (values_N <= 1)).all():
+        raise ValueError("one number in 0..1 per item, and one item or more")
+    return values_N
