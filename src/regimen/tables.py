@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from itertools import accumulate
 from pathlib import Path
@@ -276,17 +277,21 @@ def table_to_items(table: pa.Table) -> Iterator[Item]:
 
 def _rows(table: pa.Table, *columns: str) -> Iterator[dict[str, Any]]:
     """The rows of a table that has these columns, among others."""
-    missing = [name for name in columns if name not in table.column_names]
+    _require_columns(table.column_names, columns)
+    for batch in table.to_batches(max_chunksize=4096):
+        yield from batch.to_pylist()
+
+
+def _require_columns(names: Sequence[str], columns: Sequence[str]) -> None:
+    missing = [name for name in columns if name not in names]
     if missing:
         raise DataError(
             "The file holds records of another kind.",
             slug="records-kind",
-            got=f"columns {', '.join(table.column_names[:8])} ...",
+            got=f"columns {', '.join(names[:8])} ...",
             expected=f"a column {missing[0]!r}",
             fix="Name instances.parquet, preferences.parquet or items.parquet, as it is asked for.",
         )
-    for batch in table.to_batches(max_chunksize=4096):
-        yield from batch.to_pylist()
 
 
 def spread(table: pa.Table, most: int | None) -> pa.Table:
@@ -312,10 +317,36 @@ def read_table(path: Path | str) -> pa.Table:
         DataError: there is no such file (``records-missing``), it is no whole Parquet file
             (``records-unreadable``), or its schema version is another (``records-version``).
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = Path(path)
+    with _whole(path):
+        table = pq.read_table(path, partitioning=None)
+    _require_version((table.schema.metadata or {}).get(b"schema_version"), path)
+    return table
+
+
+def read_batches(path: Path | str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """Read some columns of a Parquet file that ``write_table`` wrote, ``rows`` rows at a time.
+
+    Raises:
+        DataError: as ``read_table``, or the file has not these columns (``records-kind``).
+    """
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    with _whole(path), pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        _require_version((schema.metadata or {}).get(b"schema_version"), path)
+        _require_columns(schema.names, columns)
+        yield from file.iter_batches(batch_size=rows, columns=list(columns))
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Turns what the library says of a file that is missing or damaged into an error of ours."""
+    import pyarrow as pa
+
     if not path.is_file():
         raise DataError(
             "There is no such file of records.",
@@ -325,7 +356,7 @@ def read_table(path: Path | str) -> pa.Table:
             fix="Run `regimen build` first, or correct the path.",
         )
     try:
-        table = pq.read_table(path, partitioning=None)
+        yield
     except (OSError, pa.ArrowException) as error:
         raise DataError(
             "The file of records is damaged, or no Parquet file.",
@@ -334,8 +365,6 @@ def read_table(path: Path | str) -> pa.Table:
             fix="Run `regimen build` again.",
             where=str(path),
         ) from error
-    _require_version((table.schema.metadata or {}).get(b"schema_version"), path)
-    return table
 
 
 def _require_version(version: bytes | None, path: Path) -> None:

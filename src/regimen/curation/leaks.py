@@ -26,7 +26,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from regimen.curation.filters import Filter
-from regimen.curation.ngrams import NgramIndex
+from regimen.curation.ngrams import NgramIndex, bordered
 from regimen.instances.words import normalise, tokens
 from regimen.records import Instance, Item, Message
 
@@ -113,9 +113,9 @@ def _turns(messages: Sequence[Message], role: str) -> list[str]:
     return [m.text for m in messages if m.role == role]
 
 
-def _words(turns: Iterable[str]) -> list[str]:
-    """The words of several turns, with a border that no n-gram crosses after each."""
-    return [word for turn in turns for word in (*tokens(turn), "")]
+def asked_of(item: Item) -> str:
+    """What an item asks: its bare input, else the text of its user turns."""
+    return item.input.strip() or "\n".join(_turns(item.messages, "user"))
 
 
 def _has_run(words: Sequence[str], run: Sequence[str]) -> bool:
@@ -131,8 +131,8 @@ class _Said:
         users, answers = _turns(instance.messages, "user"), _turns(instance.messages, "assistant")
         self.prompts = {normalise(text) for text in ("\n".join(users), *users)} - {""}
         self.answers = {normalise(text) for text in answers} - {""}
-        self.user_words = _words(users)
-        self.answer_words = _words(answers)
+        self.user_words = bordered(users)
+        self.answer_words = bordered(answers)
 
 
 class _HeldOut:
@@ -148,7 +148,7 @@ class _HeldOut:
         asked_by: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for position, item in enumerate(items):
             prompt = "\n".join(_turns(item.messages, "user"))
-            ask = item.input.strip() or prompt
+            ask = asked_of(item)
             self.by_prompt[normalise(prompt)].append(position)
             self.by_ask[normalise(ask)].append(position)
             asked_by[tuple(tokens(ask))].append(position)

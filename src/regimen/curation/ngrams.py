@@ -5,11 +5,13 @@ Legend: T tokens of the texts, G n-grams of the probes, W windows of the texts t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from regimen.instances.words import tokens
 
 Ints = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
@@ -17,6 +19,11 @@ Hashes = NDArray[np.uint64]
 # Odd 64-bit constants; equal hashes are compared word by word, so they need not be perfect.
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
+
+
+def bordered(turns: Iterable[str]) -> list[str]:
+    """The words of several turns, with a border that no n-gram crosses after each."""
+    return [word for turn in turns for word in (*tokens(turn), "")]
 
 
 class Covered(NamedTuple):
