@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ texts = st.lists(st.lists(st.sampled_from(WORDS), max_size=7).map(" ".join), max
 
 def terms(text):
     words = tokens(text)
-    return Counter([*words, *zip(words, words[1:], strict=False)])
+    return Counter([*words, *pairwise(words)])
 
 
 def dense(queries, rows):

@@ -130,6 +130,10 @@ def test_the_whole_line_then_nothing_then_what_a_template_changes(project, capsy
         "copy_input",
         "copy_demonstration",
     }
+    contamination = body["suites"]["unseen_tasks"]["contamination"]
+    assert contamination["against"]["files"] == ["build/instances.parquet"]
+    assert set(contamination["score_clean"]) == set(systems)
+    assert (project / "run/evaluate/nearest.parquet").is_file()
     assert (project / "run/tune/checkpoint-2").is_dir()
     lines = (project / "run/tune/metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]

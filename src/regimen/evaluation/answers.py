@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -97,16 +97,24 @@ def answer_row(
     )
 
 
-def answers_to_table(rows: Sequence[AnswerRow]) -> pa.Table:
+def answers_to_table(
+    rows: Sequence[AnswerRow], contaminated: Callable[[str], bool | None] = lambda _: None
+) -> pa.Table:
     """The rows as an Arrow table with the schema version in its metadata.
 
-    Text columns as in :data:`TEXT_COLUMNS`, then ``score``, ``rouge_l`` and one float column for
-    each other metric.
+    Text columns as in :data:`TEXT_COLUMNS`, then ``score``, ``rouge_l``, one float column for each
+    other metric, and ``contaminated``.
+
+    Args:
+        rows: of all systems and items.
+        contaminated: by item id whether training rows give the item away; None for not checked.
     """
     import pyarrow as pa
 
     extra = sorted({name for row in rows for name in row.metrics} - {"rouge_l"})
     fields = [(name, pa.string()) for name in TEXT_COLUMNS]
     fields += [(name, pa.float64()) for name in ("score", "rouge_l", *extra)]
+    fields += [("contaminated", pa.bool_())]
     schema = pa.schema(fields, metadata={"schema_version": str(SCHEMA_VERSION)})
-    return pa.Table.from_pylist([row.as_dict() for row in rows], schema=schema)
+    written = [{**row.as_dict(), "contaminated": contaminated(row.item_id)} for row in rows]
+    return pa.Table.from_pylist(written, schema=schema)

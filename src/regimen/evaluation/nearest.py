@@ -202,16 +202,15 @@ class _Weighted:
         return products
 
 
-def _products(
-    rows: sparse.csr_array, items: sparse.csr_array, row_H: Ints, item_H: Ints
-) -> Floats:
+def _products(rows: sparse.csr_array, items: sparse.csr_array, row_H: Ints, item_H: Ints) -> Floats:
     """The product of each pair, added up in the same order whatever else is compared."""
     parts = [
         np.asarray((rows[row_H[a : a + _HITS]] * items[item_H[a : a + _HITS]]).sum(axis=1))
         for a in range(0, len(row_H), _HITS)
     ]
     # Equal vectors may come out as 1 + 2e-16.
-    return np.minimum(_joined(parts, np.float64), 1.0)
+    products: Floats = np.minimum(_joined(parts, np.float64), 1.0)
+    return products
 
 
 def _matrix(

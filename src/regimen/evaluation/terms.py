@@ -1,9 +1,9 @@
 """Words and pairs of words of many texts as numbers, for TF-IDF over more texts than fit in memory.
 
 A term is a word or two words that follow each other; in scripts without spaces a word is a
-character (``regimen.instances.words``). It is known by a hash of 52 bits, which is the same in every
-process: among 30 million terms of training rows and 200,000 of items one chance match is expected
-in a thousand runs.
+character (``regimen.instances.words``). It is known by a hash of 52 bits, which is the same in
+every process: among 30 million terms of training rows and 200,000 of items one chance match is
+expected in a thousand runs.
 
 Legend: T words of all texts, P pairs of a text and a term.
 """

@@ -56,6 +56,9 @@ class EvaluateSettings(Section):
     ] = (0, 1, 2, 3)
     """Numbers of demonstrations to try for the prompted base."""
 
+    nearest: Annotated[int, Field(ge=0, le=100)] = 3
+    """Nearest training rows kept of each item, by its prompt and by its answer; 0 keeps none."""
+
     retention: RetentionSettings | None = None
     """Text that the model should not lose; not measured when not given."""
 

@@ -62,12 +62,15 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regimen.generation.local",
         "regimen.evaluation",
         "regimen.judging",
+        "regimen.curation.leaks",
+        "regimen.curation.ngrams",
         "regimen.stages.models",
         "regimen.stages.likelihoods",
         "regimen.stages.evaluate",
         "regimen.stages.evaluate_choices",
         "regimen.stages.evaluate_costs",
         "regimen.stages.evaluate_systems",
+        "regimen.stages.evaluate_traces",
     ),
 }
 

@@ -16,6 +16,7 @@ from regimen.evaluation.answers import answers_to_table
 from regimen.evaluation.metrics import metrics_named
 from regimen.evaluation.runner import EvaluationResult
 from regimen.evaluation.runner import evaluate as run_evaluation
+from regimen.evaluation.traces import Traces, contamination_blocks, nearest_to_table
 from regimen.models.hardware import set_up
 from regimen.records import Item
 from regimen.runs import Run
@@ -25,6 +26,7 @@ from regimen.stages.common import StageResult, path_key, run_stage
 from regimen.stages.evaluate_choices import suite_choices
 from regimen.stages.evaluate_costs import retention_block, safety_block
 from regimen.stages.evaluate_systems import measured_change, model_generators, named_systems
+from regimen.stages.evaluate_traces import traced, training_files
 from regimen.stages.models import LazyGenerator
 from regimen.tables import read_table, table_to_items, write_table
 
@@ -38,7 +40,8 @@ class Evaluated:
 
     ``root`` is the pipeline's run directory, ``models`` the folders by name; ``result`` holds the
     items, the answers of every system and their scores; ``validation`` are items of no suite;
-    ``shots`` says how the prompted base was chosen.
+    ``shots`` says how the prompted base was chosen, ``traces`` what the items have to do with the
+    training rows.
     """
 
     section: EvaluateSettings
@@ -50,6 +53,7 @@ class Evaluated:
     result: EvaluationResult
     validation: Sequence[Item]
     shots: Mapping[str, Any]
+    traces: Traces
 
 
 def _safety(done: Evaluated) -> dict[str, Any]:
@@ -67,7 +71,9 @@ def _choices(done: Evaluated) -> dict[str, dict[str, Any]]:
     )
 
 
-SUITE_BLOCKS: Mapping[str, Callable[[Evaluated], Mapping[str, Any]]] = {}
+SUITE_BLOCKS: Mapping[str, Callable[[Evaluated], Mapping[str, Any]]] = {
+    "contamination": lambda done: contamination_blocks(done.result, done.traces),
+}
 """By key of a suite's block: a function that gives it, by suite; suites may be left out."""
 
 BLOCKS: Mapping[str, Callable[[Evaluated], Mapping[str, Any]]] = {
@@ -92,11 +98,14 @@ def evaluate(settings: PipelineSettings, root: Path, models: Mapping[str, str]) 
     section = settings.evaluate
     assert section is not None
     items = root / "build" / "items.parquet"
+    files = training_files(settings, root)
     inputs = {name: path_key(path) for name, path in models.items()} | {"items": path_key(items)}
+    inputs |= {name: path_key(path) for name, path in files.items()}
     seed = settings.seed_of("evaluate")
 
     def work(run: Run) -> Mapping[str, Any]:
-        done = _answered(section, seed, root, run, list(table_to_items(read_table(items))), models)
+        everything = list(table_to_items(read_table(items)))
+        done = _answered(section, seed, root, run, everything, models, files)
         return _written(done)
 
     return run_stage("evaluate", settings, root / "evaluate", inputs, work)
@@ -109,6 +118,7 @@ def _answered(
     run: Run,
     everything: Sequence[Item],
     models: Mapping[str, str],
+    training: Mapping[str, Path],
 ) -> Evaluated:
     """Ask every system every item, and score the answers."""
     set_up()
@@ -129,6 +139,7 @@ def _answered(
         result=result,
         validation=validation,
         shots=shots,
+        traces=traced(result.items, training, section.nearest),
     )
 
 
@@ -142,7 +153,9 @@ def _written(done: Evaluated) -> dict[str, Any]:
         body["suites"][suite] |= more
     body |= {key: dict(block_of(done)) for key, block_of in BLOCKS.items()}
     done.run.write_json("evaluation.json", body)
-    write_table(done.run.path("answers.parquet"), answers_to_table(done.result.rows))
+    answers = answers_to_table(done.result.rows, done.traces.contaminated)
+    write_table(done.run.path("answers.parquet"), answers)
+    write_table(done.run.path("nearest.parquet"), nearest_to_table(done.traces.nearest))
     return {
         "suites": {
             name: {

@@ -1,0 +1,35 @@
+"""What the evaluated items have to do with the training rows: the nearest, and contamination."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from regimen import console
+from regimen.evaluation.traces import Traces, trace
+from regimen.records import Item
+from regimen.reports.files import count_rows
+from regimen.settings.pipeline import PipelineSettings
+from regimen.stages.tune import instances_path
+
+
+def training_files(settings: PipelineSettings, root: Path) -> dict[str, Path]:
+    """The files of instances that the tunings of a run learn, by the name to tell them under.
+
+    Empty where they are not known: no tuning of the run learns instances.
+    """
+    built = root / "build" if settings.build is not None else None
+    found: dict[str, Path] = {}
+    for section in settings.tunings.values():
+        path = instances_path(section.data or built)
+        if path is not None and section.objective == "supervised":
+            inside = built is not None and path.parent == built
+            found[f"build/{path.name}" if inside else str(path)] = path
+    return found
+
+
+def traced(items: Sequence[Item], files: Mapping[str, Path], k: int) -> Traces:
+    """``trace``, with its progress shown."""
+    rows = sum(count_rows(path) or 0 for path in files.values())
+    with console.progress(2 * rows if k else rows, "nearest training rows", "rows") as bar:
+        return trace(items, files, k, bar.advance)
