@@ -108,6 +108,8 @@ CHANGES: dict[str, tuple[Any, set[str]]] = {
     "reasons": (True, set()),
     "suggestions": (True, set()),
     "templates": (2, set()),
+    "template_pool": (2, {"template", "answer", "positive", "negative", "permutation", "style",
+                          "rationale"}),
     "template_share": (0.7, set()),
     "instruction_language": ("es", {"template", "answer", "positive", "negative", "permutation",
                                     "style"}),
@@ -192,6 +194,21 @@ def test_fewer_templates_begin_those_of_more(formatted: Formatter) -> None:
     for few, many in longer(formatted, "templates", 2, "all"):
         assert many[: len(few)] == few
         assert len(few) <= 2
+
+
+def test_a_smaller_pool_of_templates_is_part_of_a_larger_one(formatted: Formatter) -> None:
+    base = {**BASE, "encoding": "template", "inverted_share": None}
+    runs = [marks(formatted, **{**base, "template_pool": n}) for n in (1, 3, None)]
+    pools = [{one.template for (one,) in found.values()} for found in runs]
+    assert [len(pool) for pool in pools] == [1, 3, 6]
+    assert pools[0] < pools[1] < pools[2]
+    for pool, found in zip(pools, runs, strict=True):
+        # a row whose template stays in use is asked by it
+        kept = {number for number, (one,) in runs[-1].items() if one.template in pool}
+        assert kept
+        assert all(found[number] == runs[-1][number] for number in kept)
+    turned = marks(formatted, **{**base, "template_pool": 1, "inverted_share": 0.5})
+    assert len({one.template for (one,) in turned.values()}) == 2
 
 
 @pytest.mark.parametrize("name", ["max_characters", "max_tokens"])

@@ -72,6 +72,7 @@ def test_what_is_accepted(values: dict[str, Any]) -> None:
         ({"positive": 65}, "positive"),
         ({"positive": [0, 1.5]}, "positive"),
         ({"templates": 0}, "templates"),
+        ({"template_pool": 0, "encoding": "template"}, "template_pool"),
         ({"templates": "some"}, "templates"),
         ({"template_share": 1.1}, "template_share"),
         ({"inverted_share": -0.1}, "inverted_share"),
@@ -100,6 +101,8 @@ def test_what_is_refused(values: dict[str, Any], at: str) -> None:
         ({"encoding": "template", "positive": 1, "explanations": True}, "explanations"),
         ({"encoding": "template", "avoid": True}, "avoid"),
         ({"encoding": "template", "task_name": True}, "task_name"),
+        ({"template_pool": 2}, "template_pool"),
+        ({"template_pool": 2, "encoding": "tk_instruct"}, "template_pool"),
         ({"tokenizer": "base"}, "tokenizer"),
     ],
 )

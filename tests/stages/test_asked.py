@@ -10,9 +10,11 @@ import pytest
 
 from regimen.curation.ledger import Ledger
 from regimen.errors import DataError, SettingsError
+from regimen.instances.formatting import task_instances
+from regimen.instances.templates import TemplateWorker
 from regimen.records import Example, Instance, Item, Message, Task, Template
-from regimen.settings.build import BuildSettings, CurationSettings
-from regimen.stages.build_items import build_items
+from regimen.settings.build import BuildSettings, CurationSettings, FormattingSettings
+from regimen.stages.build_items import build_items, formatting_spec
 from regimen.stages.producing import leak_filters
 from regimen.stages.splits import hold_out_rows, split_tasks
 
@@ -167,6 +169,24 @@ def test_a_row_is_asked_in_every_way_or_in_none(tmp_path: Path) -> None:
     assert account["kept"] == 2
     assert account["removed"] == {"not_in_every_way": 2}
     assert account["failed"] == {"template_missing_column": 2}
+
+
+def test_a_pool_of_templates_is_that_of_the_training_for_rows_of_its_tasks(tmp_path: Path) -> None:
+    many = tuple(Template(name=f"t{n}", input=f"{n} {{{{ input }}}}") for n in range(9))
+    rows = task("t", templates=many, instances=ROWS[:6], held_out=ROWS[6:])
+    ways = {"few": {"templates": "all"}, "every": {"templates": "all", "template_pool": None}}
+    formatting = {"encoding": "template", "template_pool": 2}
+    items, _ = built(tmp_path, ways, rows, held=[], **formatting)
+    by_way = {
+        name: {i.lineage.template for i in items if i.suite == f"unseen_rows@{name}"}
+        for name in ways
+    }
+    assert by_way["every"] == {one.name for one in many}
+    with TemplateWorker() as worker:
+        spec = formatting_spec(FormattingSettings(**formatting))
+        trained = list(task_instances([rows], spec, 6, 0, worker.render))
+    assert by_way["few"] == {one.lineage.template for one in trained if isinstance(one, Instance)}
+    assert len(by_way["few"]) == 2
 
 
 def test_held_out_rows_are_asked_in_every_way_and_no_leak_of_their_task(tmp_path: Path) -> None:

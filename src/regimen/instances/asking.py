@@ -242,10 +242,18 @@ def in_language(task: Task, spec: FormattingSpec) -> Task | FormattingFailure:
 
 
 def templates_of(
-    task: Task, spec: FormattingSpec, draws: Draws, inverted: bool | None
+    task: Task, spec: FormattingSpec, draws: Draws, inverted: bool | None, seed: int
 ) -> list[Template]:
-    """The templates that ask a row: one drawn, all, or a number of them, in a random order."""
+    """The templates that ask a row: one drawn, all, or a number of them, in a random order.
+
+    With ``spec.template_pool``, only so many of the task's are in use: the same for all its rows,
+    by ``seed``. A larger pool holds a smaller one, and a row keeps its order of those in both.
+    """
     usable = [one for one in task.templates if inverted is None or one.inverted is inverted]
-    order = draws.shuffled("templates", usable)
+    order = draws.shuffled("templates", list(range(len(usable))))
+    if spec.template_pool is not None and spec.template_pool < len(usable):
+        pool = Draws(seed, task.name, -1).shuffled("template pool", sorted(order))
+        kept = set(pool[: spec.template_pool])
+        order = [number for number in order if number in kept]
     count = {"one": 1, "all": len(order)}.get(str(spec.templates), spec.templates)
-    return order[: int(count)]
+    return [usable[number] for number in order[: int(count)]]

@@ -73,6 +73,7 @@ def drafts(
     spec: FormattingSpec,
     seed: int,
     stream: str = "",
+    pool_seed: int | None = None,
 ) -> Iterator[Made]:
     """The drafts of rows, at least one for each or its failure.
 
@@ -83,6 +84,7 @@ def drafts(
         spec: the formatting.
         seed: of all draws.
         stream: what the rows are drafted for, where it is not training.
+        pool_seed: of the templates that are in use; ``seed`` when not given.
     """
     spoken = in_language(task, spec)
     if isinstance(spoken, FormattingFailure):
@@ -91,7 +93,8 @@ def drafts(
     pool = Pool.of(task, candidates if spec.demonstrations != "examples" else ())
     for number, row in rows:
         try:
-            yield from _Drafter(spoken, number, row, spec, seed, pool, stream).drafts()
+            drafter = _Drafter(spoken, number, row, spec, seed, pool, stream)
+            yield from drafter.drafts(seed if pool_seed is None else pool_seed)
         except Unanswerable as error:
             yield error.failure
 
@@ -114,7 +117,7 @@ class _Drafter:
         self.spec = row_spec(task, spec, self.draws)
         self.mixed = spec.encoding == "mixed"
 
-    def drafts(self) -> Iterator[Made]:
+    def drafts(self, pool_seed: int) -> Iterator[Made]:
         """One draft per template that the row is asked by, or one by definition."""
         task, spec = self.task, self.spec
         inverted: bool | None = None
@@ -122,7 +125,7 @@ class _Drafter:
             inverted = self.draws.chance("inverted", spec.inverted_share)
         templates: Sequence[Template] = ()
         if spec.encoding == "template":
-            templates = templates_of(task, spec, self.draws, inverted)
+            templates = templates_of(task, spec, self.draws, inverted, pool_seed)
             if not templates and self.mixed:
                 self.spec = replace(spec, encoding="definition")
             elif not templates and not inverted:

@@ -46,6 +46,7 @@ class FormattingSpec:
     reasons: bool = False
     suggestions: bool = False
     templates: Literal["one", "all"] | int = "one"
+    template_pool: int | None = None
     template_share: float = 0.3
     instruction_language: str = "own"
     options: bool = True

@@ -28,6 +28,7 @@ def template_items(
     spec: FormattingSpec,
     render: Render,
     tokens: Callable[[str], int] | None = None,
+    pool_seed: int | None = None,
 ) -> list[tuple[int, Item | FormattingFailure]]:
     """Items of each row, or why there is none, with the row's number.
 
@@ -43,10 +44,11 @@ def template_items(
         spec: the formatting, with ``encoding="template"``.
         render: of templates: ``TemplateWorker.render``.
         tokens: counts the tokens of a prompt, for ``spec.max_tokens``.
+        pool_seed: of the templates that are in use; ``seed`` when not given.
     """
     spec = replace(spec, inverted_share=0.0)
     shown = candidates_of(task, seed, spec, rows, apart=purpose.apart)
-    made = list(drafts(task, rows, shown, spec, seed, STREAM))
+    made = list(drafts(task, rows, shown, spec, seed, STREAM, pool_seed))
     answers = [_answers(one) if isinstance(one, Draft) else () for one in made]
     jobs = [
         job

@@ -21,7 +21,6 @@ _OF_TRAINING = {
     "chain_of_thought_share": "is of the rows that show a rationale, and a test shows none",
 }
 """What says nothing of a test's prompt, and why."""
-_OF_TEMPLATES = ("templates",)
 _ONE_WAY = {"mixed": "definition", "tk_instruct": "natural_instructions"}
 
 
@@ -118,13 +117,12 @@ def _merged_conflicts(base: FormattingSettings, one: AskedSettings) -> Iterator[
     except Conflicts as error:
         yield from error.found
         return
-    for name in _OF_TEMPLATES:
-        if name in one.model_fields_set and whole.encoding != "template":
-            yield Conflict(
-                what=f"is for templates, and this asks by {whole.encoding}",
-                at=(name,),
-                fix="Remove it, or set encoding: template.",
-            )
+    if "templates" in one.model_fields_set and whole.encoding != "template":
+        yield Conflict(
+            what=f"is for templates, and the encoding {whole.encoding} asks by none",
+            at=("templates",),
+            fix="Remove it, or set encoding: template.",
+        )
 
 
 def _checked(values: Mapping[str, Any]) -> list[Conflict]:

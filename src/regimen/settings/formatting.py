@@ -73,6 +73,10 @@ class FormattingSettings(Section):
     templates: Literal["one", "all"] | Count = "one"
     """Templates used for one row: one drawn by the seed, all of them, or this many."""
 
+    template_pool: Count | None = None
+    """Templates of each task that the build uses, drawn by the seed; all of them when not given.
+    With ``inverted_share``, those that turn a task round are counted apart."""
+
     template_share: Share = 0.3
     """Share of the instances that ``mixed`` asks by a template."""
 
@@ -148,6 +152,12 @@ class FormattingSettings(Section):
                 what="draws definition, demonstrations and explanations itself",
                 at=("encoding",),
                 fix="Remove 'positive', 'negative' and 'explanations', or choose another encoding.",
+            )
+        if self.template_pool is not None and self.encoding not in ("template", "mixed"):
+            yield Conflict(
+                what=f"is for templates, and the encoding {self.encoding} asks by none",
+                at=("template_pool",),
+                fix="Remove it, or set encoding: template or mixed.",
             )
         if self.tokenizer is not None and self.max_tokens is None:
             yield Conflict(

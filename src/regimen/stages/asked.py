@@ -27,10 +27,14 @@ Made = list[tuple[int, Item | FormattingFailure]]
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """A task that a suite asks; ``rows`` are its held-out rows where it is trained on."""
+    """A task that a suite asks; ``rows`` are its held-out rows where it is trained on.
+
+    ``seed`` is that of its pool of templates: the build's where it is trained on.
+    """
 
     suite: str
     task: Task
+    seed: int
     rows: Rows | None = None
 
 
@@ -104,7 +108,7 @@ def _made(one: Tested, rows: Rows, way: Way, seed: int, render: Render | None) -
         made = definition_items(one.task, rows, purpose, seed, way.spec, way.tokens)
         return [(number, item) for (number, _), item in zip(rows, made, strict=True)]
     assert render is not None
-    return template_items(one.task, rows, purpose, seed, way.spec, render, way.tokens)
+    return template_items(one.task, rows, purpose, seed, way.spec, render, way.tokens, one.seed)
 
 
 def _asked_everywhere(task: Task, rows: Rows, made: Mapping[str, Made]) -> set[int]:

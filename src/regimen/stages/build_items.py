@@ -59,11 +59,11 @@ def build_items(
     spec, tokens = formatting_spec(section.formatting), counter(section.formatting, tokenizer)
     count, held = section.held_out.items_per_task, held_out_seed(section, seed)
     apart = {task.name: _held_out(task, count, held) for task in split.train if task.held_out}
-    tested = [Tested(suite, task) for suite, tasks in split.suites.items() for task in tasks]
+    tested = [Tested(suite, task, held) for suite, some in split.suites.items() for task in some]
     for task in split.train:
         if task.name in apart:
             rows = apart[task.name][1:] or apart[task.name]
-            tested.append(Tested("unseen_rows", task, rows))
+            tested.append(Tested("unseen_rows", task, seed, rows))
     ask = task_items if not section.held_out.asked else _askable
     items = [
         item
