@@ -13,7 +13,6 @@ from regimen.judging.comparisons import (
     AnswerPair,
     compare,
     compare_ratings,
-    judgements,
     ratings,
 )
 from regimen.judging.judge import (
@@ -21,12 +20,11 @@ from regimen.judging.judge import (
     GeneratorJudge,
     Judge,
     OptionJudge,
-    OptionLikelihoods,
     Shown,
     Verdict,
 )
 from regimen.judging.prompts import JudgePrompt, fence_for, shown_text
-from regimen.protocols import Completion
+from regimen.protocols import AnswerLogps, Completion
 from regimen.records import Item, Message
 
 
@@ -75,14 +73,13 @@ def test_what_cannot_be_read_failed_and_is_no_tie():
     (found,) = compare(GARBAGE, [pair("x", "y")])
     assert (found.value, found.soft, found.consistent) == (None, None, None)
     assert "Bananas" in found.error
-    assert judgements(found, "j") == ()
 
 
 def test_one_order_that_failed_fails_the_comparison():
     half = judge_by(lambda a, b: "[[A]]" if a == "x" else "hm")
     (found,) = compare(half, [pair("x", "y")])
     assert found.value is None
-    assert [one.value for one in judgements(found, "j")] == [1]
+    assert found.forward.value == 1
 
 
 def test_identical_answers_tie_and_missing_ones_lose_without_a_judge():
@@ -170,30 +167,43 @@ def test_ratings_compare():
     assert compare_ratings(one, Verdict(value=7), Verdict(value=5)).value == 1
     assert compare_ratings(one, Verdict(value=5), Verdict(value=5)).value == 0
     assert compare_ratings(one, Verdict(value=5), Verdict(error="no")).value is None
-    assert compare_ratings(pair("x", "x"), Verdict(value=1), Verdict(value=2)).value == 0
+    missing = AnswerPair(item=item(), systems=("t", "b"), a=("x",), b=None)
+    assert compare_ratings(missing, Verdict(value=1), Verdict(error="none")).value == 1
+    assert compare_ratings(one, Verdict(value=7), Verdict(value=5)).ratings == (7, 5)
 
 
 class Likely:
-    """Gives the first option of each question twice the probability of the others."""
+    """Gives the first verdict of each question twice the probability of the others."""
 
     name = "likely"
 
-    def generate(self, requests):
-        yield from ()
-
-    def option_logps(self, requests, options):
-        for request in requests:
-            yield request.id, (math.log(2) - 3, *[-3.0] * (len(options) - 1))
+    def answer_logps(self, asked):
+        for one in asked:
+            logps = (math.log(2) - 3, *[-3.0] * (len(one.answers) - 1))
+            yield one.id, AnswerLogps(logps=logps)
 
 
 def test_probabilities_give_the_expected_verdict():
-    judge = OptionJudge(generator=Likely())
-    assert isinstance(judge.generator, OptionLikelihoods)
+    judge = OptionJudge(likelihoods=Likely())
     assert isinstance(judge, Judge)
-    (pairwise,) = judge.verdicts([Shown(item(), (("x",), ("y",)))])
+    pairwise, rating = judge.verdicts([Shown(item(), (("x",), ("y",))), Shown(item(), (("x",),))])
     assert pairwise.value == pytest.approx((2 - 1) / 4)
-    (rating,) = judge.verdicts([Shown(item(), (("x",),))])
+    assert pairwise.reason == "[[A]] 0.500, [[B]] 0.250, [[C]] 0.250"
     assert rating.value == pytest.approx((2 + sum(range(2, 11))) / 11)
+
+
+def test_probabilities_that_are_none_are_a_failed_verdict():
+    class Refuses:
+        name = "refuses"
+
+        def answer_logps(self, asked):
+            yield asked[0].id, AnswerLogps(error="too long")
+
+    first, second = OptionJudge(likelihoods=Refuses()).verdicts(
+        [Shown(item(n), (("x",), ("y",))) for n in range(2)]
+    )
+    assert (first.value, first.error) == (None, "too long")
+    assert (second.value, second.error) == (None, "no answer came back")
 
 
 def test_options_are_no_beginnings_of_each_other():

@@ -157,10 +157,21 @@ def test_the_whole_line_then_nothing_then_what_a_template_changes(project, capsy
 
 
 def test_two_runs_from_the_same_settings_are_equal_to_the_byte(project, capsys):
-    run(capsys)
-    run(capsys, "run=again")
-    for name in ("build/instances.parquet", "tune/final/model.safetensors", "evaluation.json"):
+    rule = "def longer(prompt, a, b):\n    return (len(a) > len(b)) - (len(a) < len(b))\n"
+    (project / "rules.py").write_text(rule)
+    judge = "evaluate.judge={function: {file: rules.py, function: longer}}"
+    run(capsys, judge)
+    run(capsys, judge, "run=again")
+    for name in (
+        "build/instances.parquet",
+        "tune/final/model.safetensors",
+        "evaluation.json",
+        "evaluate/judgements.parquet",
+    ):
         assert (project / "run" / name).read_bytes() == (project / "again" / name).read_bytes()
+    body = json.loads((project / "run/evaluation.json").read_text())
+    assert body["judge"]["unseen_tasks"]["tuned-base"]["failed"] == 0
+    assert body["judged_by"]["name"] == "longer"
 
 
 @pytest.mark.parametrize("quantise", ["null", "nf4"])

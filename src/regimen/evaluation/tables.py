@@ -189,6 +189,33 @@ def safety_table(result: Json) -> TableRows:
     )
 
 
+def judge_table(result: Json, title: str = "Judge") -> TableRows:
+    """Win rates of a judge with verdicts and biases; ``result`` has the block ``judge``."""
+    rows = [
+        (
+            suite,
+            name,
+            percent(entry["win_rate"]),
+            span(entry["low"], entry["high"], percent),
+            entry["verdict"],
+            percent(entry["length_controlled"].get("win_rate")),
+            percent(entry["position_consistency"]),
+            str(entry["ties"]),
+            str(entry["failed"]),
+            str(entry["n"]),
+            str(entry["clusters"]),
+            str(entry["seeds"]),
+        )
+        for suite, block in result["judge"].items()
+        for name, entry in block.items()
+    ]
+    columns = (
+        *("suite", "pair", "win rate", "95% interval", "verdict", "at equal lengths"),
+        *("orders agree", "ties", "failed", "n", "clusters", "seeds"),
+    )
+    return TableRows(title=title, columns=columns, rows=tuple(rows))
+
+
 def verdict_line(result: Json, suite: str, pair: tuple[str, str] = ("tuned", "base")) -> str:
     """The verdict in words, numbers, interval, n, seeds, and what the design can resolve."""
     a, b = pair
@@ -240,4 +267,5 @@ def result_tables(result: Json) -> Sequence[TableRows]:
             tables.append(paired_table(block["paired"], f"{suite}: paired differences"))
         if block["buckets"]:
             tables.append(buckets_table(result, suite))
+    tables += [judge_table(result)] if result.get("judge") else []
     return [*tables, retention_table(result)] if result["retention"] else tables

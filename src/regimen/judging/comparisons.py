@@ -8,12 +8,12 @@ A pair of which one order has no verdict is a failed comparison, counted apart a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from regimen.judging.judge import Judge, Shown, Verdict
 from regimen.judging.prompts import Turns
-from regimen.records import Item, Judgement
+from regimen.records import Item
 
 Decided = Literal["", "identical", "unanswered"]
 
@@ -33,7 +33,8 @@ class Comparison:
     """The verdict on a pair: ``forward`` with ``a`` shown first, ``backward`` with ``b`` first.
 
     ``backward`` is None where orders were not swapped. Pairs that need no judge are ``decided``:
-    identical answers tie, and an answer beats none. ``lengths`` are in characters.
+    identical answers tie, and an answer beats none. ``lengths`` are in characters; ``ratings`` are
+    those that a judge of single answers gave.
     """
 
     item: Item
@@ -42,6 +43,7 @@ class Comparison:
     forward: Verdict
     backward: Verdict | None = None
     decided: Decided = ""
+    ratings: tuple[float, float] | None = None
 
     @property
     def orders(self) -> tuple[float, ...] | None:
@@ -116,30 +118,14 @@ def ratings(judge: Judge, answered: Sequence[tuple[Item, Turns | None]]) -> tupl
 
 def compare_ratings(pair: AnswerPair, a: Verdict, b: Verdict) -> Comparison:
     """The comparison that two ratings come to; equal ratings tie."""
-    if _decided(pair):
+    if _decided(pair) == "unanswered":
         return _comparison(pair, _without_judge(pair), None)
-    errors = "; ".join(v.error for v in (a, b) if v.error)
     if a.value is None or b.value is None:
+        errors = "; ".join(verdict.error for verdict in (a, b) if verdict.error)
         return _comparison(pair, Verdict(error=errors), None)
     value = float((a.value > b.value) - (a.value < b.value))
-    return _comparison(pair, Verdict(value=value, reason=f"{a.value:g} against {b.value:g}"), None)
-
-
-def judgements(comparison: Comparison, judge: str) -> tuple[Judgement, ...]:
-    """A judgement for each order that has a verdict."""
-    a, b = comparison.systems
-    orders = ((comparison.forward, f"{a}-{b}"), (comparison.backward, f"{b}-{a}"))
-    return tuple(
-        Judgement(
-            subject=f"{comparison.item.item_id}:{order}",
-            judge=judge,
-            dimension="preference",
-            value=verdict.value,
-            reason=verdict.reason,
-        )
-        for verdict, order in orders
-        if verdict is not None and verdict.value is not None
-    )
+    forward = Verdict(value=value, reason=f"{a.value:g} against {b.value:g}")
+    return replace(_comparison(pair, forward, None), ratings=(a.value, b.value))
 
 
 def _given(turns: Turns | None) -> Turns:

@@ -8,14 +8,22 @@ why; it is never a default.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from regimen.errors import GenerationError
 from regimen.judging.parsing import Parsed, parse_preference, parse_rating
 from regimen.judging.prompts import JudgePrompt, Turns, asked_text
-from regimen.protocols import SCORER_ERRORS, Completion, Generator, Request
+from regimen.protocols import (
+    SCORER_ERRORS,
+    Alternatives,
+    AnswerLogps,
+    Completion,
+    Generator,
+    Likelihoods,
+    Request,
+)
 from regimen.records import Item, Message, content_of, stable_hash
 
 
@@ -49,20 +57,6 @@ class Judge(Protocol):
 
     def verdicts(self, shown: Sequence[Shown]) -> tuple[Verdict, ...]:
         """One verdict for each question, in order."""
-
-
-@runtime_checkable
-class OptionLikelihoods(Protocol):
-    """A generator that can also tell how likely given answers are."""
-
-    @property
-    def name(self) -> str:
-        """As of a ``Generator``."""
-
-    def option_logps(
-        self, requests: Sequence[Request], options: Sequence[str]
-    ) -> Iterator[tuple[str, tuple[float, ...]]]:
-        """Yield ``(request.id, log-probabilities)``: of each option as the answer (nats)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,34 +116,31 @@ class OptionJudge:
     et al. 2023, *G-Eval*, section 2, arXiv 2303.16634).
     """
 
-    generator: OptionLikelihoods
+    likelihoods: Likelihoods
     prompt: JudgePrompt = field(default_factory=lambda: JudgePrompt(explain=False))
 
     @property
     def name(self) -> str:
-        """The generator's."""
-        return self.generator.name
+        """The model's."""
+        return self.likelihoods.name
 
     def verdicts(self, shown: Sequence[Shown]) -> tuple[Verdict, ...]:
         """One pass over the options for each different question."""
-        requests = []
-        for one in shown:
-            messages = self.prompt.messages(one.item, one.answers)
-            requests.append(Request(id=question_id(messages), messages=messages))
-        found: dict[str, tuple[float, ...]] = {}
-        counts = {len(one.answers) for one in shown}
-        for count in sorted(counts):
-            texts = [text for text, _ in self.prompt.options(count)]
-            own = {
-                request.id: request
-                for request, one in zip(requests, shown, strict=True)
-                if len(one.answers) == count
-            }
-            found.update(self.generator.option_logps(list(own.values()), texts))
+        asked = [self._alternatives(one) for one in shown]
+        found: dict[str, AnswerLogps] = {}
+        if asked:
+            distinct = {one.id: one for one in asked}
+            found.update(self.likelihoods.answer_logps(list(distinct.values())))
+        missing = AnswerLogps(error="no answer came back")
         return tuple(
-            _expected(found.get(request.id), self.prompt.options(len(one.answers)))
-            for request, one in zip(requests, shown, strict=True)
+            _expected(found.get(one.id, missing), self.prompt.options(len(each.answers)))
+            for one, each in zip(asked, shown, strict=True)
         )
+
+    def _alternatives(self, one: Shown) -> Alternatives:
+        messages = self.prompt.messages(one.item, one.answers)
+        options = tuple(text for text, _ in self.prompt.options(len(one.answers)))
+        return Alternatives(id=question_id(messages), answers=options, messages=messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,17 +189,15 @@ def _completions(generator: Generator, requests: Mapping[str, Request]) -> dict[
     return {key: found.get(key, missing) for key in requests}
 
 
-def _expected(logps: tuple[float, ...] | None, options: Sequence[tuple[str, float]]) -> Verdict:
+def _expected(found: AnswerLogps, options: Sequence[tuple[str, float]]) -> Verdict:
     """Expected value under log-probabilities."""
-    if logps is None:
-        return Verdict(error="no answer came back")
-    highest = max(logps)
-    if not math.isfinite(highest):
-        return Verdict(error="no option has a finite probability")
-    weights = [math.exp(logp - highest) for logp in logps]
+    highest = max(found.logps, default=-math.inf)
+    if found.error or not math.isfinite(highest):
+        return Verdict(error=found.error or "no verdict has a finite probability")
+    weights = [math.exp(logp - highest) for logp in found.logps]
     total = sum(weights)
-    value = sum(w * v for w, (_, v) in zip(weights, options, strict=True)) / total
-    shares = ", ".join(
-        f"{text} {w / total:.3f}" for w, (text, _) in zip(weights, options, strict=True)
+    pairs = list(zip(weights, options, strict=True))
+    return Verdict(
+        value=sum(weight * value for weight, (_, value) in pairs) / total,
+        reason=", ".join(f"{text} {weight / total:.3f}" for weight, (text, _) in pairs),
     )
-    return Verdict(value=value, reason=shares)

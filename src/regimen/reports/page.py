@@ -22,6 +22,7 @@ from regimen.reports.sections.answers import answers
 from regimen.reports.sections.behaviour import safety
 from regimen.reports.sections.closing import closing
 from regimen.reports.sections.data import data
+from regimen.reports.sections.judged import judged
 from regimen.reports.sections.overview import changed, overview
 from regimen.reports.sections.systems import systems
 from regimen.reports.sections.training import curves, masks
@@ -30,6 +31,7 @@ from regimen.reports.style import STYLE
 SECTIONS: tuple[Callable[[RunData], Section | None], ...] = (
     changed,
     systems,
+    judged,
     answers,
     data,
     curves,

@@ -23,6 +23,7 @@ from regimen.reports.files import (
     read_lines,
     read_object,
 )
+from regimen.reports.judged import JudgedRun, read_judged
 from regimen.reports.ledger import Step, read_ledger, read_step
 
 
@@ -59,6 +60,7 @@ class RunData:
     training: Mapping[str, Training]
     evaluation: Evaluation | None
     prompted_base: Json
+    judged: JudgedRun | None
     answers: Path | None
     samples: tuple[MaskSample, ...]
 
@@ -131,6 +133,7 @@ def read_run(directory: Path, *, title: str = "") -> RunData:
         training={stage: found for stage, found in training.items() if found is not None},
         evaluation=read_evaluation(measured, safety),
         prompted_base=mapping(measured.get("prompted_base")),
+        judged=read_judged(measured),
         answers=first_existing(directory, "evaluate/answers.parquet"),
         samples=_samples(first_existing(directory, *samples)),
     )

@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
+from regimen.errors import near
 from regimen.settings.base import Conflict, Count, CountOrNone, Section, Seed, TextSettings
 from regimen.settings.choices import ChoiceSettings
+from regimen.settings.judge import JudgeSettings
 
 System = Literal["base", "base_prompted", "tuned", "aligned", "copy_input", "copy_demonstration"]
 SYSTEMS: tuple[System, ...] = (
@@ -69,6 +71,9 @@ class EvaluateSettings(Section):
     """Items with choices: which choice is the likeliest answer, and how calibrated that is; not
     measured when not given."""
 
+    judge: JudgeSettings | None = None
+    """A judge that compares or rates the answers; nothing is judged when not given."""
+
     seed: Seed | None = None
     """Seed of draws and of resampling; the pipeline's when not given."""
 
@@ -82,3 +87,16 @@ class EvaluateSettings(Section):
                 at=("validation_items",),
                 fix="Set it above 0, or give 'shots' a single number.",
             )
+        yield from self._judge_conflicts()
+
+    def _judge_conflicts(self) -> Iterator[Conflict]:
+        """The judge compares systems that answer."""
+        for number, pair in enumerate(self.judge.pairs if self.judge else ()):
+            for name in pair:
+                if name not in self.systems:
+                    yield Conflict(
+                        what=f"names {name!r}, which is not among the systems",
+                        at=("judge", "pairs", number),
+                        expected="two of " + ", ".join(self.systems),
+                        fix=near(name, self.systems),
+                    )

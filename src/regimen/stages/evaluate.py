@@ -25,6 +25,7 @@ from regimen.settings.pipeline import PipelineSettings
 from regimen.stages.common import StageResult, path_key, run_stage
 from regimen.stages.evaluate_choices import suite_choices
 from regimen.stages.evaluate_costs import retention_block, safety_block
+from regimen.stages.evaluate_judge import judge_blocks, judge_inputs
 from regimen.stages.evaluate_systems import measured_change, model_generators, named_systems
 from regimen.stages.evaluate_traces import traced, training_files
 from regimen.stages.models import LazyGenerator
@@ -101,6 +102,7 @@ def evaluate(settings: PipelineSettings, root: Path, models: Mapping[str, str]) 
     files = training_files(settings, root)
     inputs = {name: path_key(path) for name, path in models.items()} | {"items": path_key(items)}
     inputs |= {name: path_key(path) for name, path in files.items()}
+    inputs |= judge_inputs(section.judge)
     seed = settings.seed_of("evaluate")
 
     def work(run: Run) -> Mapping[str, Any]:
@@ -152,6 +154,7 @@ def _written(done: Evaluated) -> dict[str, Any]:
     for suite, more in _choices(done).items():
         body["suites"][suite] |= more
     body |= {key: dict(block_of(done)) for key, block_of in BLOCKS.items()}
+    body |= judge_blocks(done.section.judge, done.run, done.result.items, done.result.answers)
     done.run.write_json("evaluation.json", body)
     answers = answers_to_table(done.result.rows, done.traces.contaminated)
     write_table(done.run.path("answers.parquet"), answers)

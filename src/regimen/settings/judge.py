@@ -1,0 +1,110 @@
+"""Settings of ``evaluate.judge``: who judges which systems on which suites, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict
+
+from regimen.settings.base import (
+    Conflict,
+    Count,
+    FunctionSettings,
+    Section,
+    Text,
+    Texts,
+    exactly_one,
+)
+from regimen.settings.generators import GeneratorSettings
+
+SystemPair = Annotated[tuple[Text, Text], Strict(False)]
+Rating = Annotated[int, Field(ge=0, le=100)]
+
+
+class JudgeGeneratorSettings(GeneratorSettings):
+    """Who judges: a remote endpoint, a local model, or a file of prepared verdicts."""
+
+    temperature: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Sampling temperature; 0 is greedy, so that a judgement can be repeated."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """The prepared answers that come with regimen are no verdicts."""
+        yield from super().conflicts()
+        if self.scripted == "starter":
+            yield Conflict(
+                what="is 'starter', whose answers are instructions and no verdicts",
+                at=("scripted",),
+                fix="Name a JSON file of verdicts, an endpoint or a model.",
+            )
+
+
+class JudgeSettings(Section):
+    """A judge of the systems' answers: a model or a function of your own."""
+
+    generator: JudgeGeneratorSettings | None = None
+    """The model that judges."""
+
+    function: FunctionSettings | None = None
+    """A function that judges: ``(prompt, a, b)`` to a preference for ``a`` in -1..1, or, for
+    ``pointwise``, ``(prompt, answer)`` to a rating of the scale."""
+
+    kind: Literal["pairwise", "pointwise"] = "pairwise"
+    """Compare two answers, or rate each alone."""
+
+    pairs: Annotated[tuple[SystemPair, ...], Strict(False), Field(min_length=1)] = (
+        ("tuned", "base"),
+    )
+    """The systems that are compared; the win rate is that of the first."""
+
+    suites: Texts = ()
+    """The suites whose answers are judged; all when empty."""
+
+    limit: Count | None = None
+    """Judge at most this many items of a suite, spread evenly over it."""
+
+    criteria: Texts = ()
+    """What the judge looks at, one sentence each; its own when empty."""
+
+    scale: Annotated[tuple[Rating, Rating], Strict(False)] = (1, 10)
+    """Lowest and highest rating."""
+
+    swap: bool = True
+    """Show every pair in both orders; a win is one in both."""
+
+    explain: bool = True
+    """Ask for reasons before the verdict."""
+
+    probabilities: bool = False
+    """Take the expected verdict under a local model's probabilities of all verdicts, instead of
+    what it writes; it is asked for no reasons."""
+
+    people: Text | None = None
+    """A file of answer pairs with people's labels, to measure the judge's agreement with them on:
+    rows with ``prompt``, ``a``, ``b`` and ``labels`` (a list of ``a``, ``b`` or ``tie``)."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """One judge; two different systems in each pair; a scale that grows."""
+        yield from exactly_one(self, ("generator", "function"))
+        for number, (one, other) in enumerate(self.pairs):
+            if one == other:
+                yield Conflict(
+                    what="compares a system with itself",
+                    at=("pairs", number),
+                    fix="Name two different systems.",
+                )
+        if len(set(self.pairs)) < len(self.pairs):
+            yield Conflict(what="names a pair twice", at=("pairs",), fix="Remove one of them.")
+        if self.scale[0] >= self.scale[1]:
+            yield Conflict(
+                what="does not grow",
+                at=("scale",),
+                expected="the lowest rating first, and a higher one",
+            )
+        local = self.generator and self.generator.model and not self.generator.endpoint
+        if self.probabilities and not local:
+            yield Conflict(
+                what="needs a local model, whose probabilities can be read",
+                at=("probabilities",),
+                fix="Name the model's folder with generator.model, without an endpoint.",
+            )
