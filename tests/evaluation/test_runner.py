@@ -265,6 +265,8 @@ def test_a_single_item_is_reported_without_interval():
         "empty": 0,
         "scorer_errors": 0,
         "stop_rate": 1.0,
+        "stop_low": None,
+        "stop_high": None,
         "finish": {"stop": 1, "length": 0, "error": 0},
     }
     assert suite["paired"]["tuned-base"]["verdict"] == "no evidence"

@@ -131,7 +131,7 @@ def test_a_difference_without_spread_claims_what_the_tasks_allow():
     ties = paired_difference([0.0] * 48, [0.0] * 48, clusters, bounds=(-1, 1))
     share = unseen_share(12)
     assert (ties.low, ties.high) == pytest.approx((-share, share))
-    assert (ties.verdict, ties.p) == ("no difference shown", None)
+    assert (ties.verdict, ties.p) == ("no difference shown", 1.0)
     assert ties.resolvable == pytest.approx(share)
     everything = paired_difference([1.0] * 48, [0.0] * 48, clusters, bounds=(-1, 1))
     assert everything.low == pytest.approx(1 - 2 * share)

@@ -2,6 +2,9 @@
 
 statistics   clustered intervals, paired verdicts, power, McNemar (numpy and scipy only)
 ratios       the estimator under them and its cluster-robust error
+seeds        intervals that cover other training seeds besides other tasks
+power        the smallest resolvable difference of a design, and the tasks that one needs
+comparisons  many comparisons at once: adjusted p-values and words
 suites       items by suite, how each kind of system is asked, the copy baselines
 metrics      what the answers of a suite are scored by
 systems      what gives answers: a generator with a way to ask, or a function

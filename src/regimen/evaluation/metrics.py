@@ -16,7 +16,10 @@ from regimen.records import Item
 
 # Names in a system's block that a metric beside the primary one cannot take.
 SYSTEM_KEYS = frozenset(
-    {"score", "low", "high", "failed", "empty", "scorer_errors", "stop_rate", "finish"}
+    (
+        *("score", "low", "high", "failed", "empty", "scorer_errors"),
+        *("stop_rate", "stop_low", "stop_high", "finish"),
+    )
 )
 
 

@@ -32,7 +32,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import optimize, stats
 
 Floats = npt.NDArray[np.float64]
 Values = Sequence[float] | Floats
@@ -46,7 +46,8 @@ ROUNDING = 1e-12
 class Ratio:
     """A ratio estimate with its jackknife error; ``se`` and ``df`` are None for one cluster.
 
-    ``flat`` says that every cluster has the same mean, up to rounding.
+    ``flat`` says that every cluster has the same mean, up to rounding. ``tail_df`` is ``df``, or
+    less where a few clusters carry most of the variance.
     """
 
     estimate: float
@@ -55,6 +56,7 @@ class Ratio:
     se: float | None
     df: float | None
     flat: bool
+    tail_df: float | None = None
 
 
 def check_rows(
@@ -105,15 +107,33 @@ def clustered_ratio(
     if flat and abs(estimate) <= ROUNDING * scale:
         estimate = 0.0
     pull_G = share_G * (means_G - estimate) / (1 - share_G)
+    # One dominating cluster must not ask for the quantile of a t with 0 degrees.
+    df = max(1.0, 1 / float((share_G**2).sum()) - 1)
     return Ratio(
         estimate=estimate,
         n=len(totals_N),
         clusters=count,
         se=math.sqrt((count - 1) / count * float((pull_G**2).sum())),
-        # One dominating cluster must not ask for the quantile of a t with 0 degrees.
-        df=max(1.0, 1 / float((share_G**2).sum()) - 1),
+        df=df,
         flat=flat,
+        tail_df=df if flat else min(df, moment_df(pull_G)),
     )
+
+
+def moment_df(pull_G: Floats) -> float:
+    """Degrees of freedom of a variance by the fourth moment of what it is the mean of.
+
+    The variance of G numbers with kurtosis k varies as that of a chi-square with 2 G / (k - 1)
+    degrees (Shoemaker 2003, *Fixing the F test for equal variances*): G for a normal
+    distribution, few where one cluster in ten has all of the spread. At least 3, because with few
+    clusters the kurtosis itself is uncertain.
+    """
+    off_G = pull_G - pull_G.mean()
+    variance = float((off_G**2).mean())
+    if variance <= 0:
+        return math.inf
+    kurtosis = float((off_G**4).mean()) / variance**2
+    return max(3.0, 2 * len(off_G) / (kurtosis - 1)) if kurtosis > 1 else math.inf
 
 
 def t_interval(
@@ -145,3 +165,26 @@ def unseen_share(clusters: int) -> float:
 def t_quantile(probability: float, df: float) -> float:
     """Quantile of t; kept, because reports ask for the same few over and over."""
     return float(stats.t.ppf(probability, df))
+
+
+def half_width(tasks: float, seeds: float, df: float, count: int) -> float:
+    """Half of the 95% interval: sqrt(t(df)^2 tasks + t(count - 1)^2 seeds)."""
+    square = t_quantile((1 + LEVEL) / 2, df) ** 2 * tasks
+    if seeds > 0:
+        square += t_quantile((1 + LEVEL) / 2, count - 1) ** 2 * seeds
+    return math.sqrt(square)
+
+
+def equal_df(tasks: float, seeds: float, df: float, count: int) -> float:
+    """Degrees of freedom of the one t that is as wide as the interval over tasks and seeds."""
+    if seeds == 0 or df == count - 1:
+        return df
+    quantile = half_width(tasks, seeds, df, count) / math.sqrt(tasks + seeds)
+    low, high = sorted((df, float(count - 1)))
+    if not t_quantile((1 + LEVEL) / 2, high) < quantile < t_quantile((1 + LEVEL) / 2, low):
+        return low if quantile >= t_quantile((1 + LEVEL) / 2, low) else high
+
+    def gap(some: float) -> float:
+        return t_quantile((1 + LEVEL) / 2, some) - quantile
+
+    return float(optimize.brentq(gap, low, high))

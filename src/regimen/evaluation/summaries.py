@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from regimen.evaluation.changes import bucket_counts
+from regimen.evaluation.comparisons import adjusted, adjusted_pairs
 from regimen.evaluation.metrics import Metrics
 from regimen.evaluation.ratios import Floats
 from regimen.evaluation.statistics import Interval, Paired, clustered_rate, paired_difference
@@ -83,7 +84,7 @@ def suite_block(scores: SuiteScores, pairs: Sequence[Pair], *, seeds: int) -> di
         "metric": scores.metrics.primary or None,
         "right_at": scores.metrics.right_at,
         "systems": block["systems"],
-        "paired": block["paired"],
+        "paired": adjusted_pairs(block["paired"], {pair_name(pair): pair[1] for pair in pairs}),
         "buckets": _buckets(scores, pairs),
         **{
             title: _breakdown(scores, property_of, pairs, seeds=seeds)
@@ -168,7 +169,12 @@ def _conduct(scores: SuiteScores, system: str) -> dict[str, Any]:
     }
     if system in scores.generating:
         ended = Counter(answer.finish for answer in answers)
-        counts["stop_rate"] = ended["stop"] / len(answers)
+        stops = clustered_rate(
+            [float(answer.finish == "stop") for answer in answers],
+            [cluster_of(item) for item in scores.items],
+        )
+        counts["stop_rate"] = stops.estimate
+        counts["stop_low"], counts["stop_high"] = stops.low, stops.high
         counts["finish"] = {reason: ended[reason] for reason in ("stop", "length", "error")}
     return counts
 
@@ -198,6 +204,19 @@ def _breakdown(
     groups: dict[str, list[int]] = {}
     for position, item in enumerate(scores.items):
         groups.setdefault(property_of(item) or UNNAMED, []).append(position)
-    return {
+    cells = {
         name: cell(scores, np.asarray(groups[name]), pairs, seeds=seeds) for name in sorted(groups)
+    }
+    return _read_together(cells)
+
+
+def _read_together(cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Cells of one breakdown: the verdicts of a pair are a family of comparisons."""
+    pairs = dict.fromkeys(pair for cell in cells.values() for pair in cell["paired"])
+    found = {
+        pair: adjusted({n: cell["paired"][pair] for n, cell in cells.items()}) for pair in pairs
+    }
+    return {
+        name: {**cell, "paired": {pair: entries[name] for pair, entries in found.items()}}
+        for name, cell in cells.items()
     }
