@@ -156,7 +156,7 @@ def report(
 @app.command()
 def show(
     source: Annotated[
-        Path, typer.Argument(help="Tasks, a settings file, instances, or any readable data file.")
+        Path, typer.Argument(help="Tasks, settings, instances, any readable data file, or a run.")
     ],
     model: Annotated[str, typer.Option(help="Model or tokenizer; conversations need one.")] = "",
     number: Annotated[
@@ -169,9 +169,12 @@ def show(
     row: Annotated[int | None, typer.Option(min=0, help="The row to show, from 0.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the rows that are drawn.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows looked at for coverage.")] = 1000,
+    trace: Annotated[
+        str, typer.Option(help="Id in a run, or its beginning: an item, a training row, both ways.")
+    ] = "",
     json: Json = False,
 ) -> None:
-    """Tasks in every encoding with their coverage, or conversations with coloured masks."""
+    """Tasks in every encoding, conversations with coloured masks, or what a run knows of an id."""
     from regimen.stages.show import show as show_source
 
     result = show_source(
@@ -183,6 +186,7 @@ def show(
         row=row,
         seed=seed,
         limit=limit,
+        trace=trace,
     )
     if json:
         console.result(result)

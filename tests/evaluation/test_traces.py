@@ -3,7 +3,7 @@
 import pytest
 
 from regimen.errors import DataError
-from regimen.evaluation.traces import nearest_to_table, trace
+from regimen.evaluation.traces import nearest_to_table, overlaps_to_table, trace
 from regimen.evaluation.training_rows import read_numbered, read_turns
 from regimen.records import Instance, Item, Lineage, Message, Part
 from regimen.tables import instances_to_table, write_table
@@ -54,7 +54,16 @@ def test_both_sides_with_lineage_over_several_files(files):
     assert found.contaminated(asked.item_id) is False
     assert found.contaminated(leak.item_id) is True
     given_away = instance("how many legs has animal 2 in the zoo of town 2", "2", 2)
-    assert found.leaked == {leak.item_id: given_away.instance_id}
+    assert found.shared == {leak.item_id: given_away.instance_id}
+    assert overlaps_to_table(found).to_pylist() == [
+        {"item_id": asked.item_id, "share": 0.0, "contaminated": False, "instance_id": ""},
+        {
+            "item_id": leak.item_id,
+            "share": 1.0,
+            "contaminated": True,
+            "instance_id": given_away.instance_id,
+        },
+    ]
     assert found.against == {"files": ["one.parquet", "two.parquet"], "rows": 3}
     assert sum(ticks) == 6
     table = nearest_to_table(found.nearest)
@@ -66,6 +75,7 @@ def test_nothing_is_known_without_files_and_nothing_kept_with_k_of_0(files):
     asked = item("what is the capital of france", "paris")
     unknown = trace([asked], {}, 3)
     assert unknown.contaminated(asked.item_id) is None
+    assert overlaps_to_table(unknown).num_rows == 0
     kept = trace([asked], files, 0)
     assert kept.nearest == ()
     assert kept.contaminated(asked.item_id) is False

@@ -51,13 +51,13 @@ class NearRow:
 class Traces:
     """What was found about the items of an evaluation.
 
-    ``overlaps`` by item id is None where the training rows are not known; ``leaked`` gives the id
-    of the training row that an item shares most with.
+    ``overlaps`` by item id is None where the training rows are not known; ``shared`` gives the id
+    of the training row that an item shares most n-grams with, for items that share any.
     """
 
     nearest: tuple[NearRow, ...] = ()
     overlaps: Mapping[str, Overlap] | None = None
-    leaked: Mapping[str, str] = field(default_factory=dict)
+    shared: Mapping[str, str] = field(default_factory=dict)
     against: Mapping[str, Any] = field(default_factory=dict)
 
     def contaminated(self, item_id: str) -> bool | None:
@@ -116,10 +116,10 @@ def trace(
             if number >= 0
         ),
         overlaps=dict(zip(ids, overlaps, strict=True)),
-        leaked={
+        shared={
             key: told[one.row]["instance_id"]
             for key, one in zip(ids, overlaps, strict=True)
-            if one.contaminated
+            if one.row >= 0
         },
         against={"files": list(files), "rows": rows},
     )
@@ -146,6 +146,29 @@ def nearest_to_table(rows: Sequence[NearRow]) -> pa.Table:
     fields = [(name, kinds.get(name, text)) for name in NearRow.__dataclass_fields__]
     schema = pa.schema(fields, metadata={"schema_version": str(SCHEMA_VERSION)})
     columns = [[getattr(row, name) for row in rows] for name, _ in fields]
+    return pa.table(columns, schema=schema)
+
+
+def overlaps_to_table(traces: Traces) -> pa.Table:
+    """What each item shares with one training row: the rows of ``contamination.parquet``.
+
+    ``share`` of what the item asks, in 0..1, lies in n-grams of the row ``instance_id``, "" where
+    there is none. Without rows where the training rows are not known.
+    """
+    import pyarrow as pa
+
+    kinds = {"item_id": pa.string(), "share": pa.float64(), "contaminated": pa.bool_()}
+    schema = pa.schema(
+        [*kinds.items(), ("instance_id", pa.string())],
+        metadata={"schema_version": str(SCHEMA_VERSION)},
+    )
+    known = (traces.overlaps or {}).items()
+    columns = [
+        [key for key, _ in known],
+        [one.share for _, one in known],
+        [one.contaminated for _, one in known],
+        [traces.shared.get(key, "") for key, _ in known],
+    ]
     return pa.table(columns, schema=schema)
 
 

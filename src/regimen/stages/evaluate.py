@@ -16,7 +16,12 @@ from regimen.evaluation.answers import answers_to_table
 from regimen.evaluation.metrics import metrics_named
 from regimen.evaluation.runner import EvaluationResult
 from regimen.evaluation.runner import evaluate as run_evaluation
-from regimen.evaluation.traces import Traces, contamination_blocks, nearest_to_table
+from regimen.evaluation.traces import (
+    Traces,
+    contamination_blocks,
+    nearest_to_table,
+    overlaps_to_table,
+)
 from regimen.models.hardware import set_up
 from regimen.records import Item
 from regimen.runs import Run
@@ -159,6 +164,7 @@ def _written(done: Evaluated) -> dict[str, Any]:
     answers = answers_to_table(done.result.rows, done.traces.contaminated)
     write_table(done.run.path("answers.parquet"), answers)
     write_table(done.run.path("nearest.parquet"), nearest_to_table(done.traces.nearest))
+    write_table(done.run.path("contamination.parquet"), overlaps_to_table(done.traces))
     return {
         "suites": {
             name: {

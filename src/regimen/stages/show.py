@@ -20,6 +20,7 @@ def show(
     row: int | None = None,
     seed: int | None = None,
     limit: int = LIMIT,
+    trace: str = "",
 ) -> dict[str, Any]:
     """Show what a source holds: its tasks (``show_tasks``), else its conversations.
 
@@ -33,12 +34,17 @@ def show(
         row: number of the first row to show; drawn by the seed unless given.
         seed: of all draws; that of the settings, or 0, unless given.
         limit: most rows of a task that are looked at for its coverage.
+        trace: the id of a record, or its beginning; the source is then a run (``show_trace``).
 
     Raises:
         SettingsError: conversations without a model (``show-model``), no such task or row
-            (``task-unknown``, ``row-unknown``), faults of a settings file.
+            (``task-unknown``, ``row-unknown``), faults of a settings file, or as ``show_trace``.
         DataError: nothing to show (``no-tasks``, ``nothing-to-show``), or what cannot be read.
     """
+    if trace:
+        from regimen.stages.show_trace import show_trace
+
+        return show_trace(Path(source), trace)
     needed = bool(task) or row is not None
     material = read_tasks(source, seed, needed=needed, search=not model)
     if material is not None:
