@@ -161,7 +161,8 @@ def test_every_answer_is_kept_with_what_was_asked():
     only = Metrics(primary="exact", scorers={"exact": exact})
     plain = answers_to_table(evaluate(make_items(tasks=1), systems(), only).rows)
     assert plain["rouge_l"].to_pylist() == [None] * 16
-    assert answers_to_table([]).column_names == [*TEXT_COLUMNS, "score", "rouge_l", "contaminated"]
+    columns = [*TEXT_COLUMNS, "row", "score", "rouge_l", "contaminated"]
+    assert answers_to_table([]).column_names == columns
 
 
 def test_failed_requests_score_0_and_are_counted():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from regimen.evaluation.suites import cluster_of
@@ -28,6 +29,9 @@ TEXT_COLUMNS = (
     "metric",
     "finish",
     "error",
+    "turns",
+    "source",
+    "licence",
 )
 
 
@@ -39,7 +43,9 @@ class AnswerRow:
     scored); ``metrics`` are the others by name. ``error`` is why the request
     failed or a scorer could not read the answer; such a row scores 0 there. ``prompt`` is what
     this system was asked (the item's own for a computed answer); ``reference`` joins several
-    accepted answers with `` || ``.
+    accepted answers with `` || ``. ``turns`` are all turns of an item with follow-ups, as JSON
+    (``user``, ``answer``, ``finish``, ``tokens`` each), empty for others. ``source`` and ``row``
+    say where the item comes from.
     """
 
     suite: str
@@ -58,11 +64,15 @@ class AnswerRow:
     reference: str
     finish: str
     error: str
+    turns: str
+    source: str
+    licence: str
+    row: int
 
     def as_dict(self) -> dict[str, Any]:
         """The columns of ``answers.parquet``; ``rouge_l`` is None where it was not scored."""
         row: dict[str, Any] = {name: getattr(self, name) for name in TEXT_COLUMNS}
-        return {**row, "score": self.score, "rouge_l": None, **self.metrics}
+        return {**row, "row": self.row, "score": self.score, "rouge_l": None, **self.metrics}
 
 
 def answer_row(
@@ -94,6 +104,12 @@ def answer_row(
         reference=" || ".join(item.references),
         finish=answer.finish,
         error="; ".join(text for text in (answer.error, error) if text),
+        turns=json.dumps([asdict(turn) for turn in answer.turns], ensure_ascii=False)
+        if answer.turns
+        else "",
+        source=lineage.source,
+        licence=lineage.licence,
+        row=lineage.row,
     )
 
 
@@ -102,8 +118,8 @@ def answers_to_table(
 ) -> pa.Table:
     """The rows as an Arrow table with the schema version in its metadata.
 
-    Text columns as in :data:`TEXT_COLUMNS`, then ``score``, ``rouge_l``, one float column for each
-    other metric, and ``contaminated``.
+    Text columns as in :data:`TEXT_COLUMNS`, then ``row`` (of ``source``), ``score``, ``rouge_l``,
+    one float column for each other metric, and ``contaminated``.
 
     Args:
         rows: of all systems and items.
@@ -113,6 +129,7 @@ def answers_to_table(
 
     extra = sorted({name for row in rows for name in row.metrics} - {"rouge_l"})
     fields = [(name, pa.string()) for name in TEXT_COLUMNS]
+    fields += [("row", pa.int64())]
     fields += [(name, pa.float64()) for name in ("score", "rouge_l", *extra)]
     fields += [("contaminated", pa.bool_())]
     schema = pa.schema(fields, metadata={"schema_version": str(SCHEMA_VERSION)})

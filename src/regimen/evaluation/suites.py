@@ -19,6 +19,11 @@ from regimen.records import Item
 
 MAX_NEW_TOKENS = 64
 
+# What ends an answer to plain text: a line's end, a blank line, or only the next input.
+LINE = ("\n",)
+BLANK_LINE = ("\n\n", "\nInput:")
+NEXT_INPUT = ("\nInput:",)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteItems:
@@ -85,11 +90,18 @@ def ask_chat(item: Item, *, max_new_tokens: int = MAX_NEW_TOKENS) -> Request:
     return Request(id=item.item_id, messages=item.messages, max_new_tokens=max_new_tokens)
 
 
-def ask_prompted(item: Item, k: int, *, max_new_tokens: int = MAX_NEW_TOKENS) -> Request:
+def ask_prompted(
+    item: Item,
+    k: int,
+    *,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    stop: tuple[str, ...] | None = None,
+) -> Request:
     """Ask with plain text: definition, ``k`` demonstrations, the query, ``Output:``.
 
     With fewer than ``k`` demonstrations all of them are shown. The answer ends at a line's end, or
-    at a blank line where a demonstration that is shown has an answer of several lines.
+    at a blank line where a demonstration that is shown has an answer of several lines, or where
+    ``stop`` says.
     """
     if k < 0:
         raise ValueError(f"k must be 0 or more, got {k}")
@@ -97,12 +109,14 @@ def ask_prompted(item: Item, k: int, *, max_new_tokens: int = MAX_NEW_TOKENS) ->
     blocks = [item.definition.strip()] if item.definition.strip() else []
     blocks += [f"Input: {shot.input}\nOutput: {shot.output}" for shot in shown]
     blocks.append(f"Input: {input_of(item)}\nOutput:")
-    lines = any("\n" in shot.output.strip() for shot in shown)
+    if stop is None:
+        lines = any("\n" in shot.output.strip() for shot in shown)
+        stop = BLANK_LINE if lines else LINE
     return Request(
         id=item.item_id,
         text="\n\n".join(blocks),
         max_new_tokens=max_new_tokens,
-        stop=("\n\n", "\nInput:") if lines else ("\n",),
+        stop=stop,
     )
 
 

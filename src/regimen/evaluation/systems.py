@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from regimen.errors import EvaluationError, GenerationError
@@ -20,7 +20,17 @@ from regimen.protocols import (
     Request,
     Scorer,
 )
-from regimen.records import Item
+from regimen.records import Item, Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One turn of a conversation with a system: what the user said, and the answer."""
+
+    user: str
+    answer: str
+    finish: Finish = "stop"
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +38,9 @@ class Answer:
     """What a system said to an item; ``error`` says why where it said nothing usable.
 
     ``prompt`` is what it was asked, as text; ``tokens`` the number it generated, ``logp`` the sum
-    of their log-probabilities (nats, with that of the stop id), where that is known.
+    of their log-probabilities (nats, with that of the stop id), where that is known. Of an item
+    with follow-ups, ``text`` is the answer to the first turn, and ``turns`` are all, the first
+    included; they are empty for other items. It ended by itself if every turn did.
     """
 
     text: str = ""
@@ -37,6 +49,7 @@ class Answer:
     tokens: int = 0
     logp: float | None = None
     error: str = ""
+    turns: tuple[Turn, ...] = ()
 
 
 MISSING = Answer(finish="error", error="no answer came back")
@@ -69,9 +82,29 @@ class GeneratedSystem:
     def answers(self, items: Sequence[Item]) -> Iterator[tuple[str, Answer]]:
         """Every request in one call, so that the engine can batch across suites.
 
-        A ``GenerationError`` in the middle keeps what came before it; the rest failed with it.
+        Items with follow-ups are asked these in further calls, each after the answer before it. A
+        ``GenerationError`` in the middle keeps what came before it; the rest failed with it.
         """
+        by_id = {item.item_id: item for item in items}
         requests = {request.id: request for request in map(self.ask, items)}
+        turns: dict[str, tuple[Turn, ...]] = {}
+        while requests:
+            later: dict[str, Request] = {}
+            for key, answer in self._answered(requests):
+                asked = by_id[key].follow_ups
+                if not asked:
+                    yield key, answer
+                    continue
+                before = turns.get(key, ())
+                turns[key] = (*before, _turn(by_id[key], len(before), answer))
+                if answer.error or len(before) == len(asked):
+                    yield key, whole_answer(turns[key], answer, self.ask(by_id[key]))
+                else:
+                    later[key] = follow_up(requests[key], answer.text, asked[len(before)])
+            requests = later
+
+    def _answered(self, requests: Mapping[str, Request]) -> Iterator[tuple[str, Answer]]:
+        """One call of the generator; requests that it leaves out get no answer."""
         waiting = dict(requests)
         try:
             for key, completion in self.generator.generate(list(requests.values())):
@@ -83,6 +116,36 @@ class GeneratedSystem:
         except GenerationError as error:
             for key, request in waiting.items():
                 yield key, _failed(prompt_text(request), error.render())
+
+
+def follow_up(request: Request, answer: str, user: str) -> Request:
+    """The request of the next turn: what was asked, the answer, what the user says then."""
+    if request.text:
+        text = f"{request.text} {answer.strip()}\n\nInput: {user}\nOutput:"
+        return replace(request, text=text)
+    said = (Message(role="assistant", content=answer), Message(role="user", content=user))
+    return replace(request, messages=(*request.messages, *said))
+
+
+def _turn(item: Item, number: int, answer: Answer) -> Turn:
+    """The turn that an answer ends, counted from 0."""
+    first = [message.text for message in item.messages if message.role == "user"][-1:]
+    user = item.follow_ups[number - 1] if number else "".join(first)
+    return Turn(user=user, answer=answer.text, finish=answer.finish, tokens=answer.tokens)
+
+
+def whole_answer(turns: Sequence[Turn], last: Answer, first: Request) -> Answer:
+    """All turns as one answer; an error of the last is that of the whole."""
+    ends = [turn.finish for turn in turns]
+    finish: Finish = "error" if last.error else "length" if "length" in ends else "stop"
+    return Answer(
+        text=turns[0].answer,
+        prompt=prompt_text(first),
+        finish=finish,
+        tokens=sum(turn.tokens for turn in turns),
+        error=f"turn {len(turns)}: {last.error}" if last.error else "",
+        turns=tuple(turns),
+    )
 
 
 @dataclass(frozen=True, slots=True)

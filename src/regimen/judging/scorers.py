@@ -59,6 +59,7 @@ RULES: Mapping[str, Rule] = {
     "rouge_l": rouge_l,
     "rouge_l_sni": rouge_l_sni,
     "exact_sni": exact_sni,
+    "final_exact": final(exact),
     "final_normalised": final(normalised),
     "final_numeric": final_numeric,
     "final_f1": final(f1),

@@ -8,9 +8,18 @@ from typing import Annotated, Literal
 from pydantic import Field, Strict
 
 from regimen.errors import near
-from regimen.settings.base import Conflict, Count, CountOrNone, Section, Seed, TextSettings
+from regimen.settings.base import (
+    Conflict,
+    Count,
+    CountOrNone,
+    Section,
+    Seed,
+    Text,
+    TextSettings,
+)
 from regimen.settings.choices import ChoiceSettings
 from regimen.settings.judge import JudgeSettings
+from regimen.settings.suites import SuiteSettings
 
 System = Literal["base", "base_prompted", "tuned", "aligned", "copy_input", "copy_demonstration"]
 SYSTEMS: tuple[System, ...] = (
@@ -43,8 +52,17 @@ class EvaluateSettings(Section):
     systems: Annotated[tuple[System, ...], Strict(False), Field(min_length=1)] = SYSTEMS
     """What is compared; ``aligned`` is left out where nothing was aligned."""
 
+    base: Text | None = None
+    """A model to compare with, in place of the one that was tuned."""
+
+    tuned: Text | None = None
+    """A model or an adapter to measure, where the file has no ``tune`` and no ``align``."""
+
+    suites: Annotated[tuple[SuiteSettings, ...], Strict(False)] = ()
+    """Published suites and items of your own, beside the tasks that ``build`` holds out."""
+
     max_new_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 48
-    """Longest answer in tokens."""
+    """Longest answer in tokens; a suite of ``suites`` has its own."""
 
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32
     """Answers generated at the same time."""
@@ -56,7 +74,7 @@ class EvaluateSettings(Section):
     shots: Annotated[
         tuple[Annotated[int, Field(ge=0, le=64)], ...], Strict(False), Field(min_length=1)
     ] = (0, 1, 2, 3)
-    """Numbers of demonstrations to try for the prompted base."""
+    """Numbers of demonstrations to try for the prompted base; a suite of ``suites`` has its own."""
 
     nearest: Annotated[int, Field(ge=0, le=100)] = 3
     """Nearest training rows kept of each item, by its prompt and by its answer; 0 keeps none."""
@@ -78,7 +96,21 @@ class EvaluateSettings(Section):
     """Seed of draws and of resampling; the pipeline's when not given."""
 
     def conflicts(self) -> Iterator[Conflict]:
-        """Each system once; choosing between numbers of demonstrations takes items."""
+        """Each system and suite once; choosing between numbers of demonstrations takes items."""
+        names = [suite.known_as for suite in self.suites]
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                yield Conflict(
+                    what=f"is the second suite of the name {name!r}",
+                    at=("suites", number),
+                    fix="Give it a 'name' of its own.",
+                )
+        if self.tuned is not None and self.base is None:
+            yield Conflict(
+                what="names a model, and there is no base to compare it with",
+                at=("tuned",),
+                fix="Add 'base' with the model that it was tuned from.",
+            )
         if len(set(self.systems)) < len(self.systems):
             yield Conflict(what="names a system twice", at=("systems",), fix="Remove one of them.")
         if "base_prompted" in self.systems and len(self.shots) > 1 and not self.validation_items:

@@ -122,11 +122,24 @@ class PipelineSettings(Section):
                 at=("align",),
                 fix="Add a 'build' stage, or name a file or directory with align.data.",
             )
-        if self.evaluate and not (self.tune or self.align):
+        yield from self._evaluate_conflicts()
+
+    def _evaluate_conflicts(self) -> Iterator[Conflict]:
+        """One model to measure: what the stages make, or what is named."""
+        if self.evaluate is None:
+            return
+        made = bool(self.tune or self.align)
+        if not made and self.evaluate.tuned is None:
             yield Conflict(
                 what="has no model to measure",
                 at=("evaluate",),
-                fix="Add a 'tune' or an 'align' stage.",
+                fix="Add a 'tune' or an 'align' stage, or name evaluate.base and evaluate.tuned.",
+            )
+        if made and self.evaluate.tuned is not None:
+            yield Conflict(
+                what="names a model beside the one that this file makes",
+                at=("evaluate", "tuned"),
+                fix="Remove it, or leave out 'tune' and 'align'.",
             )
 
     def _tuning_conflicts(self) -> Iterator[Conflict]:
@@ -147,9 +160,11 @@ class PipelineSettings(Section):
                     fix=f"Name a model with {name}.model.path.",
                 )
         only = next(iter(self.tunings.values())) if len(self.tunings) == 1 else None
-        if self.evaluate and only is not None and only.model.config is not None:
+        named = self.evaluate is not None and self.evaluate.base is not None
+        if self.evaluate and not named and only is not None and only.model.config is not None:
             yield Conflict(
                 what="has no base to compare with: the only tuning makes a fresh model",
                 at=("evaluate",),
-                fix="Name a base with tune.model.path, or make 'tune' a list with a second tuning.",
+                fix="Name a base with tune.model.path or evaluate.base, or make 'tune' a list with a "
+                "second tuning.",
             )

@@ -69,6 +69,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regimen.stages.evaluate",
         "regimen.stages.evaluate_choices",
         "regimen.stages.evaluate_costs",
+        "regimen.stages.evaluate_items",
         "regimen.stages.evaluate_judge",
         "regimen.stages.generators",
         "regimen.stages.evaluate_systems",

@@ -6,8 +6,9 @@ in two tables, :data:`SUITE_BLOCKS` and :data:`BLOCKS`, each name a key of ``eva
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,31 +24,31 @@ from regimen.evaluation.traces import (
     overlaps_to_table,
 )
 from regimen.models.hardware import set_up
-from regimen.records import Item
 from regimen.runs import Run
 from regimen.settings.evaluate import EvaluateSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.stages.common import StageResult, path_key, run_stage
 from regimen.stages.evaluate_choices import suite_choices
 from regimen.stages.evaluate_costs import retention_block, safety_block
+from regimen.stages.evaluate_items import AskedItems, asked_items, item_inputs
 from regimen.stages.evaluate_judge import judge_blocks, judge_inputs
 from regimen.stages.evaluate_systems import measured_change, model_generators, named_systems
 from regimen.stages.evaluate_traces import traced, training_files
 from regimen.stages.models import LazyGenerator
-from regimen.tables import read_table, table_to_items, write_table
+from regimen.tables import write_table
 
 DEFAULT_METRICS = metrics_named("exact", "rouge_l")
-VALIDATION = "validation"
+"""Of the tasks that a build holds out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluated:
     """What is known once every system has answered every item.
 
-    ``root`` is the pipeline's run directory, ``models`` the folders by name; ``result`` holds the
-    items, the answers of every system and their scores; ``validation`` are items of no suite;
-    ``shots`` says how the prompted base was chosen, ``traces`` what the items have to do with the
-    training rows.
+    ``root`` is the pipeline's run directory, ``models`` the folders by name; ``asked`` says where
+    the items come from and how each suite is asked; ``result`` holds the items, the answers of
+    every system and their scores; ``shots`` says how the prompted base was chosen, ``traces`` what
+    the items have to do with the training rows.
     """
 
     section: EvaluateSettings
@@ -56,8 +57,8 @@ class Evaluated:
     run: Run
     models: Mapping[str, str]
     generators: Mapping[str, LazyGenerator]
+    asked: AskedItems
     result: EvaluationResult
-    validation: Sequence[Item]
     shots: Mapping[str, Any]
     traces: Traces
 
@@ -71,13 +72,15 @@ def _safety(done: Evaluated) -> dict[str, Any]:
 
 def _choices(done: Evaluated) -> dict[str, dict[str, Any]]:
     """By suite: the blocks ``choices`` and ``calibration``, which are measured together."""
-    shots = done.shots.get("k", done.section.shots[0])
+    shots = partial(done.asked.shots, k=done.shots.get("k", done.section.shots[0]))
+    validation = done.asked.validation
     return suite_choices(
-        done.section.choices, done.result, done.validation, done.generators, shots, done.run
+        done.section.choices, done.result, validation, done.generators, shots, done.run
     )
 
 
 SUITE_BLOCKS: Mapping[str, Callable[[Evaluated], Mapping[str, Any]]] = {
+    "read": lambda done: {name: plan.read.to_json() for name, plan in done.asked.plans.items()},
     "contamination": lambda done: contamination_blocks(done.result, done.traces),
 }
 """By key of a suite's block: a function that gives it, by suite; suites may be left out."""
@@ -91,7 +94,7 @@ BLOCKS: Mapping[str, Callable[[Evaluated], Mapping[str, Any]]] = {
 
 
 def evaluate(settings: PipelineSettings, root: Path, models: Mapping[str, str]) -> StageResult:
-    """Compare systems on the held-out items of ``root/build``.
+    """Compare systems on the held-out items of ``root/build`` and on the suites of the settings.
 
     Args:
         settings: of the pipeline.
@@ -105,15 +108,15 @@ def evaluate(settings: PipelineSettings, root: Path, models: Mapping[str, str]) 
     assert section is not None
     items = root / "build" / "items.parquet"
     files = training_files(settings, root)
-    inputs = {name: path_key(path) for name, path in models.items()} | {"items": path_key(items)}
+    inputs = {name: path_key(path) for name, path in models.items()}
+    inputs |= item_inputs(section, items)
     inputs |= {name: path_key(path) for name, path in files.items()}
     inputs |= judge_inputs(section.judge)
     seed = settings.seed_of("evaluate")
 
     def work(run: Run) -> Mapping[str, Any]:
-        everything = list(table_to_items(read_table(items)))
-        done = _answered(section, seed, root, run, everything, models, files)
-        return _written(done)
+        asked = asked_items(section, items)
+        return _written(_answered(section, seed, root, run, asked, models, files))
 
     return run_stage("evaluate", settings, root / "evaluate", inputs, work)
 
@@ -123,19 +126,24 @@ def _answered(
     seed: int,
     root: Path,
     run: Run,
-    everything: Sequence[Item],
+    asked: AskedItems,
     models: Mapping[str, str],
     training: Mapping[str, Path],
 ) -> Evaluated:
     """Ask every system every item, and score the answers."""
     set_up()
-    items = [item for item in everything if item.suite != VALIDATION]
-    validation = [item for item in everything if item.suite == VALIDATION]
     generators = model_generators(section, models)
-    systems, shots = named_systems(section, generators, validation, items, DEFAULT_METRICS)
-    change = measured_change(generators, items)
-    with console.progress(len(systems) * len(items), "evaluate", "answers") as bar:
-        result = run_evaluation(items, systems, DEFAULT_METRICS, change=change, advance=bar.advance)
+    systems, shots = named_systems(section, generators, asked, DEFAULT_METRICS)
+    change = measured_change(generators, asked.items)
+    with console.progress(len(systems) * len(asked.items), "evaluate", "answers") as bar:
+        result = run_evaluation(
+            asked.items,
+            systems,
+            DEFAULT_METRICS,
+            suite_metrics=asked.metrics,
+            change=change,
+            advance=bar.advance,
+        )
     return Evaluated(
         section=section,
         seed=seed,
@@ -143,8 +151,8 @@ def _answered(
         run=run,
         models=models,
         generators=generators,
+        asked=asked,
         result=result,
-        validation=validation,
         shots=shots,
         traces=traced(result.items, training, section.nearest),
     )

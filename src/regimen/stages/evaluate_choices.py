@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from regimen import console
 from regimen.evaluation.calibration_blocks import answer_calibration
 from regimen.evaluation.choice_blocks import ROW_COLUMNS, ChoiceResult, ChoiceSystem
 from regimen.evaluation.choice_blocks import evaluate_choices as rank
-from regimen.evaluation.choices import ask_choices, ask_choices_prompted
+from regimen.evaluation.choices import Choices, ask_choices, ask_choices_prompted
 from regimen.evaluation.runner import EvaluationResult
 from regimen.evaluation.suites import cluster_of
+from regimen.protocols import Alternatives
 from regimen.records import SCHEMA_VERSION, Item
 from regimen.runs import Run
 from regimen.settings.choices import ChoiceSettings
@@ -28,7 +28,7 @@ def suite_choices(
     result: EvaluationResult,
     validation: Sequence[Item],
     generators: Mapping[str, LazyGenerator],
-    shots: int,
+    shots: Callable[[Item], int],
     run: Run,
 ) -> dict[str, dict[str, Any]]:
     """By suite: ``choices``, where the section is given and there are some, and ``calibration``.
@@ -40,7 +40,7 @@ def suite_choices(
         result: items and answers of every system.
         validation: items on which temperatures are fitted.
         generators: the models by name.
-        shots: demonstrations of the prompted base, where there is one.
+        shots: demonstrations of the prompted base for an item.
         run: of the stage.
     """
     found = None
@@ -67,9 +67,13 @@ def _ranked(
     result: EvaluationResult,
     validation: Sequence[Item],
     generators: Mapping[str, LazyGenerator],
-    shots: int,
+    shots: Callable[[Item], int],
 ) -> ChoiceResult:
     """Every model that answered the items, asked for the likelihood of their choices."""
+
+    def prompted(item: Item, choices: Choices) -> Alternatives:
+        return ask_choices_prompted(item, choices, shots(item))
+
     systems: dict[str, ChoiceSystem] = {}
     for name in result.answers:
         source = "base" if name == PROMPTED else name
@@ -77,7 +81,7 @@ def _ranked(
             likelihoods = LocalLikelihoods(
                 generators[source], tokens_per_batch=section.tokens_per_batch
             )
-            ask = partial(ask_choices_prompted, k=shots) if name == PROMPTED else ask_choices
+            ask = prompted if name == PROMPTED else ask_choices
             systems[name] = ChoiceSystem(likelihoods, ask)
     total = len(systems) * sum(bool(item.choices) for item in (*result.items, *validation))
     with console.progress(total, "choices", "items") as bar:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from regimen import console
 from regimen.evaluation.changes import Change
 from regimen.evaluation.metrics import Metrics
+from regimen.evaluation.published.formats import Lines
 from regimen.evaluation.suites import (
+    BLANK_LINE,
+    NEXT_INPUT,
     ask_chat,
     ask_prompted,
     by_suite,
@@ -18,13 +22,22 @@ from regimen.evaluation.suites import (
 )
 from regimen.evaluation.systems import ComputedSystem, GeneratedSystem, System
 from regimen.models.hardware import bf16_is_fast
+from regimen.protocols import Request
 from regimen.records import Item
 from regimen.settings.evaluate import EvaluateSettings
+from regimen.stages.evaluate_items import AskedItems
 from regimen.stages.models import LazyGenerator, load, token_logps
 from regimen.tokens.store import token_rows
 
 PROBED = 16
 """Items of each suite on whose prompts the log-probabilities of base and tuned are compared."""
+
+STOPS: Mapping[Lines, tuple[str, ...] | None] = {
+    "one": None,
+    "several": BLANK_LINE,
+    "open": NEXT_INPUT,
+}
+"""What ends an answer to plain text; None lets the demonstrations decide."""
 
 
 def model_generators(
@@ -51,21 +64,23 @@ def _template(path: str) -> str | None:
 def named_systems(
     section: EvaluateSettings,
     generators: Mapping[str, LazyGenerator],
-    validation: Sequence[Item],
-    items: Sequence[Item],
+    asked: AskedItems,
     metrics: Metrics,
 ) -> tuple[dict[str, System], dict[str, Any]]:
     """The systems that the settings name, and how the prompted base was chosen."""
-    chat = partial(ask_chat, max_new_tokens=section.max_new_tokens)
+    lengths = _lengths(section, asked, generators)
+
+    def chat(item: Item) -> Request:
+        return ask_chat(item, max_new_tokens=lengths.get(item.suite, section.max_new_tokens))
+
     found: dict[str, System] = {}
     shots: dict[str, Any] = {}
     for name in section.systems:
         if name in generators:
             found[name] = GeneratedSystem(generators[name], chat)
         elif name == "base_prompted":
-            k, shots = _shots(section, generators["base"], validation, items, metrics)
-            ask = partial(ask_prompted, k=k, max_new_tokens=section.max_new_tokens)
-            found[name] = GeneratedSystem(generators["base"], ask)
+            k, shots = _shots(section, generators["base"], asked, metrics)
+            found[name] = GeneratedSystem(generators["base"], _prompted(section, asked, k, lengths))
         elif name == "copy_input":
             found[name] = ComputedSystem(copy_input)
         elif name == "copy_demonstration":
@@ -73,26 +88,61 @@ def named_systems(
     return found, shots
 
 
+def _lengths(
+    section: EvaluateSettings, asked: AskedItems, generators: Mapping[str, LazyGenerator]
+) -> dict[str, int]:
+    """Longest answer by suite; a length of the format's gives way to half of the context."""
+    lengths: dict[str, int] = {}
+    for name, plan in asked.plans.items():
+        lengths[name] = plan.max_new_tokens
+        if not plan.capped:
+            continue
+        half = context_length(generators["tuned"].loaded.language_model.model.config) // 2
+        if half < plan.max_new_tokens:
+            console.line(f"suite {name}: answers of at most {half} tokens, half of the context")
+            lengths[name] = half
+    return lengths
+
+
+def context_length(config: Any) -> int:
+    """Tokens that a model takes; very many where it does not say."""
+    return int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
+
+
+def _prompted(
+    section: EvaluateSettings, asked: AskedItems, k: int, lengths: Mapping[str, int]
+) -> Callable[[Item], Request]:
+    """How the prompted base is asked: each suite with its examples and its end of an answer."""
+
+    def ask(item: Item) -> Request:
+        plan = asked.plans.get(item.suite)
+        if plan is None:
+            return ask_prompted(item, k, max_new_tokens=section.max_new_tokens)
+        return ask_prompted(
+            item, asked.shots(item, k), max_new_tokens=lengths[item.suite], stop=STOPS[plan.lines]
+        )
+
+    return ask
+
+
 def _shots(
-    section: EvaluateSettings,
-    base: LazyGenerator,
-    validation: Sequence[Item],
-    items: Sequence[Item],
-    metrics: Metrics,
+    section: EvaluateSettings, base: LazyGenerator, asked: AskedItems, metrics: Metrics
 ) -> tuple[int, dict[str, Any]]:
     """Demonstrations of the prompted base, chosen on validation items where there are any."""
-    if len(section.shots) == 1 or not validation:
-        return section.shots[0], {}
+    suites = {name: plan.base_shots for name, plan in asked.plans.items()}
+    block: dict[str, Any] = {"suites": suites} if suites else {}
+    if len(section.shots) == 1 or not asked.validation:
+        return section.shots[0], block
     chosen = choose_k(
         base,
-        validation[: section.validation_items],
+        asked.validation[: section.validation_items],
         section.shots,
         metrics,
-        held_out=items,
+        held_out=asked.items,
         max_new_tokens=section.max_new_tokens,
     )
     scores = {str(n): score for n, score in chosen.scores.items()}
-    return chosen.k, {"k": chosen.k, "validation": scores}
+    return chosen.k, {"k": chosen.k, "validation": scores, **block}
 
 
 def measured_change(generators: Mapping[str, LazyGenerator], items: Sequence[Item]) -> Change:

@@ -143,11 +143,16 @@ def _tuned(settings: PipelineSettings, root: Path) -> ModelSettings | None:
 
 def _models(settings: PipelineSettings, root: Path) -> dict[str, str]:
     """The folders of base, tuned and aligned."""
+    named = settings.evaluate
+    assert named is not None
+    if named.base is not None and named.tuned is not None:
+        return {"base": named.base, "tuned": named.tuned}
     tuned = list(settings.tunings.values())
     start = tuned[0].model if tuned else settings.align.model if settings.align else None
     assert start is not None, "the settings were checked"
     # a first tuning that makes a fresh model makes the base of the ones after it
-    models = {"base": start.path or str(_finished(root / "tune-0", "tune") / "final")}
+    made = named.base or start.path
+    models = {"base": made or str(_finished(root / "tune-0", "tune") / "final")}
     if tuned:
         last = list(settings.tunings)[-1]
         models["tuned"] = str(_finished(root / last, "tune") / "final")
