@@ -1,6 +1,7 @@
 """Answers and answers that failed. Run: pytest tests/evaluation/test_systems.py"""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -164,3 +165,57 @@ def test_answers_by_id():
     items = make_items(2)
     keyed = answers_by_id(items, {"a": (Answer(text="x"), Answer(text="y"))})
     assert keyed["a"][items[1].item_id].text == "y"
+
+
+def conversation(count):
+    items = make_items(count)
+    return [replace(items[0], follow_ups=("then?", "and then?")), *items[1:]]
+
+
+def test_later_turns_are_asked_after_the_answer_before_them():
+    calls = []
+
+    def counts(requests):
+        calls.append(len(requests))
+        for request in requests:
+            said = [message.text for message in request.messages]
+            yield request.id, Completion(text=f"<{len(said)}>", tokens=2, finish="stop")
+
+    ticks = []
+    first, second = answer_items(generated(counts), conversation(2), ticks.append)
+    # One call for all first turns, one for each round of later ones.
+    assert calls == [2, 1, 1]
+    assert (second.text, second.turns) == ("<1>", ())
+    assert [turn.user for turn in first.turns] == ["ask 0", "then?", "and then?"]
+    assert [turn.answer for turn in first.turns] == ["<1>", "<3>", "<5>"]
+    assert (first.text, first.tokens, first.finish, first.prompt) == ("<1>", 6, "stop", "ask 0")
+    assert len(ticks) == 2
+
+
+def test_the_history_of_a_plain_prompt_is_in_its_text():
+    seen = []
+
+    def remembers(requests):
+        for request in requests:
+            seen.append(request.text)
+            yield request.id, Completion(text=" yes \nInput: no", finish="length")
+
+    system = GeneratedSystem(Script(remembers), lambda item: ask_prompted(item, 0))
+    (answer,) = answer_items(system, conversation(1))
+    assert seen[2] == (
+        "Input: 0\nOutput: yes\n\nInput: then?\nOutput: yes\n\nInput: and then?\nOutput:"
+    )
+    assert (answer.finish, len(answer.turns)) == ("length", 3)
+
+
+def test_a_turn_that_fails_ends_the_conversation_and_keeps_what_was_said():
+    def fails(requests):
+        for request in requests:
+            if len(request.messages) > 1:
+                yield request.id, Completion(text="", finish="error", error="too long")
+            else:
+                yield request.id, Completion(text="fine")
+
+    (answer,) = answer_items(generated(fails), conversation(1))
+    assert (answer.text, answer.finish, answer.error) == ("fine", "error", "turn 2: too long")
+    assert [turn.answer for turn in answer.turns] == ["fine", ""]

@@ -29,6 +29,8 @@ from regimen.judging.rules import normalised
         ("The answer is therefore:\n\n\\[ 42 \\]", "42"),
         ("so \\boxed{\\frac{3}{4}}.", "\\frac{3}{4}"),
         ("an open \\boxed{3", None),
+        ("So the answer is ] } ].", "] } ]"),
+        ("**The answer is**\n***\n>", ">"),
         ("La réponse est 42.", "42"),
         ("La re\u0301ponse est oui.", "oui"),
         ("La respuesta correcta es París.", "París"),

@@ -40,6 +40,7 @@ _MARK = re.compile("|".join(f"(?:{mark})" for mark in _MARKS), re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 # A full stop ends the answer, but not in "3.5", "Mr. Smith" or "J. Smith".
 _SENTENCE = re.compile(r"(?<!\b[A-Z])(?<!\b[MDS][rst])(?<!\bMrs)[.!?](?=\s)|[。！？।؟]")
+_SAID = ("Ps", "Pe", "Sm", "Sc", "So")
 _AROUND = " \t\r\n*_`$"
 
 
@@ -69,11 +70,16 @@ def _boxed(text: str, start: int) -> str:
     return ""
 
 
+def _says(character: str) -> bool:
+    """Whether a character can be an answer: brackets and signs too, as in "] } ]", no markup."""
+    return character.isalnum() or unicodedata.category(character) in _SAID
+
+
 def _sentence(text: str) -> str:
     for line in text.splitlines():
         inner = re.sub(r"\\[\[\]()]", " ", line).strip(_AROUND)
         # "The answer is therefore:" introduces what the next line says.
-        if any(character.isalnum() for character in inner) and inner[-1] not in ":：":
+        if any(map(_says, inner)) and inner[-1] not in ":：":
             first = _SENTENCE.split(inner, maxsplit=1)[0]
             return first.strip(_AROUND).removesuffix(".").rstrip(_AROUND) or inner
     return ""

@@ -165,6 +165,6 @@ class PipelineSettings(Section):
             yield Conflict(
                 what="has no base to compare with: the only tuning makes a fresh model",
                 at=("evaluate",),
-                fix="Name a base with tune.model.path or evaluate.base, or make 'tune' a list with a "
-                "second tuning.",
+                fix="Name a base with tune.model.path or evaluate.base, or make 'tune' a list with "
+                "a second tuning.",
             )

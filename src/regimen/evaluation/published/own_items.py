@@ -76,7 +76,6 @@ def _rows(file: Path, spec: SuiteSpec) -> Iterator[Found]:
 def _item(spec: SuiteSpec, row: RawRow) -> Found:
     """The item of a row; raises ``TypeError`` or ``ValueError`` for values of another kind."""
     values = row.values
-    said = {name: text_of(values.get(name)) for name in ("task", "family", "category", "licence")}
     item = asked_item(
         spec,
         row,
@@ -88,13 +87,19 @@ def _item(spec: SuiteSpec, row: RawRow) -> Found:
         constraints=[_constraint(one) for one in _list(values.get("constraints"))],
         follow_ups=_texts(values.get("follow_ups"), "follow_ups"),
         language=text_of(values.get("language")),
-        **{**said, "task": said["task"] or spec.name},
+        task=text_of(values.get("task")) or spec.name,
+        family=text_of(values.get("family")),
+        category=text_of(values.get("category")),
+        licence=text_of(values.get("licence")),
     )
-    if values.get("messages"):
-        messages = tuple(_message(one) for one in _list(values["messages"]))
-        item = replace(item, messages=messages)
-    given = {name: text_of(values.get(name)) for name in ("input", "definition", "cluster")}
-    return replace(item, **{name: text for name, text in given.items() if text})
+    messages = tuple(_message(one) for one in _list(values.get("messages")))
+    return replace(
+        item,
+        messages=messages or item.messages,
+        input=text_of(values.get("input")) or item.input,
+        definition=text_of(values.get("definition")) or item.definition,
+        cluster=text_of(values.get("cluster")),
+    )
 
 
 def _list(value: Any) -> Sequence[Any]:

@@ -10,6 +10,7 @@ from regimen.reports.buckets import AnswerRow, Given, Scores, read_scores, sampl
 from regimen.reports.evidence import BUCKETS, Evaluation, Group
 from regimen.reports.markup import Section, clipped, el, join, paragraph
 from regimen.reports.rundata import RunData
+from regimen.reports.sections.conversations import conversations
 from regimen.reports.theme import system
 from regimen.reports.wording import count, probability, things, title
 
@@ -29,6 +30,7 @@ def answers(run: RunData) -> Section | None:
     if rows := sampled(run):
         asked = {name for row in rows for name in row.answers}
         parts.append(_table(rows, [name for name in SHOWN if name in asked], len(_scores(run))))
+    parts += conversations(run, SHOWN)
     if not parts:
         return None
     lead = paragraph(LEAD, class_="lead")
