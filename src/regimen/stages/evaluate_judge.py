@@ -133,4 +133,6 @@ def judge_inputs(section: JudgeSettings | None) -> dict[str, str]:
 
 def turns_of(answer: Answer) -> Turns | None:
     """A system's answer to each turn of the user; None where its request failed."""
-    return None if answer.error else (answer.text,)
+    if answer.error:
+        return None
+    return tuple(turn.answer for turn in answer.turns) or (answer.text,)
