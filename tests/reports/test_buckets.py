@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regimen.evaluation import changes
-from regimen.reports.buckets import bucket, read_scores, sample_answers
+from regimen.reports.buckets import LONGEST, bucket, read_scores, sample_answers
 from regimen.reports.evidence import BUCKETS
 
 
@@ -49,6 +49,27 @@ def test_regressed_come_first_and_suites_take_turns(tmp_path: Path) -> None:
     assert [row.suite for row in rows[:4]] == ["a", "b", "a", "b"]
     assert rows[0].prompt == "ask tuned"
     assert {row.answers["base"].score for row in rows[:7]} == {1.0}
+
+
+def test_items_carry_their_nearest_training_rows_and_the_flag(tmp_path: Path) -> None:
+    path = write(tmp_path / "answers.parquet", [("a", 0.0, 1.0), ("a", 1.0, 0.0)])
+    near = [
+        {"item_id": "a0", "side": side, "rank": rank, "instance_id": f"{side}{rank}", "row": 4,
+         "similarity": 1 / rank, "source": "own.jsonl", "task": "t", "text": "x" * n}
+        for side in ("prompt", "answer")
+        for rank, n in ((1, 5000), (2, 3), (3, 3))
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(near), tmp_path / "nearest.parquet")
+    flags = [row["item_id"] == "a0" for row in pq.read_table(path).to_pylist()]
+    flagged = pq.read_table(path).append_column("contaminated", pa.array(flags))
+    pq.write_table(flagged, path)
+    regressed, fixed = sample_answers(path, read_scores(path), "base", "tuned")
+    assert (regressed.contaminated, regressed.nearest) == (False, ())
+    assert fixed.contaminated is True
+    shown = [one.instance_id for one in fixed.nearest]
+    assert shown == ["prompt1", "prompt2", "answer1", "answer2"]
+    assert fixed.nearest[0].origin == "own.jsonl:4 t"
+    assert len(fixed.nearest[0].text) == LONGEST
 
 
 def test_what_a_bucket_does_not_use_goes_to_the_others(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from regimen.reports.evidence import BUCKETS
 from regimen.reports.files import read_table
 
 SAMPLE = 60
+NEAREST, LONGEST = 2, 240
+"""Training rows shown of each item and side, and characters of each."""
 RIGHT = 1.0
 SHARES = {"regressed": 0.35, "fixed": 0.3, "still_wrong": 0.2, "still_right": 0.15}
 
@@ -30,10 +32,22 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NearRow:
+    """A training row near an item by its prompt or answer: similarity in 0..1, origin, text."""
+
+    instance_id: str
+    side: str
+    similarity: float
+    origin: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRow:
     """One item with the answer of each system. The prompt is the one of the system after.
 
-    An answer is right with a score of ``right_at`` or more.
+    An answer is right with a score of ``right_at`` or more. ``contaminated`` is None where that was
+    not checked.
     """
 
     suite: str
@@ -45,6 +59,9 @@ class AnswerRow:
     prompt: str
     reference: str
     answers: Mapping[str, Given]
+    item_id: str = ""
+    contaminated: bool | None = None
+    nearest: tuple[NearRow, ...] = ()
 
 
 def bucket(before: float, after: float, right_at: float = RIGHT) -> str:
@@ -119,21 +136,48 @@ def _rows(
         key = (row["suite"], row["item_id"])
         if key in chosen:
             grouped.setdefault(key, {})[row["system"]] = row
+    nearest = _nearest(path.with_name("nearest.parquet"), wanted)
     return [
-        _row(grouped[key], name, after, marks.get(key[0], RIGHT))
+        _row(grouped[key], name, after, marks.get(key[0], RIGHT), nearest.get(key[1], ()))
         for key, name in chosen.items()
         if key in grouped
     ]
 
 
+def _nearest(path: Path, items: Sequence[str]) -> dict[str, tuple[NearRow, ...]]:
+    """The nearest training rows of some items, at most ``NEAREST`` of each side."""
+    found: dict[str, tuple[NearRow, ...]] = {}
+    if not path.is_file():
+        return found
+    wanted = [("item_id", "in", list(items)), ("rank", "<=", NEAREST)]
+    for row in read_table(path, filters=wanted).to_pylist():
+        origin = f"{row['source']}:{row['row']}" if row["row"] >= 0 else row["source"]
+        one = NearRow(
+            instance_id=row["instance_id"],
+            side=row["side"],
+            similarity=row["similarity"],
+            origin=" ".join(part for part in (origin, row["task"]) if part),
+            text=row["text"][:LONGEST],
+        )
+        found[row["item_id"]] = (*found.get(row["item_id"], ()), one)
+    return found
+
+
 def _row(
-    rows: Mapping[str, Mapping[str, Any]], name: str, after: str, right_at: float
+    rows: Mapping[str, Mapping[str, Any]],
+    name: str,
+    after: str,
+    right_at: float,
+    nearest: tuple[NearRow, ...],
 ) -> AnswerRow:
     own = rows[after]
     fields = ("suite", "family", "language", "task", "prompt", "reference")
     return AnswerRow(
         bucket=name,
         right_at=right_at,
+        item_id=str(own["item_id"]),
+        contaminated=own.get("contaminated"),
+        nearest=nearest,
         answers={
             system: Given(
                 text=str(row.get("answer") or ""),

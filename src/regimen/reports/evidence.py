@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from regimen.reports.contamination import Contamination, read_contamination
 from regimen.reports.files import Json, mapping, number, whole
 
 # What went wrong while answering; what else a system's block holds beside its metrics.
@@ -127,6 +128,7 @@ class Evaluation:
     changed: Json
     retention: Rates | None
     safety: tuple[Rates, ...]
+    contamination: Mapping[str, Contamination] = field(default_factory=dict)
 
     @property
     def subject(self) -> str:
@@ -158,6 +160,7 @@ def read_evaluation(data: Json, safety: Json) -> Evaluation | None:
         changed=mapping(data.get("changed")),
         retention=_retention(mapping(data.get("retention"))),
         safety=_safety(safety or mapping(data.get("safety"))),
+        contamination=read_contamination(mapping(data.get("suites"))),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from regimen.reports.contamination import contamination_findings, contamination_limits
 from regimen.reports.evidence import Estimate, Evaluation, Group, Rates
 from regimen.reports.files import Json, number
 from regimen.reports.rundata import RunData
@@ -106,7 +107,9 @@ def limits(run: RunData) -> list[str]:
         )
     elif evaluation.seeds is None:
         found.append("How much a training seed matters: the evaluation names no number of seeds.")
-    if run.ledger and not any("leak" in step.name.lower() for step in run.ledger):
+    found += contamination_limits(evaluation.contamination)
+    checked = any(one.checked for one in evaluation.contamination.values())
+    if run.ledger and not checked and not any("leak" in step.name.lower() for step in run.ledger):
         found.append("Whether held-out items were in the training data: no leak check was run.")
     exact = [suite for suite in evaluation.suites if suite.metric == "exact"]
     if exact:
@@ -171,6 +174,8 @@ def findings(run: RunData) -> list[Finding]:
             )
     if run.evaluation is not None:
         found += _change_findings(run.evaluation)
+        seen = contamination_findings(run.evaluation.contamination, run.evaluation.subject)
+        found += [Finding(level=level, text=text, anchor="answers") for level, text in seen]
         found += _pair_findings(run.evaluation)
         found += _conduct_findings(run.evaluation)
         found += _cost_findings(run.evaluation)

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from regimen.reports.buckets import AnswerRow, Given, Scores, read_scores, sample_answers
 from regimen.reports.evidence import BUCKETS, Evaluation, Group
-from regimen.reports.markup import Section, clipped, el, join, paragraph
+from regimen.reports.markup import Section, clipped, details, el, join, paragraph
 from regimen.reports.rundata import RunData
 from regimen.reports.sections.conversations import conversations
 from regimen.reports.theme import system
@@ -185,11 +185,29 @@ def _row(row: AnswerRow, names: Sequence[str], rank: int) -> Markup:
             el("span", facts, class_="small"),
             scope="row",
         ),
-        el("td", clipped(row.prompt, PROMPT), data_label="Prompt", class_="prompt"),
+        el("td", clipped(row.prompt, PROMPT), _traces(row), data_label="Prompt", class_="prompt"),
         el("td", clipped(row.reference, ANSWER), data_label="Reference"),
     ]
     cells += [_answer(row.answers.get(name), name, row.right_at) for name in names]
     return el("tr", cells, data_bucket=row.bucket, data_suite=row.suite, data_rank=rank)
+
+
+def _traces(row: AnswerRow) -> list[Markup]:
+    """The flag of a contaminated item, and its nearest training rows behind a click."""
+    parts = [el("span", "contaminated", class_="pill bad")] if row.contaminated else []
+    if row.nearest:
+        rows = (
+            el(
+                "li",
+                el("span", f"{near.similarity:.2f} by {near.side}, {near.origin}: ", class_="more"),
+                el("span", near.text, class_="text"),
+                title=near.instance_id,
+            )
+            for near in row.nearest
+        )
+        summary = el("span", f"nearest training rows of {row.item_id[:8]}", class_="more")
+        parts.append(details(summary, el("ul", rows, class_="small")))
+    return parts
 
 
 def _answer(given: Given | None, name: str, right_at: float) -> Markup:
