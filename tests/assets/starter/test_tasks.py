@@ -81,6 +81,7 @@ def test_every_task_is_complete() -> None:
         assert len({template.input for template in task.templates}) == len(task.templates)
         assert len(task.positive) >= 2
         assert len(task.negative) >= 2
+        assert task.avoid.count(".") == 2
         assert all(e.explanation for e in (*task.positive, *task.negative))
 
 

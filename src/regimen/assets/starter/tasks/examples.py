@@ -14,6 +14,7 @@ from regimen.assets.starter.tasks.formats import Answer, formats_for, write_answ
 from regimen.assets.starter.tasks.operations import OPERATIONS, Operation
 from regimen.assets.starter.tasks.operations.base import items_of
 from regimen.assets.starter.tasks.scenes import Scene
+from regimen.assets.starter.tasks.steps import rationale
 from regimen.assets.starter.tasks.wording import wordings
 from regimen.records import Example
 
@@ -87,7 +88,10 @@ class Oracle:
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """Rows of a task; equal seeds give equal rows on every machine."""
+    """Rows of a task; equal seeds give equal rows on every machine.
+
+    Rows of operations that have steps carry them as ``rationale``.
+    """
 
     cell: Cell
 
@@ -97,7 +101,9 @@ class Generator:
         rows = []
         for _ in range(n):
             text = _unseen(rng, self.cell, seen)
-            rows.append({"input": text, "output": list(oracle({"input": text}))})
+            row = {"input": text, "output": list(oracle({"input": text}))}
+            steps = rationale(self.cell.operation, text, self.cell.language)
+            rows.append({**row, "rationale": steps} if steps else row)
         return rows
 
 

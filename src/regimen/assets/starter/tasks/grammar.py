@@ -11,6 +11,7 @@ from regimen.assets.starter.lexicon import LANGUAGES, term
 from regimen.assets.starter.tasks.examples import Cell, Generator, Oracle, examples
 from regimen.assets.starter.tasks.formats import formats_for
 from regimen.assets.starter.tasks.operations import operations
+from regimen.assets.starter.tasks.steps import avoid
 from regimen.assets.starter.tasks.wording import Clauses, Spec, assign, masked, wordings
 from regimen.records import Task, Template
 
@@ -87,6 +88,7 @@ def _task(cell: Cell, clauses: Clauses) -> Task:
         licence=LICENCE,
         source=SOURCE,
         definition=" ".join(said),
+        avoid=avoid(cell.op.family, cell.operation, cell.form, cell.language),
         templates=_templates(cell, said),
         positive=positive,
         negative=negative,
