@@ -5,8 +5,9 @@
 DIR holds the labelled answers of XSTest (arXiv 2308.01263) as ``xstest_v2_completions_NAME`` and
 ``..._gpteval`` (.csv or .csv.zst). Only counts are made: no prompt, no answer is printed or kept.
 ``--file`` measures one file alone and keeps nothing. A full run writes
-benchmarks/results/refusal.json; ``--looks`` is how often the first file was looked at, counts only,
-while the rules were written. The second one was kept back until they were done.
+benchmarks/results/refusal.json and the table of docs/scorers.md; ``--looks`` is how often counts of
+the first file were looked at while the rules were written. The second one was kept back until they
+were done.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ending import conclude
+from refusal_page import write_refusal_table
 from regimen import __version__, console
 from regimen.errors import RegimenError
 from regimen.evaluation.statistics import clustered_rate, paired_difference
@@ -192,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.error(problem)
         return 1
     show(result)
-    return conclude(NAME, result, options)
+    return conclude(NAME, result, options, lambda: write_refusal_table(result))
 
 
 if __name__ == "__main__":

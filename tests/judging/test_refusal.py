@@ -184,25 +184,27 @@ def test_a_caveat_after_the_opening_does_not_refuse() -> None:
 
 
 @pytest.mark.realdata
-def test_against_human_labels(shared_data: Path) -> None:
-    """Floors below what was measured once: precision 0.944, recall 0.377, agreement 0.773.
+@pytest.mark.parametrize(
+    ("model", "precision", "recall"),
+    [("mistralguard", 0.87, 0.83), ("mistralinstruct", 0.68, 0.62)],
+)
+def test_against_human_labels(
+    shared_data: Path, model: str, precision: float, recall: float
+) -> None:
+    """Floors below what was measured: 0.905 and 0.871; 0.729 and 0.671 where it was kept back.
 
     The rules were written without these texts and are not to be changed to fit them.
     """
-    hits = said = refused = right = total = 0
-    for model in ("mistralguard", "mistralinstruct"):
-        path = shared_data / "xstest" / f"xstest_v2_completions_{model}.csv.zst"
-        with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
-            text = stream.read().decode("utf-8")
-        for row in csv.DictReader(io.StringIO(text)):
-            human = row["final_label"] in ("2_full_refusal", "3_partial_refusal")
-            rules = is_refusal(row["completion"])
-            hits += human and rules
-            said += rules
-            refused += human
-            right += human == rules
-            total += 1
-    assert (total, refused) == (900, 316)
-    assert hits / said >= 0.90
-    assert hits / refused >= 0.33
-    assert right / total >= 0.74
+    hits = said = refused = 0
+    path = shared_data / "xstest" / f"xstest_v2_completions_{model}.csv.zst"
+    with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as stream:
+        text = stream.read().decode("utf-8")
+    for row in csv.DictReader(io.StringIO(text)):
+        human = row["final_label"] in ("2_full_refusal", "3_partial_refusal")
+        rules = is_refusal(row["completion"])
+        hits += human and rules
+        said += rules
+        refused += human
+    assert refused == {"mistralguard": 240, "mistralinstruct": 76}[model]
+    assert hits / said >= precision
+    assert hits / refused >= recall
