@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from regimen.evaluation.ratios import Floats
 from regimen.evaluation.statistics import Interval, Paired, clustered_rate, paired_difference
 from regimen.evaluation.suites import cluster_of
 from regimen.evaluation.systems import Answer
+from regimen.judging.translation import CORPUS_METRICS, corpus_scores
 from regimen.records import Item
 
 Pair = tuple[str, str]
@@ -77,6 +78,7 @@ def suite_block(scores: SuiteScores, pairs: Sequence[Pair], *, seeds: int) -> di
     block = cell(scores, everything, pairs, seeds=seeds)
     for name, entry in block["systems"].items():
         entry.update(_conduct(scores, name))
+    corpus = _corpus(scores)
     return {
         "items": block["items"],
         "clusters": block["clusters"],
@@ -84,6 +86,7 @@ def suite_block(scores: SuiteScores, pairs: Sequence[Pair], *, seeds: int) -> di
         "metric": scores.metrics.primary or None,
         "right_at": scores.metrics.right_at,
         "systems": block["systems"],
+        **({"corpus": corpus} if corpus else {}),
         "paired": adjusted_pairs(block["paired"], {pair_name(pair): pair[1] for pair in pairs}),
         "buckets": _buckets(scores, pairs),
         **{
@@ -123,6 +126,22 @@ def cell(
         for a, b in pairs
     }
     return _cell(index_N, clusters, systems, paired)
+
+
+def _corpus(scores: SuiteScores) -> dict[str, Any]:
+    """``{metric: {system: {tokenizer: {"score", "signature"}}}}`` of BLEU and chrF, where asked."""
+    texts = {name: [one.text for one in given] for name, given in scores.answers.items()}
+    return {
+        metric: {
+            system: {
+                tokenizer: asdict(found)
+                for tokenizer, found in corpus_scores(metric, scores.items, own).items()
+            }
+            for system, own in texts.items()
+        }
+        for metric in CORPUS_METRICS
+        if metric in scores.metrics.scorers
+    }
 
 
 def _cell(

@@ -24,6 +24,9 @@ TOKENIZERS: Mapping[str, str] = {
 }
 """sacrebleu's tokenizer by language (the part of the code before a hyphen)."""
 
+CORPUS_METRICS = ("bleu", "chrf")
+"""Metrics whose score of a suite is not the mean of its answers'."""
+
 
 @dataclass(frozen=True, slots=True)
 class CorpusScore:
@@ -73,6 +76,31 @@ def corpus_bleu(
 def corpus_chrf(answers: Sequence[str], references: Sequence[Sequence[str]]) -> CorpusScore:
     """chrF of a suite; arguments and errors as for :func:`corpus_bleu`."""
     return _corpus(_library().CHRF(), answers, references)
+
+
+def corpus_scores(
+    metric: str, items: Sequence[Item], answers: Sequence[str]
+) -> dict[str, CorpusScore]:
+    """``bleu`` or ``chrf`` of a suite, for BLEU apart by tokenizer, since counts do not add up.
+
+    Args:
+        metric: a name of ``CORPUS_METRICS``.
+        items: n items with references.
+        answers: n texts; empty where an answer failed, which then counts as one that says nothing.
+
+    Raises:
+        EvaluationError, MissingExtraError: as :func:`corpus_bleu`.
+    """
+    references = [item.references for item in items]
+    if metric == "chrf":
+        return {"all": corpus_chrf(answers, references)}
+    groups: dict[str, list[int]] = {}
+    for place, item in enumerate(items):
+        groups.setdefault(tokenizer_for(item.lineage.language), []).append(place)
+    return {
+        name: corpus_bleu([answers[i] for i in own], [references[i] for i in own], tokenizer=name)
+        for name, own in groups.items()
+    }
 
 
 def tokenizer_for(language: str) -> str:
