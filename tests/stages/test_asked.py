@@ -15,6 +15,7 @@ from regimen.instances.templates import TemplateWorker
 from regimen.records import Example, Instance, Item, Message, Task, Template
 from regimen.settings.build import BuildSettings, CurationSettings, FormattingSettings
 from regimen.stages.build_items import build_items, formatting_spec
+from regimen.stages.evaluate_items import AskedItems
 from regimen.stages.producing import leak_filters
 from regimen.stages.splits import hold_out_rows, split_tasks
 
@@ -123,6 +124,13 @@ def test_lineage_and_references_say_what_is_asked(tmp_path: Path) -> None:
         assert item.lineage.template in named
         assert item.demonstrations == (SHOWN,)
         assert (item.input, item.definition) == (f"word {n}", "Shout (t).")
+
+
+def test_ways_that_ask_for_steps_are_scored_without_them(tmp_path: Path) -> None:
+    items, _ = built(tmp_path, ASKED, task("t"), task("u"))
+    metrics = AskedItems(items=tuple(items)).metrics
+    assert list(metrics) == ["unseen_tasks@steps", "unseen_tasks@template_steps"]
+    assert {one.primary for one in metrics.values()} == {"steps_exact"}
 
 
 def test_without_ways_the_items_are_as_ever(tmp_path: Path) -> None:

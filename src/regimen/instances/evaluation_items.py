@@ -131,6 +131,12 @@ def base_suite(suite: str) -> str:
     return suite.partition("@")[0]
 
 
+def asks_for_steps(item: Item) -> bool:
+    """Whether a prompt asks for steps before or after the answer."""
+    said = item.lineage.variant.split("+")
+    return "rationale_before" in said or "rationale_after" in said
+
+
 def definition_items(
     task: Task,
     rows: Sequence[tuple[int, Row]],

@@ -20,6 +20,7 @@ from regimen.judging.rules import (
     normalised,
     numeric,
 )
+from regimen.judging.steps import steps_exact
 from regimen.judging.translation import bleu, chrf
 from regimen.protocols import Scorer
 from regimen.records import Item
@@ -63,6 +64,7 @@ RULES: Mapping[str, Rule] = {
     "final_normalised": final(normalised),
     "final_numeric": final_numeric,
     "final_f1": final(f1),
+    "steps_exact": steps_exact,
 }
 """What compares an answer with references alone."""
 

@@ -22,12 +22,15 @@ from regimen.evaluation.published.formats import (
 )
 from regimen.evaluation.published.reading import Found, SuiteSpec
 from regimen.instances.encodings import FormattingSpec
-from regimen.instances.evaluation_items import task_items
+from regimen.instances.evaluation_items import asks_for_steps, task_items
 from regimen.records import Item
 from regimen.settings.evaluate import EvaluateSettings
 from regimen.settings.suites import RESERVED, SuiteSettings
 from regimen.stages.common import path_key
 from regimen.tables import read_table, table_to_items
+
+STEPS_METRICS = metrics_named("steps_exact", "exact", "rouge_l")
+"""Of held-out tasks whose prompts ask for steps (``build.held_out.asked``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +64,10 @@ class AskedItems:
 
     @property
     def metrics(self) -> dict[str, Metrics]:
-        """The metrics of the suites that have their own."""
-        return {name: plan.metrics for name, plan in self.plans.items()}
+        """The metrics of the suites that have their own: named ones, and those asked for steps."""
+        stepped = {item.suite for item in self.items if asks_for_steps(item)} - self.plans.keys()
+        named = {name: plan.metrics for name, plan in self.plans.items()}
+        return named | dict.fromkeys(sorted(stepped), STEPS_METRICS)
 
     def shots(self, item: Item, k: int) -> int:
         """Worked examples of the prompted base for an item; ``k`` for one that no plan is for."""
