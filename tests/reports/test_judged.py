@@ -9,6 +9,7 @@ from regimen.evaluation.judged import Judging, judge_answers, people_block
 from regimen.judging.judge import FunctionJudge
 from regimen.judging.people import read_labelled_pairs
 from regimen.records import Item, Message
+from regimen.reports.findings import limits
 from regimen.reports.rundata import read_run
 from regimen.reports.sections.judged import UNMEASURED, judged
 
@@ -62,6 +63,13 @@ def test_a_judge_nobody_compared_with_people_says_so(tmp_path: Path) -> None:
     assert "&lt;script&gt;" in text
     assert "no difference shown" in text or "better" in text
     assert text.count("<tr>") == 1 + 3 + 1 + 3
+
+
+def test_the_limits_say_when_people_were_not_compared(tmp_path: Path) -> None:
+    section_text(tmp_path, people=False)
+    assert any(line.startswith("Whether people prefer") for line in limits(read_run(tmp_path)))
+    section_text(tmp_path, people=True)
+    assert not any(line.startswith("Whether people prefer") for line in limits(read_run(tmp_path)))
 
 
 def test_agreement_with_people_stands_beside_their_own(tmp_path: Path) -> None:

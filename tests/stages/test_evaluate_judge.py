@@ -10,7 +10,12 @@ import pytest
 
 from regimen.errors import DataError, EvaluationError, SettingsError
 from regimen.evaluation.judgements import table_to_judgements
-from regimen.evaluation.systems import Answer
+from regimen.evaluation.published.formats import format_named, read_suite
+from regimen.evaluation.published.reading import SuiteSpec
+from regimen.evaluation.suites import ask_chat
+from regimen.evaluation.systems import Answer, GeneratedSystem, answer_items
+from regimen.instances.scripted import ScriptedGenerator
+from regimen.protocols import Completion
 from regimen.records import Item, Lineage, Message
 from regimen.reports.judged import read_judged
 from regimen.reports.sections.judged import UNMEASURED
@@ -155,6 +160,100 @@ def test_more_than_two_systems_get_strengths_and_difficulty(blocks):
     body = blocks(asked, given, function=FUNCTION, pairs=pairs)
     assert set(body["judged_by"]["strengths"]["chat"]) == {"tuned", "aligned", "other", "base"}
     assert body["judge"]["chat"]["tuned-base"]["length_controlled"]["difficulty"] is True
+
+
+QUESTIONS = [
+    {
+        "question_id": 80 + n,
+        "category": "math" if n % 2 else "writing",
+        "turns": [f"What is {n} plus {n}?", "Now double that."],
+        **({"reference": [str(2 * n), str(4 * n)]} if n % 2 else {}),
+    }
+    for n in range(24)
+]
+
+
+class Respondent:
+    """Answers the second turn rightly, or repeats the first."""
+
+    def __init__(self, name, attentive):
+        self.name, self.attentive = name, attentive
+
+    def generate(self, requests):
+        for request in requests:
+            first = 2 * int(request.messages[0].text.split()[2])
+            later = len(request.messages) > 1
+            yield request.id, Completion(text=str(first * (1 + (later and self.attentive))))
+
+
+def verdict_by_last_turn(request):
+    """Reads both conversations as they are shown, and checks the second answer."""
+    text = request.messages[-1].text
+    n = int(text.split("What is ")[1].split()[0])
+    said = [int(part.split()[0]) for part in text.split("Assistant: ")[1:]]
+    a, b = said[1] == 4 * n, said[3] == 4 * n
+    return "They differ. " + ("[[C]]" if a == b else "[[A]]" if a else "[[B]]")
+
+
+def judged_questions(blocks, monkeypatch, path, respond, judge):
+    """Questions from a file, asked of two systems turn by turn, and judged."""
+    asked = read_suite(SuiteSpec(name="mt_bench", path=path), format_named("mt_bench")).items
+    given = {
+        name: answer_items(GeneratedSystem(respond(name), ask_chat), asked)
+        for name in ("tuned", "base")
+    }
+    script = ScriptedGenerator(judge)
+    monkeypatch.setattr("regimen.stages.evaluate_judge.make_generator", lambda *_: script)
+    return asked, blocks(asked, given, generator={"scripted": "unused.json"})
+
+
+def test_questions_of_two_turns_end_to_end(blocks, monkeypatch, tmp_path):
+    path = tmp_path / "question.jsonl"
+    path.write_text("\n".join(map(json.dumps, QUESTIONS)))
+    asked, body = judged_questions(
+        blocks,
+        monkeypatch,
+        path,
+        lambda name: Respondent(name, name == "tuned"),
+        verdict_by_last_turn,
+    )
+    block = body["judge"]["mt_bench"]["tuned-base"]
+    # question 0 doubles 0: both say the same, so they are identical and tie
+    assert (block["wins"], block["ties"], block["identical"], block["failed"]) == (23, 1, 1, 0)
+    assert (block["verdict"], block["position_consistency"]) == ("better", 1)
+    assert set(block["by_category"]) == {"math", "writing"}
+    rows = read_table(tmp_path / "evaluate" / "judgements.parquet").to_pylist()
+    assert len(rows) == 2 * 23 + 1
+    assert {row["item_id"] for row in rows} == {item.item_id for item in asked}
+
+
+@pytest.mark.realdata
+def test_the_published_questions_of_two_turns(blocks, monkeypatch, shared_data):
+    name = "fastchat__llm_judge__data__mt_bench__question.jsonl"
+    shown = []
+
+    class Counts:
+        def __init__(self, name):
+            self.name = name
+
+        def generate(self, requests):
+            for request in requests:
+                yield request.id, Completion(text=f"{self.name} {len(request.messages)}")
+
+    def judge(request):
+        shown.append(request.messages[-1].text)
+        return "[[A]]" if shown[-1].index("tuned") < shown[-1].index("base 1") else "[[B]]"
+
+    asked, body = judged_questions(
+        blocks, monkeypatch, shared_data / "mt-bench" / name, Counts, judge
+    )
+    block = body["judge"]["mt_bench"]["tuned-base"]
+    assert (len(asked), block["n"], block["failed"]) == (80, 80, 0)
+    assert len(block["by_category"]) == 8
+    assert sum("Turn 2: " in text for text in shown) == 2 * sum(
+        len(i.references) == 2 for i in asked
+    )
+    assert all("tuned 1" in text and "tuned 3" in text and "base 3" in text for text in shown)
 
 
 def test_agreement_with_people_is_measured_where_they_are_named(blocks):

@@ -111,6 +111,7 @@ def limits(run: RunData) -> list[str]:
     checked = any(one.checked for one in evaluation.contamination.values())
     if run.ledger and not checked and not any("leak" in step.name.lower() for step in run.ledger):
         found.append("Whether held-out items were in the training data: no leak check was run.")
+    judged = {pair.suite for pair in run.judged.pairs} if run.judged is not None else set()
     exact = [suite for suite in evaluation.suites if suite.metric == "exact"]
     if exact:
         softer = any("rouge_l" in s.metrics for suite in exact for s in suite.systems.values())
@@ -121,8 +122,12 @@ def limits(run: RunData) -> list[str]:
     found += [
         f"How good the answers to {suite.name.replace('_', ' ')} are: only a judge can score them."
         for suite in evaluation.suites
-        if not suite.metric
+        if not suite.metric and suite.name not in judged
     ]
+    if run.judged is not None and run.judged.people is None:
+        found.append(
+            "Whether people prefer what the judge prefers: its agreement with them is unknown."
+        )
     return found
 
 
