@@ -26,7 +26,7 @@ matrix arithmetic that the work needs, over its time, as a share of the rate at 
 forms the same products alone.
 """
 
-OWN_PAGE = ("lints", "refusal", "judges")
+OWN_PAGE = ("ifeval", "lints", "refusal", "judges")
 """Results that have a page of their own."""
 LEFT = "\\* left after its second step: slower than half the best until then."
 NO_RESULT = "\nNo result has been committed yet.\n"

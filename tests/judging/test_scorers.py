@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regimen.errors import EvaluationError
-from regimen.judging.scorers import CHOICES, NOTHING, RULES, SCORERS, scorer_named
+from regimen.judging.scorers import CHOICES, CONSTRAINTS, NOTHING, RULES, SCORERS, scorer_named
 from regimen.protocols import Scorer
-from regimen.records import Item
+from regimen.records import Constraint, Item
 
 # What equals published scripts keeps their treatment of other scripts and of normal forms.
 OFFICIAL = {"f1_squad", "exact_sni", "rouge_l_sni"}
@@ -30,11 +30,12 @@ WORDS = [
     "Ünal",
     "ﬁn",
 ]
+CAFE = Constraint(kind="keywords:existence", arguments={"keywords": ["café"]})
 TEXTS = st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join) | st.text(max_size=20)
 
 
 def item(*references: str, choices: tuple[str, ...] = ("yes", "no")) -> Item:
-    return Item(suite="s", messages=(), references=references, choices=choices)
+    return Item(suite="s", messages=(), references=references, choices=choices, constraints=(CAFE,))
 
 
 @given(st.sampled_from(sorted(SCORERS)), TEXTS, st.lists(TEXTS, max_size=3))
@@ -73,6 +74,10 @@ def test_a_text_of_any_script_equals_itself(name: str, text: str) -> None:
 
 def test_what_each_scorer_needs() -> None:
     assert SCORERS["choice"].needs == CHOICES
+    assert {n for n, s in SCORERS.items() if s.needs == CONSTRAINTS} == {
+        *("ifeval_strict", "ifeval_loose"),
+        *("ifeval_instructions", "ifeval_instructions_loose"),
+    }
     assert SCORERS["json_valid"].needs == SCORERS["refuses"].needs == NOTHING
     assert all(SCORERS[name].needs == {"references"} for name in [*RULES, "bleu", "chrf"])
     assert all(isinstance(scorer, Scorer) for scorer in SCORERS.values())

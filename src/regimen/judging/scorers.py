@@ -9,6 +9,12 @@ from typing import Literal
 from regimen.errors import EvaluationError, near
 from regimen.judging.choices import choice, unparsed
 from regimen.judging.extraction import final, final_numeric
+from regimen.judging.ifeval.scorers import (
+    ifeval_instructions,
+    ifeval_instructions_loose,
+    ifeval_loose,
+    ifeval_strict,
+)
 from regimen.judging.overlap import exact_sni, f1, f1_squad, rouge_l, rouge_l_sni
 from regimen.judging.refusal import is_refusal
 from regimen.judging.rules import (
@@ -31,6 +37,7 @@ Need = Literal["references", "choices", "constraints"]
 NOTHING: frozenset[Need] = frozenset()
 REFERENCES: frozenset[Need] = frozenset(("references",))
 CHOICES: frozenset[Need] = frozenset(("references", "choices"))
+CONSTRAINTS: frozenset[Need] = frozenset(("constraints",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,10 @@ SCORERS: Mapping[str, ItemScorer] = {
     "chrf": ItemScorer(chrf, REFERENCES),
     "choice": ItemScorer(choice, CHOICES),
     "unparsed": ItemScorer(unparsed, frozenset(("choices",))),
+    "ifeval_strict": ItemScorer(ifeval_strict, CONSTRAINTS),
+    "ifeval_loose": ItemScorer(ifeval_loose, CONSTRAINTS),
+    "ifeval_instructions": ItemScorer(ifeval_instructions, CONSTRAINTS),
+    "ifeval_instructions_loose": ItemScorer(ifeval_instructions_loose, CONSTRAINTS),
     "json_valid": ItemScorer(item_scorer(json_valid), NOTHING),
     "refuses": ItemScorer(refuses, NOTHING),
 }

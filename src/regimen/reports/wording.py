@@ -95,6 +95,7 @@ METRICS = {
     "ifeval_strict": "IFEval, strict",
     "ifeval_loose": "IFEval, loose",
     "ifeval_instructions": "IFEval, instructions",
+    "ifeval_instructions_loose": "IFEval, instructions, loose",
     "stop_rate": "Stops by itself",
 }
 """What metrics are called, where their name does not say it well."""
