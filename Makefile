@@ -68,6 +68,11 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(INSTALL) -e '.[dev,browser]'
 	@touch $@
 
+# lm-eval alone asks for forty libraries: only the tests next to it need them.
+$(VENV)/.installed-parity: $(VENV)/.installed-dev
+	$(INSTALL) -e '.[lm-eval]'
+	@touch $@
+
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(INSTALL) -e '.[docs]'
 	@touch $@

@@ -57,6 +57,9 @@ MOST_LINES, MOST_FUNCTION_LINES = 400, 80
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("except", "stages.tracking"): "2026-11-25: a tracker is somebody else's code on somebody "
     "else's server, may raise anything, and must not stop a training",
+    ("chat_template", "settings.lm_eval"): "2026-11-28: a setting has the name that lm-eval gives "
+    "it, and says whether prompts go through the renderer",
+    ("chat_template", "stages.evaluate_lm_eval"): "2026-11-28: reads that setting",
 }
 
 

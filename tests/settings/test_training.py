@@ -47,6 +47,19 @@ def test_a_missing_library_alone_is_an_error_of_its_kind(nothing_installed):
         settings_from({"tune": {**TUNE, "report_to": ["trackio"]}})
 
 
+def test_tasks_of_lm_eval_need_its_library(nothing_installed, monkeypatch):
+    monkeypatch.delitem(sys.modules, "lm_eval", raising=False)
+    section = {"tune": TUNE, "evaluate": {"lm_eval": {"tasks": ["x"]}}}
+    with pytest.raises(MissingExtraError, match=r"lm_eval.tasks needs the library lm_eval"):
+        settings_from(section)
+    monkeypatch.setattr(training, "find_spec", lambda _: object())
+    found = settings_from({**section, "build": {"sources": [{"path": "a.yaml"}]}}).evaluate
+    assert found is not None
+    assert found.lm_eval is not None
+    assert found.lm_eval.apply_chat_template
+    assert "lm_eval" not in sys.modules
+
+
 def test_a_library_that_is_there_is_not_imported_by_the_settings(nothing_installed, monkeypatch):
     monkeypatch.setattr(training, "find_spec", lambda name: object() if name == "wandb" else None)
     settings = settings_from({"align": {**TUNE, "report_to": ["wandb"], "run_name": "x"}})

@@ -19,6 +19,7 @@ from regimen.settings.base import (
 )
 from regimen.settings.choices import ChoiceSettings
 from regimen.settings.judge import JudgeSettings
+from regimen.settings.lm_eval import LmEvalSettings
 from regimen.settings.suites import SuiteSettings
 
 System = Literal["base", "base_prompted", "tuned", "aligned", "copy_input", "copy_demonstration"]
@@ -91,6 +92,9 @@ class EvaluateSettings(Section):
 
     judge: JudgeSettings | None = None
     """A judge that compares or rates the answers; nothing is judged when not given."""
+
+    lm_eval: LmEvalSettings | None = None
+    """Tasks of lm-eval, asked of the same models; none when not given."""
 
     seed: Seed | None = None
     """Seed of draws and of resampling; the pipeline's when not given."""

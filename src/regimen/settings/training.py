@@ -38,7 +38,7 @@ REPORTING = ("report_to", "run_name", "project")
 """The fields that say where a training is shown; what it makes does not depend on them."""
 
 
-def _installed(library: str) -> str:
+def installed(library: str) -> str:
     """Look for a library without importing it: its import may take seconds.
 
     Raises:
@@ -49,9 +49,7 @@ def _installed(library: str) -> str:
     return library
 
 
-Library = Annotated[
-    Literal["tensorboard", "wandb", "mlflow", "trackio"], AfterValidator(_installed)
-]
+Library = Annotated[Literal["tensorboard", "wandb", "mlflow", "trackio"], AfterValidator(installed)]
 """A tracker, by the name of the library that it needs."""
 
 

@@ -68,6 +68,8 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regimen.stages.likelihoods",
         "regimen.stages.evaluate",
         "regimen.stages.evaluate_choices",
+        "regimen.stages.evaluate_lm_eval",
+        "regimen.stages.lm_eval_model",
         "regimen.stages.evaluate_costs",
         "regimen.stages.evaluate_items",
         "regimen.stages.evaluate_judge",

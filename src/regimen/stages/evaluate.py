@@ -32,6 +32,7 @@ from regimen.stages.evaluate_choices import suite_choices
 from regimen.stages.evaluate_costs import retention_block, safety_block
 from regimen.stages.evaluate_items import AskedItems, asked_items, item_inputs
 from regimen.stages.evaluate_judge import judge_blocks, judge_inputs
+from regimen.stages.evaluate_lm_eval import lm_eval_block, lm_eval_inputs
 from regimen.stages.evaluate_systems import measured_change, model_generators, named_systems
 from regimen.stages.evaluate_traces import traced, training_files
 from regimen.stages.models import LazyGenerator
@@ -89,6 +90,9 @@ BLOCKS: Mapping[str, Callable[[Evaluated], Mapping[str, Any]]] = {
     "retention": lambda done: retention_block(done.section, done.generators),
     "prompted_base": lambda done: done.shots,
     "safety": _safety,
+    "lm_eval": lambda done: lm_eval_block(
+        done.section.lm_eval, done.section.systems, done.generators, done.seed
+    ),
 }
 """By key of ``evaluation.json``: a function that gives the block, in the order of the file."""
 
@@ -112,6 +116,7 @@ def evaluate(settings: PipelineSettings, root: Path, models: Mapping[str, str]) 
     inputs |= item_inputs(section, items)
     inputs |= {name: path_key(path) for name, path in files.items()}
     inputs |= judge_inputs(section.judge)
+    inputs |= lm_eval_inputs(section.lm_eval)
     seed = settings.seed_of("evaluate")
 
     def work(run: Run) -> Mapping[str, Any]:

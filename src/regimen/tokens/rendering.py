@@ -98,6 +98,10 @@ class Renderer:
             pieces = [_Piece(text, 0.0)]
         return tuple(i for ids in self._encode([p.text for p in pieces]) for i in ids)
 
+    def prompt_text(self, messages: Sequence[Message]) -> str:
+        """The text of a conversation that is ready for the assistant's turn."""
+        return self._text(messages, generate=True)
+
     def text_ids(self, text: str) -> tuple[int, ...]:
         """Ids of plain text, without any special token."""
         return tuple(self._encode([text])[0])
