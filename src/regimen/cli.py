@@ -58,6 +58,7 @@ def _run(
     stages: tuple[str, ...] | None,
     as_json: bool,
     profile: bool = False,
+    gate: bool = False,
 ) -> None:
     from regimen.settings.loading import load_settings
 
@@ -67,9 +68,11 @@ def _run(
     if profile and stages is not None:
         result = run_profile(settings, stages[0])
     else:
-        result = run_pipeline(settings, stages)
+        result = run_pipeline(settings, stages, gate=gate)
     if as_json:
         console.result(result)
+    if gate:
+        raise typer.Exit(result["gate"]["exit_status"])
 
 
 @app.command(context_settings=LOOSE)
@@ -114,10 +117,17 @@ def align(
 
 @app.command(context_settings=LOOSE)
 def evaluate(
-    context: typer.Context, file: SettingsFile, overrides: Overrides = None, json: Json = False
+    context: typer.Context,
+    file: SettingsFile,
+    overrides: Overrides = None,
+    gate: Annotated[
+        bool,
+        typer.Option("--gate", help="End with 0 pass, 2 fail or 3 cannot tell; 1 is an error."),
+    ] = False,
+    json: Json = False,
 ) -> None:
     """Held-out tasks, base and tuned side by side, with intervals."""
-    _run(context, file, overrides, ("evaluate",), json)
+    _run(context, file, overrides, ("evaluate",), json, gate=gate)
 
 
 @app.command()

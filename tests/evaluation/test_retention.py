@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regimen.errors import EvaluationError
-from regimen.evaluation.retention import Loss, bits_per_byte, retention
+from regimen.evaluation.retention import Loss, bits_per_byte, retention, retention_panel
 
 LN2 = math.log(2)
 
@@ -104,3 +104,36 @@ def test_total_over_total(some):
     bits = sum(nll for nll, _ in some) / LN2
     assert found.estimate == pytest.approx(bits / sum(size for _, size in some), abs=1e-9)
     assert found.low <= found.estimate <= found.high
+
+
+def test_a_panel_of_texts():
+    asked = []
+
+    def counted(texts):
+        asked.append(len(texts))
+        return costs(2.0)(texts)
+
+    texts = {"german": DOCUMENTS[:20], "code": [*DOCUMENTS[20:], ""], "few": DOCUMENTS[:5]}
+    tuned = {text: LN2 * len(text) * (2.0 if text in DOCUMENTS[:20] else 2.5) for text in DOCUMENTS}
+    found = retention_panel(
+        texts, {"base": counted, "tuned": lambda given: [tuned[text] for text in given]}
+    )
+    json.dumps(found, allow_nan=False)
+    assert asked == [40]
+    assert list(found["texts"]) == ["german", "code", "few"]
+    assert [block["documents"] for block in found["texts"].values()] == [20, 20, 5]
+    assert found["documents"] == 45
+    assert found["texts"]["code"]["empty"] == 1
+    german, code, few = (block["paired"]["tuned-base"] for block in found["texts"].values())
+    assert (german["noninferior"], code["noninferior"]) == ("pass", "fail")
+    assert (few["noninferior"], few["verdict"]) == ("cannot tell", "no evidence")
+    assert code["verdict"] == "worse"
+    assert (code["comparisons"], code["correction"], few["p_adjusted"]) == (2, "holm", None)
+    assert code["relative"]["difference"] == pytest.approx(0.24, abs=0.02)
+    assert code["margin"] == 0.05
+    # One text gives what it gave before, without a panel.
+    alone = retention(DOCUMENTS[:20], {"base": costs(2.0)})
+    assert "texts" not in alone
+    assert found["texts"]["german"]["systems"]["base"] == alone["systems"]["base"]
+    with pytest.raises(ValueError, match="1 losses for 40"):
+        retention_panel(texts, {"base": lambda given: [1.0]})

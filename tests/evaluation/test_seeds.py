@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import ndtr
 
-from regimen.evaluation.ratios import equal_df, half_width, t_quantile
-from regimen.evaluation.seeds import seeded_difference, seeded_mean, variance_parts
+from regimen.evaluation.ratios import Ratio, equal_df, half_width, t_quantile
+from regimen.evaluation.seeds import (
+    Parts,
+    seeded_difference,
+    seeded_mean,
+    seeded_p,
+    variance_parts,
+)
 from regimen.evaluation.statistics import clustered_mean, paired_difference
 
 
@@ -144,6 +150,18 @@ def test_p_value_ends_the_interval_at_0_and_agrees_with_the_verdict():
         assert (found.p < 0.05) == (found.verdict in ("better", "worse"))
         words.add(found.verdict)
     assert words == {"better", "worse", "no difference shown"}
+
+
+@given(st.floats(1, 60), st.integers(2, 9), st.floats(-6, 3))
+def test_p_values_are_numbers_for_any_degrees(df, count, magnitude):
+    """Also where few dominating tasks leave fractional degrees, and for any size of difference."""
+    ratio = Ratio(estimate=10**magnitude, n=9, clusters=9, se=0.1, df=df, flat=False)
+    parts = Parts(ratio=ratio, per_seed_S=np.zeros(count), tasks=0.01, seeds=0.003, noise=0.0)
+    p = seeded_p(parts, None)
+    assert 0 < p <= 1
+    if 1e-29 < p < 1:
+        tasks, seeds = (stats.t.isf(p / 2, d) for d in (df, count - 1))
+        assert math.hypot(tasks * 0.1, seeds * 0.003**0.5) == pytest.approx(10**magnitude)
 
 
 def test_under_ten_tasks_no_seeds_make_evidence():

@@ -124,8 +124,8 @@ def test_every_row_has_a_cell_for_every_column():
     for table in tables:
         assert all(len(row) == len(table.columns) for row in table.rows)
     assert retention_table(result).rows == (
-        ("base", "2.000", "[1.500, 2.500]", ""),
-        ("tuned-base", "-0.010", "-", "better"),
+        ("base", "2.000", "[1.500, 2.500]", *[""] * 5),
+        ("tuned-base", "-0.010", "-", "better", "-", "900", "60", "3"),
     )
     assert changed_table(result).rows[1] == ("answers that differ", "50 of 200 (25.0%)")
 

@@ -14,6 +14,7 @@ summaries    arrays of scores to the JSON blocks of ``evaluation.json``
 runner       ``evaluate``: all of the above, every answer kept
 choices      which choice of an item is the likeliest answer; choice_blocks: over many items
 calibration  can probabilities be believed; calibration_blocks: the JSON of it
+gate         criteria on an evaluation: pass, fail or cannot tell (criteria, checks, margins)
 retention    bits per byte of plain text, before and after
 safety       harmful compliance and over-refusal
 tables       rows for the console, from the JSON

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from regimen.errors import EvaluationError
+from regimen.evaluation.comparisons import adjusted
+from regimen.evaluation.margins import RETENTION_MARGIN, decide
 from regimen.evaluation.statistics import Interval, clustered_mean, paired_difference
 from regimen.evaluation.summaries import Pair, default_pairs, pair_name, paired_json
 
@@ -66,7 +68,10 @@ def retention(
 
     Returns:
         ``{"documents", "bytes", "empty", "failed", "systems": {name: {"bits_per_byte", "low",
-        "high"}}, "paired": {"tuned-base": {..., "verdict"}}}``; "better" means fewer bits.
+        "high"}}, "paired": {"tuned-base": {..., "verdict", "relative", "margin",
+        "noninferior"}}}``; "better" means fewer bits. ``relative`` is the difference and its
+        interval as shares of the second's bits, whose own error is small beside it;
+        ``noninferior`` says whether that is at most ``margin``, 5%: pass, fail or cannot tell.
 
     Raises:
         EvaluationError: ``no-documents``; ``loss-not-finite`` where no document is left.
@@ -104,6 +109,52 @@ def retention(
     }
 
 
+def retention_panel(
+    texts: Mapping[str, Sequence[str]],
+    models: Mapping[str, DocumentLoss],
+    *,
+    pairs: Sequence[Pair] | None = None,
+    seeds: int = 1,
+) -> dict[str, Any]:
+    """Retention on several texts by name, such as languages or fields.
+
+    Args:
+        texts: documents by the name of their text.
+        models: by name, the loss of documents; asked once, with the documents of all texts.
+        pairs, seeds: as in :func:`retention`.
+
+    Returns:
+        What :func:`retention` gives for all documents together, and ``"texts"``: the same for
+        each text, whose verdicts are a family of comparisons
+        (:mod:`regimen.evaluation.comparisons`); non-inferiority has to hold for each by itself.
+
+    Raises:
+        EvaluationError: as :func:`retention`, for any of the texts.
+    """
+    everything = [text for documents in texts.values() for text in documents]
+    known = {name: _remembered(name, model, everything) for name, model in models.items()}
+    whole = retention(everything, known, pairs=pairs, seeds=seeds)
+    blocks = {
+        name: retention(documents, known, pairs=pairs, seeds=seeds)
+        for name, documents in texts.items()
+    }
+    for pair in whole["paired"]:
+        found = adjusted({name: block["paired"][pair] for name, block in blocks.items()})
+        for name, entry in found.items():
+            blocks[name]["paired"][pair] = entry
+    return {**whole, "texts": blocks}
+
+
+def _remembered(name: str, model: DocumentLoss, texts: Sequence[str]) -> DocumentLoss:
+    """A model that was asked about every text that is not empty, each once."""
+    distinct = list(dict.fromkeys(text for text in texts if text))
+    nlls = model(distinct)
+    if len(nlls) != len(distinct):
+        raise ValueError(f"{name} gave {len(nlls)} losses for {len(distinct)} documents")
+    known = dict(zip(distinct, nlls, strict=True))
+    return lambda given: [known[text] for text in given]
+
+
 def _losses(
     name: str, model: DocumentLoss, documents: Sequence[str], full: Sequence[int]
 ) -> list[Loss]:
@@ -131,8 +182,8 @@ def _system(losses: Sequence[Loss], units: Sequence[str]) -> dict[str, float | N
 def _paired(
     a: Sequence[Loss], b: Sequence[Loss], units: Sequence[str], seeds: int
 ) -> dict[str, Any]:
-    """Paired difference in bits per byte, fewer being better."""
-    return paired_json(
+    """Paired difference in bits per byte, fewer being better, and whether it is small enough."""
+    entry = paired_json(
         paired_difference(
             [loss.nll / math.log(2) for loss in a],
             [loss.nll / math.log(2) for loss in b],
@@ -142,6 +193,19 @@ def _paired(
             seeds=seeds,
         )
     )
+    base = bits_per_byte(b, units).estimate
+    relative = {
+        key: entry[key] / base if base and entry[key] is not None else None
+        for key in ("difference", "low", "high")
+    }
+    ends = relative["low"], relative["high"]
+    found = decide(*ends, entry["clusters"], RETENTION_MARGIN, at_most=True)
+    return {
+        **entry,
+        "relative": relative,
+        "margin": RETENTION_MARGIN,
+        "noninferior": found.outcome,
+    }
 
 
 def _not_finite(losses: Mapping[str, Sequence[Loss]]) -> EvaluationError:

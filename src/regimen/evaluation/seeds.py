@@ -57,7 +57,8 @@ from regimen.evaluation.statistics import (
 )
 
 Covers = Literal["tasks", "tasks and seeds"]
-SMALLEST_P = 1e-300
+# Below this scipy's quantiles of t overflow for fractional degrees; no claim needs less.
+SMALLEST_P = 1e-30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +183,7 @@ def seeded_difference(
         clusters=ratio.clusters,
         seeds=len(a_SN),
         resolvable=_resolvable(parts, low, high),
-        p=_p(parts, bounds),
+        p=seeded_p(parts, bounds),
     )
     return SeededDifference(paired=paired, covers=_covers(a_SN), spread=_spread(parts))
 
@@ -245,8 +246,12 @@ def _equal_df(parts: Parts) -> float | None:
     return None if df is None else equal_df(parts.tasks, parts.seeds, df, len(parts.per_seed_S))
 
 
-def _p(parts: Parts, bounds: tuple[float, float] | None) -> float | None:
-    """The level at which the interval would end at 0."""
+def seeded_p(parts: Parts, bounds: tuple[float, float] | None) -> float | None:
+    """Two-sided p of "the true value is 0", the level at which the interval would end there.
+
+    1e-30 stands for anything smaller; None as in
+    :func:`~regimen.evaluation.statistics.p_value`, and where tasks have no spread but seeds have.
+    """
     ratio, count = parts.ratio, len(parts.per_seed_S)
     if parts.seeds == 0:
         return p_value(ratio, bounds)
@@ -256,12 +261,15 @@ def _p(parts: Parts, bounds: tuple[float, float] | None) -> float | None:
 
     def gap(log_p: float) -> float:
         p = math.exp(log_p)
-        square = stats.t.isf(p / 2, df) ** 2 * parts.tasks
-        return math.sqrt(square + stats.t.isf(p / 2, count - 1) ** 2 * parts.seeds) - size
+        tasks = stats.t.isf(p / 2, df) * math.sqrt(parts.tasks)
+        seeds = stats.t.isf(p / 2, count - 1) * math.sqrt(parts.seeds)
+        return math.hypot(tasks, seeds) - size
 
     smallest = math.log(SMALLEST_P)
-    if size == 0 or gap(smallest) <= 0:
-        return 1.0 if size == 0 else 0.0
+    if size == 0:
+        return 1.0
+    if gap(smallest) <= 0:
+        return SMALLEST_P
     return math.exp(optimize.brentq(gap, smallest, 0.0))
 
 

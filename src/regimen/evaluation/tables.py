@@ -5,23 +5,23 @@ Scores are shown in percent and differences in points; nothing here prints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 from regimen.evaluation.changes import BUCKETS
 from regimen.evaluation.metrics import SYSTEM_KEYS
+from regimen.evaluation.table_cells import (
+    Json,
+    TableRows,
+    bits,
+    counts,
+    percent,
+    points,
+    probability,
+    signed_bits,
+    span,
+)
 
-Json = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableRows:
-    """What ``console.table`` takes."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+COUNTS = ("n", "clusters", "seeds")
 
 
 def changed_table(result: Json) -> TableRows:
@@ -116,7 +116,10 @@ def buckets_table(result: Json, suite: str) -> TableRows:
 def breakdown_table(
     result: Json, suite: str, by: str = "by_family", pair: tuple[str, str] = ("tuned", "base")
 ) -> TableRows:
-    """One row per family, category or language, the largest gain first."""
+    """One row per family, category or language, the largest gain first.
+
+    Intervals are those of each row alone; words and p-values hold for the whole table at once.
+    """
     a, b = pair
     cells = result["suites"][suite][by]
     rows = [
@@ -129,6 +132,8 @@ def breakdown_table(
             points(entry["difference"]),
             span(entry["low"], entry["high"], points),
             entry["verdict"],
+            probability(entry.get("p_adjusted")),
+            str(entry["seeds"]),
         )
         for name, cell, entry in sorted(
             ((name, cell, cell["paired"][f"{a}-{b}"]) for name, cell in cells.items()),
@@ -138,34 +143,51 @@ def breakdown_table(
     what = by.removeprefix("by_")
     return TableRows(
         title=f"{suite} by {what}: {a} against {b}",
-        columns=(what, "n", "tasks", b, a, "points", "95% interval", "verdict"),
+        columns=(
+            *(what, "n", "tasks", b, a, "points", "95% interval"),
+            *("verdict (Holm)", "p (Holm)", "seeds"),
+        ),
         rows=tuple(rows),
     )
 
 
 def retention_table(result: Json) -> TableRows:
-    """Bits per byte of every model and its difference from what it came from."""
+    """Bits per byte of every model and its difference from what it came from, text by text."""
     block = result["retention"]
     if not block:
         return TableRows(title="Retention", columns=("model",), rows=())
+    texts = {"all": block, **block["texts"]} if "texts" in block else {"": block}
     rows = [
-        (name, bits(entry["bits_per_byte"]), span(entry["low"], entry["high"], bits), "")
+        (*([text] if text else []), *row)
+        for text, own in texts.items()
+        for row in _retention_rows(own)
+    ]
+    columns = ("model", "bits per byte", "95% interval", "verdict", "within 5%", *COUNTS)
+    return TableRows(
+        title=f"Retention: {block['documents']} documents, {block['bytes']} bytes",
+        columns=(*(["text"] if "texts" in block else []), *columns),
+        rows=tuple(rows),
+    )
+
+
+def _retention_rows(block: Json) -> list[tuple[str, ...]]:
+    """The models of one text, then their differences."""
+    rows: list[tuple[str, ...]] = [
+        (name, bits(entry["bits_per_byte"]), span(entry["low"], entry["high"], bits), *[""] * 5)
         for name, entry in block["systems"].items()
     ]
     rows += [
         (
             name,
-            f"{entry['difference']:+.3f}",
-            span(entry["low"], entry["high"], lambda value: f"{value:+.3f}"),
+            signed_bits(entry["difference"]),
+            span(entry["low"], entry["high"], signed_bits),
             entry["verdict"],
+            entry.get("noninferior", "-"),
+            *counts(entry),
         )
         for name, entry in block["paired"].items()
     ]
-    return TableRows(
-        title=f"Retention: {block['documents']} documents, {block['bytes']} bytes",
-        columns=("model", "bits per byte", "95% interval", "verdict"),
-        rows=tuple(rows),
-    )
+    return rows
 
 
 def safety_table(result: Json) -> TableRows:
@@ -238,26 +260,6 @@ def verdict_line(result: Json, suite: str, pair: tuple[str, str] = ("tuned", "ba
     return f"{line}; differences below {smallest} points would probably be missed"
 
 
-def percent(value: float | None) -> str:
-    """``61.2%``, or a dash where there is no value."""
-    return "-" if value is None else f"{100 * value:.1f}%"
-
-
-def points(value: float | None) -> str:
-    """``+21.0``, or a dash where there is no value."""
-    return "-" if value is None else f"{100 * value:+.1f}"
-
-
-def bits(value: float) -> str:
-    """Bits per byte."""
-    return f"{value:.3f}"
-
-
-def span(low: float | None, high: float | None, show: Callable[[float], str]) -> str:
-    """``[low, high]``, or a dash without an interval."""
-    return "-" if low is None or high is None else f"[{show(low)}, {show(high)}]"
-
-
 def result_tables(result: Json) -> Sequence[TableRows]:
     """The tables that ``regimen evaluate`` shows, in order: changed first."""
     tables = [changed_table(result)] if result["changed"] else []
@@ -268,4 +270,13 @@ def result_tables(result: Json) -> Sequence[TableRows]:
         if block["buckets"]:
             tables.append(buckets_table(result, suite))
     tables += [judge_table(result)] if result.get("judge") else []
-    return [*tables, retention_table(result)] if result["retention"] else tables
+    if result["retention"]:
+        tables.append(retention_table(result))
+    if safety := result.get("safety"):
+        tables.append(safety_table(safety))
+        tables += [
+            paired_table(paired, f"Safety, {kind} prompts: paired differences, lower is better")
+            for kind, paired in safety["paired"].items()
+            if paired
+        ]
+    return tables

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, Strict
+from pydantic import Discriminator, Field, Strict, Tag
 
 from regimen.errors import near
 from regimen.settings.base import (
@@ -18,6 +18,7 @@ from regimen.settings.base import (
     TextSettings,
 )
 from regimen.settings.choices import ChoiceSettings
+from regimen.settings.gate import GateSettings
 from regimen.settings.judge import JudgeSettings
 from regimen.settings.lm_eval import LmEvalSettings
 from regimen.settings.suites import SuiteSettings
@@ -38,6 +39,21 @@ class RetentionSettings(TextSettings):
 
     max_bytes: Count | None = 200_000
     """Use at most this many UTF-8 bytes of it; null uses all of it."""
+
+
+class NamedRetentionSettings(RetentionSettings):
+    """One of several texts."""
+
+    name: Text
+    """What it is called in tables, such as a language or a field."""
+
+
+Texts = Annotated[tuple[NamedRetentionSettings, ...], Strict(False), Field(min_length=1)]
+
+
+def _how_many(value: Any) -> str:
+    """Which of the two forms a value has; so that only its problems are told."""
+    return "several" if isinstance(value, list | tuple) else "one"
 
 
 class SafetySettings(Section):
@@ -80,8 +96,15 @@ class EvaluateSettings(Section):
     nearest: Annotated[int, Field(ge=0, le=100)] = 3
     """Nearest training rows kept of each item, by its prompt and by its answer; 0 keeps none."""
 
-    retention: RetentionSettings | None = None
-    """Text that the model should not lose; not measured when not given."""
+    retention: (
+        Annotated[
+            Annotated[RetentionSettings, Tag("one")] | Annotated[Texts, Tag("several")],
+            Discriminator(_how_many),
+        ]
+        | None
+    ) = None
+    """Text that the model should not lose, or a list of texts with names; not measured when not
+    given."""
 
     safety: SafetySettings | None = None
     """Harmful compliance and over-refusal; not measured when not given."""
@@ -95,6 +118,10 @@ class EvaluateSettings(Section):
 
     lm_eval: LmEvalSettings | None = None
     """Tasks of lm-eval, asked of the same models; none when not given."""
+
+    gate: GateSettings | None = None
+    """What has to hold for ``regimen evaluate --gate`` to pass; with it, every evaluation is held
+    against the gate."""
 
     seed: Seed | None = None
     """Seed of draws and of resampling; the pipeline's when not given."""
@@ -124,6 +151,8 @@ class EvaluateSettings(Section):
                 fix="Set it above 0, or give 'shots' a single number.",
             )
         yield from self._judge_conflicts()
+        yield from self._retention_conflicts()
+        yield from self._gate_conflicts()
 
     def _judge_conflicts(self) -> Iterator[Conflict]:
         """The judge compares systems that answer."""
@@ -136,3 +165,24 @@ class EvaluateSettings(Section):
                         expected="two of " + ", ".join(self.systems),
                         fix=near(name, self.systems),
                     )
+
+    def _retention_conflicts(self) -> Iterator[Conflict]:
+        """Each text has a name of its own."""
+        names = [text.name for text in self.retention] if isinstance(self.retention, tuple) else []
+        for number, name in enumerate(names):
+            if name in names[:number]:
+                yield Conflict(
+                    what=f"is called {name!r}, as another text is",
+                    at=("retention", number, "name"),
+                    fix="Give it another name.",
+                )
+
+    def _gate_conflicts(self) -> Iterator[Conflict]:
+        """What the gate asks about is measured."""
+        for name in ("retention", "safety"):
+            if self.gate and getattr(self.gate, name) and getattr(self, name) is None:
+                yield Conflict(
+                    what=f"asks about {name}, which is not measured",
+                    at=("gate", name),
+                    fix=f"Add evaluate.{name}, or take it out of the gate.",
+                )

@@ -164,7 +164,7 @@ def _dumped(stage: str, settings: PipelineSettings) -> dict[str, Any]:
     """The section's settings, without those that cannot change what it makes."""
     section = settings.section(stage)
     assert section is not None
-    apart = set(REPORTING) if isinstance(section, TrainingSettings) else {"workers"}
+    apart = set(REPORTING) if isinstance(section, TrainingSettings) else {"workers", "gate"}
     return section.model_dump(mode="json", exclude=apart)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from regimen import console
-from regimen.evaluation.retention import retention
+from regimen.evaluation.retention import retention, retention_panel
 from regimen.evaluation.safety import safety
 from regimen.evaluation.suites import ask_chat
 from regimen.evaluation.systems import GeneratedSystem, answer_items
@@ -24,12 +24,14 @@ def retention_block(
     """Bits per byte of plain text under every model; empty where no text is named."""
     if section.retention is None:
         return {}
-    texts = load_texts(section.retention)
 
     def losses(generator: LazyGenerator) -> Callable[[Sequence[str]], Sequence[float]]:
         return lambda given: document_losses(generator.loaded, given, bf16=generator.bf16)
 
-    return retention(texts, {name: losses(g) for name, g in generators.items()})
+    models = {name: losses(generator) for name, generator in generators.items()}
+    if isinstance(section.retention, tuple):
+        return retention_panel({text.name: load_texts(text) for text in section.retention}, models)
+    return retention(load_texts(section.retention), models)
 
 
 def safety_block(

@@ -11,7 +11,7 @@ from regimen.errors import RunError, SettingsError
 from regimen.records import stable_hash
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.training import ModelSettings
-from regimen.stages.common import StageResult
+from regimen.stages.common import StageResult, read_json
 
 # Files of the stages that a person or a program looks for at the top of a run.
 PUBLISHED = {
@@ -20,11 +20,16 @@ PUBLISHED = {
 }
 
 
-def run_pipeline(settings: PipelineSettings, stages: Sequence[str] | None = None) -> dict[str, Any]:
+def run_pipeline(
+    settings: PipelineSettings, stages: Sequence[str] | None = None, *, gate: bool = False
+) -> dict[str, Any]:
     """Run the listed stages (all that the settings hold, if None) in ``settings.run``.
 
+    With ``gate``, or a gate in the settings, an evaluation is held against it.
+
     Returns:
-        What ``--json`` prints: each stage with its directory, whether it was reused, its summary.
+        What ``--json`` prints: each stage with its directory, whether it was reused, its summary;
+        ``gate`` is the object of ``gate.json``, None without one.
 
     Raises:
         SettingsError: a stage is asked for that the settings do not describe.
@@ -35,13 +40,19 @@ def run_pipeline(settings: PipelineSettings, stages: Sequence[str] | None = None
     for stage in wanted:
         _require(settings, stage)
     done = [result for stage in wanted for result in _stage(stage, settings, root)]
-    report = _publish(settings, root, wanted, done)
+    held = _held(settings, done, gate)
+    report = _publish(settings, root, wanted, done, held)
+    if held is not None:
+        from regimen.stages.evaluate_gate import say_gate
+
+        say_gate(held)
     return {
         "run": str(root),
         "stages": {
             r.stage: {"directory": str(r.directory), "reused": r.reused, "summary": r.summary}
             for r in done
         },
+        "gate": held,
         "report": str(report) if report else None,
     }
 
@@ -173,12 +184,31 @@ def _finished(directory: Path, stage: str) -> Path:
     return directory
 
 
+def _held(
+    settings: PipelineSettings, done: Sequence[StageResult], gate: bool
+) -> dict[str, Any] | None:
+    """What the gate says of an evaluation; None where there is neither or nothing asks for it."""
+    section = settings.evaluate.gate if settings.evaluate else None
+    evaluated = [result.directory for result in done if result.stage == "evaluate"]
+    if not evaluated or not (gate or section):
+        return None
+    from regimen.stages.evaluate_gate import gate_of
+
+    return gate_of(evaluated[0], section)
+
+
 def _publish(
-    settings: PipelineSettings, root: Path, wanted: Sequence[str], done: Sequence[StageResult]
+    settings: PipelineSettings,
+    root: Path,
+    wanted: Sequence[str],
+    done: Sequence[StageResult],
+    held: dict[str, Any] | None,
 ) -> Path | None:
     """Copy what people look for to the top of the run, write the report, finish the run."""
     key = {"settings": stable_hash(settings.model_dump(mode="json"))}
     key |= {r.stage: runs.file_hash(r.directory / "manifest.json") for r in done}
+    if held is not None:
+        key["gate"] = stable_hash(held)
     if runs.is_fresh(root, key):
         console.line(f"run: nothing to do, {root} is up to date")
         return root / "report.html" if "report" in wanted else None
@@ -189,6 +219,11 @@ def _publish(
         for name in PUBLISHED.get(result.stage, ()):
             if (result.directory / name).exists():
                 runs.publish(result.directory / name, run.path(name))
+    if held is not None:
+        run.write_json("gate.json", held)
+    elif "evaluate" in wanted:
+        # of an earlier evaluation, perhaps
+        (root / "gate.json").unlink(missing_ok=True)
     report = None
     if "report" in wanted:
         from regimen.reports import write_markdown, write_report
@@ -203,14 +238,9 @@ def _publish(
 
 def _say(root: Path, done: Sequence[StageResult], report: Path | None) -> None:
     for result in done:
-        for suite, block in (result.summary.get("suites") or {}).items():
-            scores = block["scores"]
-            if block["metric"] is None:
-                console.line(f"{suite}: {block['items']} items answered, which only a judge scores")
-                continue
-            console.table(
-                f"{suite}: {block['metric']} of {block['items']} items",
-                list(scores),
-                [[f"{value:.1%}" for value in scores.values()]],
-            )
+        if result.stage == "evaluate":
+            from regimen.evaluation.tables import result_tables
+
+            for table in result_tables(read_json(result.directory / "evaluation.json")):
+                console.table(table.title, table.columns, table.rows)
     console.line(f"run: {root}" + (f"; open {report}" if report else ""))
