@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from build_page import build_section
+from evaluate_page import evaluate_section
 from head_page import head_section
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,6 +46,8 @@ def section(result: Mapping[str, Any]) -> str:
         return ""
     if result["name"] == "head":
         return head_section(result)
+    if result["name"] == "evaluate":
+        return evaluate_section(result)
     if result["name"] == "build":
         return build_section(result)
     if "works" not in result:

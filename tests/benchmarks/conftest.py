@@ -25,6 +25,9 @@ NAMES = (
     "regimen_sft",
     "regimen_eval",
     "generate",
+    "evaluate_page",
+    "evaluate_works",
+    "evaluate",
     "head_page",
     "head",
 )
