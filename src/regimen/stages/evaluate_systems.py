@@ -27,6 +27,7 @@ from regimen.records import Item
 from regimen.settings.evaluate import EvaluateSettings
 from regimen.stages.evaluate_items import AskedItems
 from regimen.stages.models import LazyGenerator, load, token_logps
+from regimen.tokens.rendering import Rendered
 from regimen.tokens.store import token_rows
 
 PROBED = 16
@@ -150,7 +151,9 @@ def measured_change(generators: Mapping[str, LazyGenerator], items: Sequence[Ite
     base, tuned = generators["base"].loaded, generators["tuned"].loaded
     suites = by_suite(items).values()
     probe = [item for suite in suites for item in suite.items[:PROBED]]
-    rows = token_rows([base.renderer.document(item.messages[-1].text) for item in probe])
+    most = context_length(base.language_model.model.config)
+    texts = [base.renderer.document(item.messages[-1].text) for item in probe]
+    rows = token_rows([Rendered(text.ids[:most], text.weights[:most]) for text in texts])
     bf16 = generators["base"].bf16
     before = token_logps(base.language_model, rows, bf16=bf16)
     after = token_logps(tuned.language_model, rows, bf16=bf16)

@@ -355,3 +355,23 @@ def test_no_more_than_wanted_in_the_order_of_the_file(sizes, per_task, limit, se
 def test_clusters_that_are_there_stay():
     kept = replace(item("a", 1), cluster="topic")
     assert [one.cluster for one in resampled([kept, item("b", 2)])] == ["topic", "b"]
+
+
+def test_the_page_has_the_defaults_of_every_format(repo_root):
+    page = (repo_root / "docs" / "evaluation.md").read_text()
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.splitlines()
+        if line.startswith("| `") and line.count("|") == 8
+    ]
+    written = {cells[0].strip("`"): cells[2:] for cells in rows}
+    assert written == {
+        name: [
+            f"`{form.metric}`" if form.metric else "a judge's",
+            ", ".join(f"`{metric}`" for metric in form.metrics),
+            str(form.shots),
+            str(form.base_shots),
+            str(form.max_new_tokens),
+        ]
+        for name, form in FORMATS.items()
+    }
