@@ -35,8 +35,9 @@ of its counterparts in French, Japanese and Spanish (Dussolle et al. 2025, *M-IF
   the paper's two levels, in which every instruction counts once.
 - An unknown kind (`unknown-constraint`) and a missing, unknown or misread argument
   (`bad-constraint`) are errors, also on a blank answer; in an evaluation they are counted as errors
-  of the scorer. `require_checkable(items)` raises them before anything is asked.
-- Kinds on the language of an answer need `pip install 'regimen[eval]'`.
+  of the scorer.
+- Kinds on the language of an answer need `pip install 'regimen[eval]'`; without it an evaluation
+  ends before anything is asked.
 """
 
 WHERE = """

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from regimen.errors import EvaluationError
+from regimen.judging.ifeval.scorers import require_libraries
 from regimen.judging.scorers import Need, scorer_named
 from regimen.protocols import Scorer
 from regimen.records import Item
@@ -100,6 +101,7 @@ def require_fields(items: Sequence[Item], metrics: Metrics) -> None:
     Raises:
         EvaluationError: ``item-without-reference``, ``item-without-choices``,
             ``item-without-constraints``.
+        MissingExtraError: ``missing-library``, for constraints on the language of an answer.
     """
     for need in sorted(metrics.needs):
         bare = [item for item in items if not getattr(item, need)]
@@ -115,3 +117,5 @@ def require_fields(items: Sequence[Item], metrics: Metrics) -> None:
             expected=expected,
             fix="Add them, leave these items out of the suite, or choose another metric.",
         )
+    if "constraints" in metrics.needs:
+        require_libraries(items)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regimen.errors import EvaluationError
-from regimen.evaluation.metrics import Metrics
+from regimen.errors import EvaluationError, MissingExtraError
+from regimen.evaluation.metrics import Metrics, require_fields
 from regimen.evaluation.runner import evaluate
 from regimen.evaluation.systems import ComputedSystem
 from regimen.judging.ifeval.scorers import (
@@ -18,7 +19,7 @@ from regimen.judging.ifeval.scorers import (
     ifeval_instructions_loose,
     ifeval_loose,
     ifeval_strict,
-    require_checkable,
+    require_libraries,
     variants,
     verdicts,
 )
@@ -29,6 +30,11 @@ NO_COMMA = Constraint(kind="punctuation:no_comma")
 QUOTED = Constraint(kind="startend:quotation")
 TWO_WORDS = Constraint(
     kind="length_constraints:number_words", arguments={"num_words": 2, "relation": "at least"}
+)
+METRICS = Metrics(
+    primary="ifeval_strict",
+    scorers={name: one.score for name, one in SCORERS.items() if one.needs == CONSTRAINTS},
+    needs=CONSTRAINTS,
 )
 REPEAT = Constraint(kind="combination:repeat_prompt")
 
@@ -99,23 +105,33 @@ def test_an_item_without_constraints_has_no_verdict() -> None:
     assert error.value.slug == "item-without-constraints"
 
 
-def test_what_cannot_be_checked_is_told_before_anything_is_asked() -> None:
-    require_checkable([item(NO_COMMA, REPEAT), item(TWO_WORDS)])
-    with pytest.raises(EvaluationError, match="no_coma"):
-        require_checkable([item(NO_COMMA), item(Constraint(kind="punctuation:no_coma"))])
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        Constraint(kind="fr:change_case:french_capital"),
+        Constraint(kind="language:response_language", arguments={"language": "fr"}),
+    ],
+)
+def test_a_missing_library_is_told_before_anything_is_asked(
+    monkeypatch: pytest.MonkeyPatch, constraint: Constraint
+) -> None:
+    asked = [item(NO_COMMA), item(NO_COMMA, constraint)]
+    require_libraries(asked)
+    monkeypatch.setitem(sys.modules, "py3langid", None)
+    require_libraries([item(NO_COMMA), item(Constraint(kind="punctuation:no_coma"))])
+    with pytest.raises(MissingExtraError):
+        require_fields(asked, METRICS)
 
 
 def test_the_runner_counts_what_cannot_be_checked() -> None:
     wrong = item(replace(TWO_WORDS, arguments={"num_words": 2, "relation": "about"}), said="2")
-    scorers = {name: one.score for name, one in SCORERS.items() if one.needs == CONSTRAINTS}
-    metrics = Metrics(primary="ifeval_strict", scorers=scorers, needs=CONSTRAINTS)
     result = evaluate(
         [item(NO_COMMA), item(TWO_WORDS, said="3"), wrong],
         {"echo": ComputedSystem(lambda asked: "two words")},
-        metrics,
+        METRICS,
     )
     block = result.suites["ifeval"]["systems"]["echo"]
-    assert block["scorer_errors"] == len(scorers) == 4
+    assert block["scorer_errors"] == len(METRICS.scorers) == 4
     (row,) = (row for row in result.rows if row.error)
     assert "bad-constraint" in row.error
     assert "about" in row.error

@@ -20,11 +20,15 @@ Check = Callable[[str, Arguments], bool]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How a kind is checked, with the names of its arguments."""
+    """How a kind is checked, with the names of its arguments.
+
+    ``language`` says that the language of the answer is told, for which a library is needed.
+    """
 
     check: Check
     needs: tuple[str, ...] = ()
     may: tuple[str, ...] = ()
+    language: bool = False
 
 
 PROMPT = "prompt_to_repeat"
@@ -40,7 +44,7 @@ COMMON: Mapping[str, Kind] = {
     "keywords:frequency": Kind(keywords.frequency, _FREQUENCY),
     "keywords:forbidden_words": Kind(keywords.forbidden_words, ("forbidden_words",)),
     "keywords:letter_frequency": Kind(keywords.letter_frequency, _LETTERS),
-    "language:response_language": Kind(keywords.response_language, ("language",)),
+    "language:response_language": Kind(keywords.response_language, ("language",), language=True),
     "length_constraints:number_sentences": Kind(
         lengths.number_sentences, ("num_sentences", "relation")
     ),
@@ -72,14 +76,14 @@ COMMON: Mapping[str, Kind] = {
 
 ENGLISH: Mapping[str, Kind] = {
     **COMMON,
-    "change_case:english_capital": Kind(formats.english_capital),
-    "change_case:english_lowercase": Kind(formats.english_lowercase),
+    "change_case:english_capital": Kind(formats.english_capital, language=True),
+    "change_case:english_lowercase": Kind(formats.english_lowercase, language=True),
 }
 
 SPANISH: Mapping[str, Kind] = {
     **COMMON,
-    "change_case:spanish_capital": Kind(formats.spanish_capital),
-    "change_case:spanish_lowercase": Kind(formats.spanish_lowercase),
+    "change_case:spanish_capital": Kind(formats.spanish_capital, language=True),
+    "change_case:spanish_lowercase": Kind(formats.spanish_lowercase, language=True),
     "detectable_content:postscript": Kind(formats.postscript_line, ("postscript_marker",)),
     "detectable_format:constrained_response": Kind(formats.constrained_response_es),
     "punctuation:exclamation_marks": Kind(formats.exclamation_marks),
@@ -92,8 +96,8 @@ SPANISH: Mapping[str, Kind] = {
 
 FRENCH: Mapping[str, Kind] = {
     **COMMON,
-    "change_case:french_capital": Kind(formats.french_capital),
-    "change_case:french_lowercase": Kind(formats.french_lowercase),
+    "change_case:french_capital": Kind(formats.french_capital, language=True),
+    "change_case:french_lowercase": Kind(formats.french_lowercase, language=True),
     "detectable_content:informal_address": Kind(keywords.informal_address),
     "detectable_content:no_digits": Kind(keywords.no_digits),
     "detectable_content:postscript": Kind(formats.postscript_line, ("postscript_marker",)),

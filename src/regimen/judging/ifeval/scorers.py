@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from regimen.errors import EvaluationError
-from regimen.judging.ifeval.kinds import check
+from regimen.judging.ifeval.kinds import KINDS, check
+from regimen.judging.ifeval.languages import language_of
 from regimen.records import Item
 
 
@@ -74,14 +75,17 @@ def ifeval_instructions_loose(answer: str, item: Item) -> float:
     return _share(verdicts(item, answer, loose=True))
 
 
-def require_checkable(items: Iterable[Item]) -> None:
-    """Check a made-up answer of every item, so that what cannot be checked is told at the start.
+def require_libraries(items: Iterable[Item]) -> None:
+    """Raise before anything is asked where a constraint needs a library that is not installed.
+
+    Unknown kinds and bad arguments are of one item each, and errors of the scorer there.
 
     Raises:
-        EvaluationError, MissingExtraError: as ``verdicts``.
+        MissingExtraError: ``missing-library``.
     """
-    for item in items:
-        verdicts(item, "An answer.")
+    kinds = {constraint.kind for item in items for constraint in item.constraints}
+    if any(KINDS[kind].language for kind in kinds & KINDS.keys()):
+        language_of("Which language is this?")
 
 
 def _share(met: Sequence[bool]) -> float:
