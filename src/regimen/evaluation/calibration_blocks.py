@@ -108,7 +108,7 @@ def _confidence(
         "confidence": float(np.mean(confidence)),
         "accuracy": float(np.mean(correct)),
         "ece": error.ece,
-        "ece_debiased": {"estimate": error.debiased, "low": error.low, "high": error.high},
+        "rms": {"estimate": error.rms, "low": error.low, "high": error.high},
         "reliability": [
             {
                 "items": one.items,
