@@ -9,6 +9,8 @@ import yaml
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from regimen.cli import main
+from regimen.settings.suites import SuiteSettings
+from regimen.stages.evaluate_items import suite_plan
 
 
 def write_lines(path, rows):
@@ -64,7 +66,7 @@ def test_two_models_on_suites_without_a_build(two_models, capsys):
     assert run(settings(two_models, "two", SUITES), "--json") == 0
     shown = capsys.readouterr().out
     assert "suite sums: 9 of 10 items; 1 rows cannot be used, the first sums.jsonl:10" in shown
-    assert "mt_bench: 4 items answered, which only a judge scores" in shown
+    assert "mt_bench: 4 items, 4 tasks, which only a judge scores" in shown
     body = json.loads((two_models / "runs/two/evaluation.json").read_text())
     suites = body["suites"]
     assert [suites[name]["metric"] for name in suites] == ["final_numeric", None, "exact"]
@@ -97,6 +99,27 @@ def test_a_suite_that_changes_is_asked_again(two_models, capsys):
     write_lines(two_models / "changing.jsonl", [{"prompt": "say 2", "references": "2"}])
     assert run(file) == 0
     assert "suite items: 1 of 1 items" in capsys.readouterr().out
+    body = json.loads((two_models / "runs/changing/evaluation.json").read_text())
+    alone = body["suites"]["items"]
+    assert alone["paired"]["tuned-base"]["verdict"] == "no evidence"
+    assert (alone["clusters"], alone["systems"]["tuned"]["low"]) == (1, None)
+
+
+def test_starter_tasks_and_constraints_need_no_settings_of_their_own(tmp_path):
+    starter = SuiteSettings(format="starter", families=("pick",), languages=("en",), limit=3)
+    plan = suite_plan(starter)
+    assert len(plan.read.items) == 3
+    assert {item.lineage.family for item in plan.read.items} == {"pick"}
+    assert (plan.metrics.primary, plan.base_shots) == ("exact", 2)
+    asked = {"instruction_id_list": ["en:punctuation:no_comma"], "kwargs": [{}]}
+    write_lines(tmp_path / "en_input_data.jsonl", [{"key": 1, "prompt": "Write.", **asked}])
+    plan = suite_plan(SuiteSettings(format="ifeval", path=str(tmp_path)))
+    (item,) = plan.read.items
+    scorers = plan.metrics.scorers
+    assert list(scorers) == ["ifeval_strict", "ifeval_loose", "ifeval_instructions"]
+    assert [score("One, two.", item) for score in scorers.values()] == [0, 0, 0]
+    assert [score("One and two.", item) for score in scorers.values()] == [1, 1, 1]
+    assert (plan.max_new_tokens, plan.capped, plan.lines) == (1024, True, "open")
 
 
 @pytest.mark.parametrize(

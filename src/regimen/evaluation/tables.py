@@ -45,6 +45,7 @@ def systems_table(result: Json, suite: str) -> TableRows:
     """Every system of a suite: score, interval, the other metrics, stop rate, failures."""
     block = result["suites"][suite]
     systems = block["systems"]
+    judged = ", which only a judge scores" if block.get("metric", "") is None else ""
     metrics = sorted({key for entry in systems.values() for key in entry} - SYSTEM_KEYS)
     rows = [
         (
@@ -58,7 +59,7 @@ def systems_table(result: Json, suite: str) -> TableRows:
         for name, entry in systems.items()
     ]
     return TableRows(
-        title=f"{suite}: {block['items']} items, {block['clusters']} tasks",
+        title=f"{suite}: {block['items']} items, {block['clusters']} tasks{judged}",
         columns=(
             "system",
             block.get("metric") or "score",

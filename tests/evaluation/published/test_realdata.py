@@ -74,9 +74,11 @@ def test_the_published_lists_of_test_tasks_can_be_read(shared_data):
     assert len(task_list(shared_data / "niv2-meta" / "xlingual_test_tasks.txt")) == 35
 
 
-@pytest.mark.parametrize("form", ["gsm8k", "bbh", "super_ni"])
+@pytest.mark.parametrize("form", ["gsm8k", "bbh", "super_ni", "ifeval"])
 def test_default_metrics_have_what_they_need(shared_data, form):
     places = {"super_ni": "super-natural-instructions"}
     settings = SuiteSettings(format=form, path=str(shared_data / places.get(form, form)), limit=40)
     plan = suite_plan(settings)
     require_fields(plan.read.items, plan.metrics)
+    for scorer in plan.metrics.scorers.values():
+        assert all(0 <= scorer("An answer.", item) <= 1 for item in plan.read.items)
