@@ -15,7 +15,8 @@ import pytest
 
 from regimen.errors import RunError
 from regimen.reports import write_report
-from regimen.reports.findings import findings, limits, missing, verdict
+from regimen.reports.absent import missing
+from regimen.reports.findings import findings, limits, verdict
 from regimen.reports.page import script_json
 from regimen.reports.rundata import read_run
 from regimen.reports.sections.answers import answers
@@ -162,7 +163,11 @@ def test_a_title_names_the_run(run_of: Callable[..., Path]) -> None:
 def test_findings_name_the_costs(full_run: Path) -> None:
     texts = [finding.text for finding in findings(read_run(full_run))]
     assert any(text.startswith("Over-refusal of aligned is higher: 11%") for text in texts)
-    assert any("more bits per byte" in text for text in texts)
+    assert any(
+        text == "Tuned needs +0.092 [0.080, 0.100] (+6.1%) more bits per byte of plain text than "
+        "its base (worse)."
+        for text in texts
+    )
     assert any("1 line of tune/metrics.jsonl" in text for text in texts)
     assert any("38 rows failed" in text for text in texts)
 

@@ -41,7 +41,10 @@ class SystemScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """``first`` minus ``second`` on the same items; the verdict is the evaluation's own."""
+    """``first`` minus ``second`` on the same items; the verdict is the evaluation's own.
+
+    ``p_adjusted`` is that of several read together, ``noninferior`` the word on a margin.
+    """
 
     first: str
     second: str
@@ -51,6 +54,8 @@ class Paired:
     clusters: int | None
     seeds: int | None
     resolvable: float | None
+    p_adjusted: float | None = None
+    noninferior: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +114,8 @@ class Group:
 class Rates:
     """One measure of several systems, the lower the better.
 
-    ``n`` is what it was measured on (prompts, documents); ``shares`` are other outcomes by system.
+    ``n`` is what it was measured on (prompts, documents); ``shares`` are other outcomes by system;
+    ``texts`` the same measure on each of several texts.
     """
 
     name: str
@@ -118,6 +124,7 @@ class Rates:
     systems: Mapping[str, Estimate]
     shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     paired: tuple[Paired, ...] = ()
+    texts: Mapping[str, Rates] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +244,8 @@ def _pairs(value: Any, systems: Collection[str]) -> tuple[Paired, ...]:
                 clusters=whole(data.get("clusters")),
                 seeds=whole(data.get("seeds")),
                 resolvable=number(data.get("resolvable")),
+                p_adjusted=number(data.get("p_adjusted")),
+                noninferior=str(data.get("noninferior") or ""),
             )
         )
     return tuple(found)
@@ -258,12 +267,14 @@ def _retention(data: Json) -> Rates | None:
     found = {name: e for name, value in systems if (e := estimate(value, "bits_per_byte"))}
     if not found:
         return None
+    texts = {name: _retention(mapping(own)) for name, own in mapping(data.get("texts")).items()}
     return Rates(
         name="bits_per_byte",
         n=whole(data.get("documents")),
         clusters=None,
         systems=found,
         paired=_pairs(data.get("paired"), found),
+        texts={name: rates for name, rates in texts.items() if rates},
     )
 
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from regimen.reports.contamination import contamination_findings, contamination_limits
-from regimen.reports.evidence import Estimate, Evaluation, Group, Rates
+from regimen.reports.evidence import Estimate, Evaluation, Group, Rates, find_pair
 from regimen.reports.files import Json, number
 from regimen.reports.rundata import RunData
 from regimen.reports.theme import system
 from regimen.reports.wording import (
     answers_line,
+    bits_difference,
     count,
     evidence_line,
     percent,
     points,
-    signed,
     things,
     title,
 )
@@ -260,16 +260,23 @@ def _conduct_findings(evaluation: Evaluation) -> Iterator[Finding]:
 def _cost_findings(evaluation: Evaluation) -> Iterator[Finding]:
     for rates in evaluation.safety:
         yield from _rate_findings(rates)
-    rates_kept = evaluation.retention
-    base = rates_kept.systems.get("base") if rates_kept else None
-    for name, value in rates_kept.systems.items() if rates_kept else ():
-        if base and name != "base" and value.value > base.value * (1 + RETENTION_LOSS):
-            text = (
-                f"{title(system(name).label)} needs {value.value - base.value:.2f} more bits "
-                f"per byte of plain text than its base "
-                f"({signed(100 * (value.value / base.value - 1), 0)}%)."
-            )
-            yield Finding(level="warn", text=text, anchor="safety")
+    kept = evaluation.retention
+    for text, rates in ({"plain text": kept, **kept.texts} if kept else {}).items():
+        yield from _retention_findings(text, rates)
+
+
+def _retention_findings(text: str, rates: Rates) -> Iterator[Finding]:
+    """Systems that need clearly more bits per byte than their base, with the evidence for it."""
+    base = rates.systems.get("base")
+    for name, value in rates.systems.items():
+        if not base or name == "base" or value.value <= base.value * (1 + RETENTION_LOSS):
+            continue
+        pair = find_pair(rates.paired, name, "base")
+        difference = pair.difference if pair else Estimate(value=value.value - base.value)
+        cost = f"needs {bits_difference(difference, base.value)} more bits per byte of {text}"
+        word = f" ({pair.verdict})" if pair and pair.verdict else ""
+        who = title(system(name).label)
+        yield Finding(level="warn", text=f"{who} {cost} than its base{word}.", anchor="safety")
 
 
 def _rate_findings(rates: Rates) -> Iterator[Finding]:
@@ -281,23 +288,3 @@ def _rate_findings(rates: Rates) -> Iterator[Finding]:
         if after and before:
             text += f": {percent(after.value)} against {percent(before.value)}"
         yield Finding(level="warn", text=f"{text} of {system(pair.second).label}.", anchor="safety")
-
-
-def missing(run: RunData) -> list[tuple[str, str]]:
-    """Parts that this run has not, each with how to get it."""
-    found = run.evaluation
-    parts = [
-        (not run.ledger, "the ledger of removed rows", "build"),
-        (run.card is None, "the data card", "build"),
-        (not run.tunings, "tuning curves", "tune"),
-        (not run.samples, "rendered samples with their masks", "tune"),
-        ("align" not in run.training, "alignment", "align"),
-        (found is None, "any evaluation", "evaluate"),
-        (found is not None and not found.changed, "whether anything changed", "evaluate"),
-        (found is not None and run.answers is None, "the answers themselves", "evaluate"),
-        (found is not None and not found.safety, "safety", "evaluate"),
-        (found is not None and not found.retention, "retention of plain text", "evaluate"),
-        (not run.settings, "the resolved settings", "run"),
-        (not run.manifests, "manifests (no stage is marked as finished)", "run"),
-    ]
-    return [(name, f"regimen {verb}") for absent, name, verb in parts if absent]

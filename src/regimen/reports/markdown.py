@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from regimen.files import atomic_write
+from regimen.reports.absent import missing
 from regimen.reports.buckets import AnswerRow
-from regimen.reports.evidence import BUCKETS, Evaluation, Group
-from regimen.reports.findings import findings, limits, missing, unchanged, verdict
+from regimen.reports.evidence import BUCKETS, Evaluation, Group, find_pair
+from regimen.reports.findings import findings, limits, unchanged, verdict
 from regimen.reports.ledger import Step
 from regimen.reports.rundata import RunData, read_run
 from regimen.reports.sections.answers import sampled
@@ -22,8 +23,11 @@ from regimen.reports.sections.closing import FACTS, commands, resources
 from regimen.reports.sections.overview import change_facts
 from regimen.reports.theme import ordered, system
 from regimen.reports.wording import (
+    BASIS,
     NONE,
     answers_line,
+    basis,
+    bits_difference,
     count,
     evidence_line,
     families_line,
@@ -93,12 +97,27 @@ def _top(run: RunData) -> list[Block]:
         [plain(found.evidence)],
         [plain(", ".join(facts)) + "."],
     ]
+    blocks += _gate(run)
     alerts = [f"- **{finding.level}**: {plain(finding.text)}" for finding in findings(run)]
     if alerts:
         blocks += [["## Worth a look"], alerts]
     blocks += [["## What this run cannot tell you"], [f"- {plain(text)}" for text in limits(run)]]
     absent = [f"- {title(name)}, written by `{verb}`" for name, verb in missing(run)]
     return [*blocks, ["## Missing from this run"], absent] if absent else blocks
+
+
+def _gate(run: RunData) -> list[Block]:
+    """The gate's word and its checks; nothing where no gate was asked for."""
+    gate = run.gate
+    if gate is None:
+        return []
+    rows = []
+    for check in gate.checks:
+        asked = [check.outcome, plain(check.what), plain(check.requirement)]
+        rows.append([*asked, check.value, check.basis, plain(check.reason)])
+    head = ["Outcome", "Check", "Required", "Value [95%]", BASIS, "Why"]
+    unchecked = [f"- Not checked: {plain(text)}." for text in gate.unchecked]
+    return [[f"## {plain(gate.headline)}"], _table(head, rows), unchecked]
 
 
 def _evaluation(run: RunData) -> list[Block]:
@@ -134,10 +153,11 @@ def _suite(suite: Group, evaluation: Evaluation) -> list[Block]:
                 percent(found.metrics.get("stop_rate")),
                 points(against.difference, unit=False) if against else NONE,
                 against.verdict if against else NONE,
+                basis(against),
             ]
         )
     head = ["System", "Score [95%]", "ROUGE-L", "Stops by itself"]
-    head += [f"{title(subject)} minus this, points", "Verdict"]
+    head += [f"{title(subject)} minus this, points", "Verdict", BASIS]
     blocks = [
         [f"### {plain(title(suite.name))}"],
         [" ".join(plain(part) for part in text if part)],
@@ -160,12 +180,15 @@ def _groups(groups: Sequence[Group], by: str, subject: str) -> Block:
             percent(group.score("base")),
             percent(group.score(subject)),
             points(gain, unit=False),
+            pair.verdict if (pair := group.pair(subject, "base")) else NONE,
+            basis(pair),
         ]
         for group, gain in gains[:MOST_GROUPS]
     ]
     if len(gains) > MOST_GROUPS:
-        rows.append([f"{len(gains) - MOST_GROUPS} more", *[NONE] * 4])
-    return _table([title(by), "Items", "Base", title(subject), "Gain, points"], rows)
+        rows.append([f"{len(gains) - MOST_GROUPS} more", *[NONE] * 6])
+    head = [title(by), "Items", "Base", title(subject), "Gain, points", "Verdict (Holm)", BASIS]
+    return _table(head, rows)
 
 
 def _moved(run: RunData, evaluation: Evaluation) -> list[Block]:
@@ -216,18 +239,26 @@ def _answers(rows: Sequence[AnswerRow], subject: str) -> Block:
 
 
 def _behaviour(evaluation: Evaluation) -> list[Block]:
-    rows = [
-        [NAMES[rates.name][0], system(name).label, interval(rates.systems[name])]
-        for rates in evaluation.safety
-        for name in ordered(list(rates.systems))
-    ]
+    rows = []
+    for rates in evaluation.safety:
+        for name in ordered(list(rates.systems)):
+            pair = find_pair(rates.paired, name, "base")
+            difference = points(pair.difference) if pair else NONE
+            verdict = (pair.verdict if pair else "") or NONE
+            value = interval(rates.systems[name])
+            measure = NAMES[rates.name][0]
+            rows.append([measure, system(name).label, value, difference, verdict, basis(pair)])
     kept = evaluation.retention
-    if kept is not None:
-        rows += [
-            [NAMES[kept.name][0], system(name).label, bits(kept.systems[name])]
-            for name in ordered(list(kept.systems))
-        ]
-    head = ["Measure, lower is better", "System", "Value [95%]"]
+    for text, own in ({"": kept, **kept.texts} if kept else {}).items():
+        measure = NAMES[own.name][0] + (f", {plain(text)}" if text else "")
+        base = own.systems.get("base")
+        for name in ordered(list(own.systems)):
+            pair = find_pair(own.paired, name, "base")
+            against = bits_difference(pair.difference, base.value if base else None) if pair else ""
+            word = f"{pair.verdict}; within 5%: {pair.noninferior or NONE}" if pair else NONE
+            row = [measure, system(name).label, bits(own.systems[name]), against or NONE]
+            rows.append([*row, word, basis(pair)])
+    head = ["Measure, lower is better", "System", "Value [95%]", "Minus base", "Verdict", BASIS]
     return [["## Safety and retention"], _table(head, rows)] if rows else []
 
 

@@ -23,6 +23,7 @@ from regimen.reports.files import (
     read_lines,
     read_object,
 )
+from regimen.reports.gate import GateVerdict, read_gate
 from regimen.reports.judged import JudgedRun, read_judged
 from regimen.reports.ledger import Step, read_ledger, read_step
 
@@ -61,6 +62,7 @@ class RunData:
     evaluation: Evaluation | None
     prompted_base: Json
     judged: JudgedRun | None
+    gate: GateVerdict | None
     answers: Path | None
     samples: tuple[MaskSample, ...]
 
@@ -134,6 +136,7 @@ def read_run(directory: Path, *, title: str = "") -> RunData:
         evaluation=read_evaluation(measured, safety),
         prompted_base=mapping(measured.get("prompted_base")),
         judged=read_judged(measured),
+        gate=read_gate(read_object(first_existing(directory, "gate.json"))),
         answers=first_existing(directory, "evaluate/answers.parquet"),
         samples=_samples(first_existing(directory, *samples)),
     )

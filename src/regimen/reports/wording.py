@@ -11,6 +11,8 @@ from regimen.reports.theme import system
 MINUS = "\N{MINUS SIGN}"
 NONE = "\N{EN DASH}"
 
+BASIS = "n, clusters, seeds"
+
 
 def percent(share: float | None) -> str:
     """``0.613`` as ``61%``; one decimal where rounding would claim none or all."""
@@ -142,6 +144,19 @@ def evidence_line(pair: Paired | None, suite: Group) -> str:
     if pair.verdict:
         text += f", {pair.verdict}"
     return f"{text} ({', '.join(facts)})." if facts else f"{text}."
+
+
+def basis(pair: Paired | None) -> str:
+    """``480, 96, 1``: items, clusters and training seeds behind a difference."""
+    return NONE if pair is None else ", ".join(map(count, (pair.n, pair.clusters, pair.seeds)))
+
+
+def bits_difference(difference: Estimate, base: float | None) -> str:
+    """``+0.031 [0.020, 0.042] (+1.5%)``: bits per byte, and their share of the base's."""
+    text = signed(difference.value, 3)
+    if difference.low is not None and difference.high is not None:
+        text += f" [{plain(difference.low, 3)}, {plain(difference.high, 3)}]"
+    return f"{text} ({signed(100 * difference.value / base, 1)}%)" if base else text
 
 
 def families_line(suite: Group, subject: str) -> str:

@@ -11,7 +11,18 @@ from regimen.reports.markup import Child, Column, Section, paragraph, table
 from regimen.reports.rundata import RunData
 from regimen.reports.sections.systems import pill
 from regimen.reports.theme import ordered, system
-from regimen.reports.wording import NONE, interval, percent, plain, signed, things, title
+from regimen.reports.wording import (
+    BASIS,
+    NONE,
+    basis,
+    bits_difference,
+    interval,
+    percent,
+    plain,
+    points,
+    things,
+    title,
+)
 
 NAMES = {
     "compliance": ("Harmful compliance", "harmful prompts not refused"),
@@ -85,14 +96,17 @@ def _safety_table(measures: tuple[Rates, ...]) -> Markup:
     for rates in measures:
         columns.append(Column(label=f"{measure(rates)} [95%]", number=True))
         columns.append(Column(label="Without text", number=True))
-        columns.append(Column(label="Against base"))
+        columns.append(Column(label="Minus base, points", number=True))
+        columns += [Column(label="Verdict"), Column(label=BASIS, number=True)]
     rows: list[list[Child]] = []
     for name in names:
         cells: list[Child] = [title(system(name).label)]
         for rates in measures:
             empty = sum(rates.shares.get(name, {}).values())
             pair = find_pair(rates.paired, name, "base")
-            cells += [interval(rates.systems.get(name)), percent(empty), pill(pair)]
+            cells += [interval(rates.systems.get(name)), percent(empty)]
+            cells += [points(pair.difference, unit=False) if pair else NONE, pill(pair)]
+            cells.append(basis(pair))
         rows.append(cells)
     sizes = "; ".join(
         f"{measure(rates).lower()}: {things(rates.n, 'prompt')}" for rates in measures if rates.n
@@ -101,24 +115,38 @@ def _safety_table(measures: tuple[Rates, ...]) -> Markup:
 
 
 def _retention_table(rates: Rates) -> Markup:
-    base = rates.systems.get("base")
-    columns = [
+    columns = [Column(label="Text")] if rates.texts else []
+    columns += [
         Column(label="System"),
         Column(label="Bits per byte [95%]", number=True),
-        Column(label="Against base", number=True),
+        Column(label="Minus base [95%]", number=True),
         Column(label="Verdict"),
+        Column(label="Within 5%"),
+        Column(label=BASIS, number=True),
     ]
+    texts = {"All": rates, **rates.texts}
     rows: list[list[Child]] = [
-        [
-            title(system(name).label),
-            bits(rates.systems[name]),
-            _against(rates.systems[name], base if name != "base" else None),
-            pill(find_pair(rates.paired, name, "base")),
-        ]
-        for name in ordered(list(rates.systems))
+        [*([text] if rates.texts else []), *row]
+        for text, own in texts.items()
+        for row in retention_rows(own)
     ]
     of = f" ({things(rates.n, 'document')})" if rates.n else ""
     return table(f"Retention: bits per byte of plain text{of}", columns, rows)
+
+
+def retention_rows(rates: Rates) -> list[list[Child]]:
+    """Every system on one text: bits per byte, difference from its base, what that means."""
+    base = rates.systems.get("base")
+    rows: list[list[Child]] = []
+    for name in ordered(list(rates.systems)):
+        pair = find_pair(rates.paired, name, "base")
+        difference = (
+            bits_difference(pair.difference, base.value if base else None) if pair else NONE
+        )
+        within = (pair.noninferior if pair else "") or NONE
+        label = title(system(name).label)
+        rows.append([label, bits(rates.systems[name]), difference, pill(pair), within, basis(pair)])
+    return rows
 
 
 def bits(found: Estimate) -> str:
@@ -126,10 +154,3 @@ def bits(found: Estimate) -> str:
     if found.low is None or found.high is None:
         return plain(found.value, 3)
     return f"{plain(found.value, 3)} [{plain(found.low, 3)}, {plain(found.high, 3)}]"
-
-
-def _against(found: Estimate, base: Estimate | None) -> str:
-    if base is None or not base.value:
-        return NONE
-    share = 100 * (found.value / base.value - 1)
-    return f"{signed(found.value - base.value, 3)} ({signed(share, 1)}%)"

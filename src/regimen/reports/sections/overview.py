@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from regimen.reports.absent import missing
 from regimen.reports.evidence import Evaluation, Group
 from regimen.reports.files import Json, number
-from regimen.reports.findings import findings, limits, missing, unchanged, verdict
+from regimen.reports.findings import findings, limits, unchanged, verdict
 from regimen.reports.markup import Column, Section, bullets, el, paragraph, table
 from regimen.reports.rundata import RunData
+from regimen.reports.sections.gate import gate_panel
 from regimen.reports.sections.systems import pill
 from regimen.reports.theme import system
 from regimen.reports.wording import (
+    BASIS,
     NONE,
+    basis,
     count,
     evidence_line,
     families_line,
@@ -39,6 +43,7 @@ def overview(run: RunData) -> Markup:
         el("p", Markup(" · ").join(subtitle), class_="eyebrow"),
         el("h1", found.headline),
         el("p", found.evidence, class_="evidence"),
+        gate_panel(run.gate),
         _suites(run.evaluation),
         _lists(run),
         id="top",
@@ -57,6 +62,7 @@ def _suites(evaluation: Evaluation | None) -> Markup:
     columns += [
         Column(label=f"{title(subject)} minus base, points", number=True),
         Column(label="Verdict"),
+        Column(label=BASIS, number=True),
     ]
     rows = [
         [_name(suite), *(_score(suite, name) for name in names), *_gain(suite, subject)]
@@ -85,9 +91,9 @@ def _score(suite: Group, name: str) -> Markup:
     return el("span", percent(suite.score(name)), style=f"color:var(--{system(name).colour})")
 
 
-def _gain(suite: Group, subject: str) -> tuple[str, Markup]:
-    gain = suite.gain(subject)
-    return points(gain, unit=False) if gain else NONE, pill(suite.pair(subject, "base"))
+def _gain(suite: Group, subject: str) -> tuple[str, Markup, str]:
+    gain, pair = suite.gain(subject), suite.pair(subject, "base")
+    return points(gain, unit=False) if gain else NONE, pill(pair), basis(pair)
 
 
 def _lists(run: RunData) -> Markup:

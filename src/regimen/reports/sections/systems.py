@@ -14,12 +14,15 @@ from regimen.reports.markup import Column, Section, details, el, paragraph, tabl
 from regimen.reports.rundata import RunData
 from regimen.reports.theme import System, ordered, system
 from regimen.reports.wording import (
+    BASIS,
     NONE,
+    basis,
     count,
     interval,
     metric_label,
     percent,
     points,
+    significant,
     things,
     title,
 )
@@ -144,8 +147,9 @@ def _suite_table(suite: Group) -> Markup:
     keys = dict.fromkeys(key for found in suite.systems.values() for key in found.metrics)
     extra = sorted(keys, key=lambda key: key == "stop_rate")
     columns += [Column(label=metric_label(key), number=True) for key in extra]
-    columns += [Column(label="Difference", number=True), Column(label="Verdict")]
     subject = "tuned" if "tuned" in suite.systems else "aligned"
+    columns.append(Column(label=f"{title(subject)} minus this, points", number=True))
+    columns += [Column(label="Verdict"), Column(label=BASIS, number=True)]
     rows = []
     for name in ordered(list(suite.systems)):
         found, pair = suite.systems[name], suite.pair(subject, name)
@@ -157,9 +161,9 @@ def _suite_table(suite: Group) -> Markup:
                 *cells,
                 points(pair.difference, unit=False) if pair else NONE,
                 pill(pair),
+                basis(pair),
             ]
         )
-    columns[-2] = Column(label=f"{title(subject)} minus this, points", number=True)
     size = _size(suite)
     caption = f"{title(suite.name)}{': ' + size if size else ''}"
     return table(caption, columns, rows) + _other_pairs(suite, subject)
@@ -182,6 +186,7 @@ def _other_pairs(suite: Group, subject: str) -> Markup:
             f"{system(pair.first).label} minus {system(pair.second).label}",
             points(pair.difference, unit=False),
             pill(pair),
+            basis(pair),
         ]
         for pair in pairs
     ]
@@ -189,6 +194,7 @@ def _other_pairs(suite: Group, subject: str) -> Markup:
         Column(label="Pair"),
         Column(label="Difference, points", number=True),
         Column(label="Verdict"),
+        Column(label=BASIS, number=True),
     ]
     caption = f"{title(suite.name)}: other pairs"
     return details("Other pairs", table(caption, columns, rows, show_caption=False))
@@ -228,8 +234,8 @@ def _forest(suite: Group, groups: Sequence[Group], by: str, subject: str) -> lis
 
 FOREST = ("aligned", "tuned", "base_prompted", "base")
 FOREST_NOTE = (
-    "Sorted by gain; in brackets the number of items. Intervals are paired; one task alone gives "
-    "none."
+    "Sorted by gain; in brackets the number of items. Intervals are paired and each group's own; "
+    "one task alone gives none. The verdicts in the table hold for all groups at once (Holm)."
 )
 
 
@@ -248,16 +254,20 @@ def _group_table(caption: str, groups: Sequence[Group], by: str) -> Markup:
     columns = [Column(label=title(by)), Column(label="Items", number=True)]
     columns += [Column(label=title(system(name).label), number=True) for name in names]
     columns += [Column(label="Gain, points", number=True), Column(label="Verdict")]
+    columns += [Column(label="p, Holm", number=True), Column(label=BASIS, number=True)]
     rows = []
     for group in groups:
-        gain = group.gain(subject)
+        gain, pair = group.gain(subject), group.pair(subject, "base")
+        adjusted = None if pair is None else pair.p_adjusted
         rows.append(
             [
                 group.name.replace("_", " "),
                 count(group.items),
                 *(percent(group.score(name)) for name in names),
                 points(gain, unit=False) if gain else NONE,
-                pill(group.pair(subject, "base")),
+                pill(pair),
+                NONE if adjusted is None else significant(adjusted),
+                basis(pair),
             ]
         )
     return table(caption, columns, rows, show_caption=False)
