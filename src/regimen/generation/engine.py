@@ -16,6 +16,7 @@ from torch import Tensor
 
 from regimen.generation.decoding import Decoder
 from regimen.generation.padded import generate_padded
+from regimen.generation.reading import Rest, rest_groups, split_reading
 from regimen.generation.rows import Continuation, Decode, Prompt, Row, choose
 from regimen.models.forward import LanguageModel
 from regimen.tokens.ragged import Plan
@@ -105,12 +106,14 @@ class Engine:
     ) -> Tensor:
         """Last hidden states of the prompts, by place: (R, D). Each is computed once.
 
-        A prompt that another row has read, now or earlier, is copied from there.
+        A prompt that another row has read, now or earlier, is copied from there; so is a long
+        beginning of one.
         """
         cache = decoder.cache
         source = {row.prompt.ids: place for place, row in enumerate(running) if row is not None}
         fresh = {p.ids: place for place, p in reversed(taken.items()) if p.ids not in source}
-        for group in _groups(fresh, decoder.batch_tokens):
+        whole, rests = split_reading(fresh, source) if decoder.network is not None else (fresh, [])
+        for group in _groups(whole, decoder.batch_tokens):
             lengths = tuple(len(ids) for ids in group)
             places, sizes = torch.tensor(list(group.values())), torch.tensor(lengths)
             position = torch.cat([torch.arange(n) for n in lengths])
@@ -119,6 +122,8 @@ class Engine:
             ids = torch.tensor([i for ids in group for i in ids])
             hidden = decoder.hidden(ids, position, sizes.cumsum(0) - 1)
             cache.last |= zip(group.values(), hidden, strict=True)
+        for rested in rest_groups(rests):
+            _read_rests(decoder, rested)
         source |= fresh
         for place, prompt in taken.items():
             if source[prompt.ids] != place:
@@ -147,6 +152,20 @@ class Engine:
             if row.take(token, logp, self.stop_ids, self.decode):
                 running[place] = None
                 yield row.prompt.id, row.done()
+
+
+def _read_rests(decoder: Decoder, rests: Sequence[Rest]) -> None:
+    """Read prompts from where they part with the rows that hold their beginning."""
+    cache = decoder.cache
+    for rest in rests:
+        cache.copy(rest.source, rest.place, rest.start)
+    sizes = torch.tensor([len(rest.ids) - rest.start for rest in rests])
+    position = torch.cat([torch.arange(rest.start, len(rest.ids)) for rest in rests])
+    places = torch.repeat_interleave(torch.tensor([rest.place for rest in rests]), sizes)
+    cache.point(None, places, position)
+    ids = torch.tensor([i for rest in rests for i in rest.ids[rest.start :]])
+    hidden = decoder.hidden(ids, position, sizes.cumsum(0) - 1)
+    cache.last |= zip((rest.place for rest in rests), hidden, strict=True)
 
 
 def _groups(
