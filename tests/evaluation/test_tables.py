@@ -11,7 +11,7 @@ from regimen.evaluation.tables import (
     paired_table,
     points,
     result_tables,
-    retention_table,
+    retention_tables,
     safety_table,
     systems_table,
     verdict_line,
@@ -120,20 +120,24 @@ def test_every_row_has_a_cell_for_every_column():
         "unseen",
         "unseen",
         "Retention",
+        "Retention",
     ]
     for table in tables:
         assert all(len(row) == len(table.columns) for row in table.rows)
-    assert retention_table(result).rows == (
-        ("base", "2.000", "[1.500, 2.500]", *[""] * 5),
-        ("tuned-base", "-0.010", "-", "better", "-", "900", "60", "3"),
-    )
+    levels, differences = retention_tables(result)
+    assert levels.rows == (("base", "2.000", "[1.500, 2.500]"),)
+    assert differences.rows == (("tuned-base", "-0.010", "-", "better", "-", "900", "60", "3"),)
+    panel = {**result, "retention": {**retained, "texts": {"german": retained, "code": retained}}}
+    levels, differences = retention_tables(panel)
+    assert [row[:2] for row in levels.rows] == [(t, "base") for t in ("all", "german", "code")]
+    assert [len(row) for row in differences.rows] == [len(differences.columns)] * 3
     assert changed_table(result).rows[1] == ("answers that differ", "50 of 200 (25.0%)")
 
 
 def test_blocks_that_were_not_measured_have_no_rows():
     bare = {**RESULT, "changed": {}}
     assert changed_table(bare).rows == ()
-    assert retention_table(bare).rows == ()
+    assert retention_tables(bare) == []
     assert result_tables(bare)[0].title.startswith("unseen: 900")
 
 

@@ -152,43 +152,41 @@ def breakdown_table(
     )
 
 
-def retention_table(result: Json) -> TableRows:
-    """Bits per byte of every model and its difference from what it came from, text by text."""
+def retention_tables(result: Json) -> list[TableRows]:
+    """Bits per byte of every model, then the differences from what each came from, text by text."""
     block = result["retention"]
     if not block:
-        return TableRows(title="Retention", columns=("model",), rows=())
-    texts = {"all": block, **block["texts"]} if "texts" in block else {"": block}
-    rows = [
-        (*([text] if text else []), *row)
-        for text, own in texts.items()
-        for row in _retention_rows(own)
-    ]
-    columns = ("model", "bits per byte", "95% interval", "verdict", "within 5%", *COUNTS)
-    return TableRows(
+        return []
+    panel = "texts" in block
+    texts = {"all": block, **block["texts"]} if panel else {"": block}
+    first = ("text",) if panel else ()
+    levels = TableRows(
         title=f"Retention: {block['documents']} documents, {block['bytes']} bytes",
-        columns=(*(["text"] if "texts" in block else []), *columns),
-        rows=tuple(rows),
+        columns=(*first, "model", "bits per byte", "95% interval"),
+        rows=tuple(
+            (
+                *([text] if panel else []),
+                *(name, bits(entry["bits_per_byte"]), span(entry["low"], entry["high"], bits)),
+            )
+            for text, own in texts.items()
+            for name, entry in own["systems"].items()
+        ),
     )
-
-
-def _retention_rows(block: Json) -> list[tuple[str, ...]]:
-    """The models of one text, then their differences."""
-    rows: list[tuple[str, ...]] = [
-        (name, bits(entry["bits_per_byte"]), span(entry["low"], entry["high"], bits), *[""] * 5)
-        for name, entry in block["systems"].items()
-    ]
-    rows += [
-        (
-            name,
-            signed_bits(entry["difference"]),
-            span(entry["low"], entry["high"], signed_bits),
-            entry["verdict"],
-            entry.get("noninferior", "-"),
-            *counts(entry),
-        )
-        for name, entry in block["paired"].items()
-    ]
-    return rows
+    differences = TableRows(
+        title="Retention: paired differences in bits per byte, lower is better",
+        columns=(*first, "comparison", "bits", "95% interval", "verdict", "within 5%", *COUNTS),
+        rows=tuple(
+            (
+                *([text] if panel else []),
+                *(name, signed_bits(entry["difference"])),
+                *(span(entry["low"], entry["high"], signed_bits), entry["verdict"]),
+                *(entry.get("noninferior", "-"), *counts(entry)),
+            )
+            for text, own in texts.items()
+            for name, entry in own["paired"].items()
+        ),
+    )
+    return [levels, differences] if differences.rows else [levels]
 
 
 def safety_table(result: Json) -> TableRows:
@@ -271,8 +269,7 @@ def result_tables(result: Json) -> Sequence[TableRows]:
         if block["buckets"]:
             tables.append(buckets_table(result, suite))
     tables += [judge_table(result)] if result.get("judge") else []
-    if result["retention"]:
-        tables.append(retention_table(result))
+    tables += retention_tables(result)
     if safety := result.get("safety"):
         tables.append(safety_table(safety))
         tables += [
