@@ -131,7 +131,8 @@ def _gain_anywhere(evaluation: Json, one: Gain) -> Check:
     names = _compared(evaluation)
     found = {name: _pair(evaluation, _suites(evaluation)[name]["paired"], one)[1] for name in names}
     pair = f"{one.system or subject_of(evaluation)} against {one.over}"
-    requirement = f"better on at least one of {len(names)} suites"
+    where = f"at least one of {len(names)} suites" if len(names) != 1 else "the only suite"
+    requirement = f"better on {where}"
     tested = {
         name: entry
         for name, entry in found.items()
