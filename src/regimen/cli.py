@@ -130,6 +130,27 @@ def evaluate(
     _run(context, file, overrides, ("evaluate",), json, gate=gate)
 
 
+@app.command(context_settings=LOOSE)
+def study(
+    context: typer.Context,
+    file: SettingsFile,
+    overrides: Overrides = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Tell what it would cost; run nothing but a probe.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """A claim about data or method: a grid of trainings over seeds, with a verdict."""
+    from regimen.settings.loading import load_settings
+
+    settings = load_settings(file, [*(overrides or ()), *context.args])
+    from regimen.stages.study import study as run_study
+
+    result = run_study(settings, only_plan=plan)
+    if json:
+        console.result(result)
+
+
 @app.command()
 def init(
     data: Annotated[str, typer.Argument(help="A file, a directory or a saved data set.")],

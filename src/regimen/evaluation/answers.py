@@ -32,6 +32,7 @@ TEXT_COLUMNS = (
     "turns",
     "source",
     "licence",
+    "template",
 )
 
 
@@ -67,6 +68,7 @@ class AnswerRow:
     turns: str
     source: str
     licence: str
+    template: str
     row: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -109,6 +111,7 @@ def answer_row(
         else "",
         source=lineage.source,
         licence=lineage.licence,
+        template=lineage.template,
         row=lineage.row,
     )
 

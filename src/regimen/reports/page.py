@@ -65,28 +65,56 @@ def write_report(
 def page(run: RunData) -> Markup:
     """The whole document."""
     sections = [section for build in SECTIONS if (section := build(run)) is not None]
+    return document(
+        run.name,
+        f"{run.name}: {verdict(run).headline}",
+        overview(run),
+        sections,
+        f"report of run {run.name}",
+        ("evaluation", read_json(evaluation_file(run.directory))),
+    )
+
+
+def document(
+    name: str,
+    heading: str,
+    top: Markup,
+    sections: list[Section],
+    footer: str,
+    data: tuple[str, Any],
+) -> Markup:
+    """A whole page.
+
+    Args:
+        name: shown in the bar.
+        heading: the title of the window.
+        top: the first screen, an element with the id ``top``.
+        sections: what follows, listed in the contents.
+        footer: what the page is a report of.
+        data: an id and a JSON value to embed for programs; None embeds nothing.
+    """
     body = el(
         "body",
         el("a", "Skip to the verdict", href="#top", class_="skip"),
-        _bar(run),
+        _bar(name),
         el(
             "div",
             _contents(sections),
             el(
                 "main",
-                overview(run),
+                top,
                 (_section(section) for section in sections),
-                el("footer", f"regimen {__version__}, report of run {run.name}"),
+                el("footer", f"regimen {__version__}, {footer}"),
             ),
             class_="page",
         ),
-        _evidence(run),
+        _data(*data),
         el("script", Markup(SCRIPT)),
     )
-    return Markup("<!doctype html>\n") + el("html", _head(run), body, lang="en") + Markup("\n")
+    return Markup("<!doctype html>\n") + el("html", _head(heading), body, lang="en") + Markup("\n")
 
 
-def _head(run: RunData) -> Markup:
+def _head(heading: str) -> Markup:
     policy = (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
         f"script-src 'sha256-{script_hash()}'"
@@ -98,7 +126,7 @@ def _head(run: RunData) -> Markup:
         # Only our own script may run and nothing may be fetched, whatever an answer contains.
         Markup('<meta http-equiv="Content-Security-Policy" content="{}">').format(policy),
         el("meta", name="color-scheme", content="light dark"),
-        el("title", f"{run.name}: {verdict(run).headline}"),
+        el("title", heading),
         el("style", Markup(STYLE)),
     )
 
@@ -108,11 +136,9 @@ def script_hash() -> str:
     return base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
 
 
-def _bar(run: RunData) -> Markup:
+def _bar(name: str) -> Markup:
     button = el("button", "Light or dark", type="button", id="theme", hidden=True)
-    return el(
-        "div", el("span", "regimen", class_="brand"), el("span", run.name), button, class_="bar"
-    )
+    return el("div", el("span", "regimen", class_="brand"), el("span", name), button, class_="bar")
 
 
 def _contents(sections: list[Section]) -> Markup:
@@ -131,13 +157,12 @@ def _section(section: Section) -> Markup:
     return el("section", heading, section.body, id=section.anchor, class_="part")
 
 
-def _evidence(run: RunData) -> Markup:
-    """The evaluation as data, for programs that read the page."""
-    value = read_json(evaluation_file(run.directory))
+def _data(id_: str, value: Any) -> Markup:
+    """A value as data, for programs that read the page."""
     if value is None:
         return Markup()
-    return Markup('<script type="application/json" id="evaluation">{}</script>').format(
-        Markup(script_json(value))
+    return Markup('<script type="application/json" id="{}">{}</script>').format(
+        id_, Markup(script_json(value))
     )
 
 

@@ -89,6 +89,9 @@ class SourceSettings(Section):
     languages: Texts = ()
     """Use the tasks in these languages only; all languages when empty."""
 
+    tasks: Texts = ()
+    """Use the tasks of these names only; all tasks when empty."""
+
     def conflicts(self) -> Iterator[Conflict]:
         """Exactly one origin, and no file options where there is no file."""
         yield from exactly_one(self, ("path", "dataset", "starter", "function"))
@@ -133,6 +136,10 @@ class HeldOutSettings(Section):
 
     max_tasks: Count | None = None
     """At most this many held-out tasks in each suite, drawn by the seed."""
+
+    rows_per_task: CountOrNone = 0
+    """Rows of each training task to keep from training, at most half of those that it has; they
+    make the suite ``unseen_rows``. Tasks that name held-out rows keep theirs."""
 
     seed: Seed | None = None
     """Seed of what is held out and of its items; the build's when not given. With one of its own,
@@ -224,6 +231,10 @@ class BuildSettings(Section):
 
     tasks: Count | None = None
     """Number of training tasks, drawn by the seed; all of them when not given."""
+
+    rows: Count | None = None
+    """Training instances of all tasks together, in equal parts; ``instances_per_task`` rules when
+    not given."""
 
     held_out: HeldOutSettings = HeldOutSettings()
     """What the evaluation asks and training never sees."""

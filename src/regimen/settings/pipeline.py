@@ -12,6 +12,7 @@ from regimen.settings.base import Conflict, Section, Seed, Text
 from regimen.settings.build import BuildSettings
 from regimen.settings.evaluate import EvaluateSettings
 from regimen.settings.report import ReportSettings
+from regimen.settings.study import StudySettings
 from regimen.settings.training import goes_on
 from regimen.settings.tune import TuneSettings
 
@@ -61,6 +62,9 @@ class PipelineSettings(Section):
     report: ReportSettings | None = None
     """The page that shows it."""
 
+    study: StudySettings | None = None
+    """What ``regimen study`` varies of the sections above, to find out what it does."""
+
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages that this file lists, in the order in which they run."""
@@ -98,7 +102,9 @@ class PipelineSettings(Section):
 
     def conflicts(self) -> Iterator[Conflict]:
         """Each stage finds what it works on."""
-        if not self.stages:
+        if self.study is not None:
+            yield from self._study_conflicts(self.study)
+        elif not self.stages:
             yield Conflict(
                 what="no stage is listed, so there is nothing to do",
                 expected="at least one of " + ", ".join(STAGES),
@@ -141,6 +147,19 @@ class PipelineSettings(Section):
                 at=("evaluate", "tuned"),
                 fix="Remove it, or leave out 'tune' and 'align'.",
             )
+
+    def _study_conflicts(self, study: StudySettings) -> Iterator[Conflict]:
+        """A study varies an ordinary line of stages, unless it brings its own."""
+        if study.kind == "rewrites":
+            return
+        for stage in ("build", "tune", "evaluate"):
+            if getattr(self, stage) is None:
+                yield Conflict(
+                    what=f"{study.kind} trains and evaluates by the sections of this file, and "
+                    f"there is no {stage!r}",
+                    at=("study",),
+                    fix=f"Add a {stage!r} section.",
+                )
 
     def _tuning_conflicts(self) -> Iterator[Conflict]:
         """Each tuning has data, the first a model, and the evidence a base."""

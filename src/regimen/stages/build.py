@@ -27,7 +27,7 @@ from regimen.stages.preferences import make_preferences
 from regimen.stages.producing import ROWS_AT_ONCE, Plan, chunks, clean_filters, token_counter
 from regimen.stages.rewording import reword
 from regimen.stages.sources import Material, read_sources
-from regimen.stages.splits import Split, hold_out_rows, split_tasks
+from regimen.stages.splits import Split, equal_parts, hold_out_rows, split_tasks
 from regimen.stages.synthesis import synthesise
 from regimen.stages.task_lints import lint_build
 from regimen.stages.workers import products, worker_count
@@ -90,6 +90,8 @@ def _work(section: BuildSettings, settings: PipelineSettings, run: Run) -> Mappi
     if section.rewording is not None:
         material.tasks = reword(material.tasks, section.rewording, seed, ledger)
     split = split_tasks(material.tasks, section, seed, ledger)
+    if section.rows is not None:
+        material.wanted |= equal_parts(split.train, section.rows)
     tokenizer = _tokenizer(section.formatting, settings)
     tokenizer_of = partial(_tokenizer, settings=settings)
     items = build_items(section, split, material.wanted, seed, tokenizer_of, ledger)

@@ -139,7 +139,9 @@ def _answered(
     set_up()
     generators = model_generators(section, models)
     systems, shots = named_systems(section, generators, asked, DEFAULT_METRICS)
-    change = measured_change(generators, asked.items)
+    # without one of the two there is nothing to compare, as in the cells of a study
+    both = {"base", "tuned"} <= systems.keys()
+    change = measured_change(generators, asked.items) if both else None
     with console.progress(len(systems) * len(asked.items), "evaluate", "answers") as bar:
         result = run_evaluation(
             asked.items,

@@ -44,13 +44,14 @@ STOPS: Mapping[Lines, tuple[str, ...] | None] = {
 def model_generators(
     section: EvaluateSettings, models: Mapping[str, str]
 ) -> dict[str, LazyGenerator]:
-    """One generator per model; all are asked with the template that the tuned model carries."""
+    """One generator per model that answers; all are asked with the tuned model's template."""
+    asked = {"base" if name == "base_prompted" else name for name in section.systems}
     bf16 = bf16_is_fast()
     template = _template(models["tuned"])
     return {
         name: LazyGenerator(name, partial(load, path, template=template), section.batch_size, bf16)
         for name, path in models.items()
-        if name in section.systems or name in ("base", "tuned")
+        if name in asked
     }
 
 

@@ -85,9 +85,13 @@ def _limited(records: Iterable[Record], limit: int | None) -> Iterator[Record]:
 
 
 def _selected(task: Task, source: SourceSettings) -> bool:
-    """Whether the source's choice of families and languages takes a task."""
-    family = not source.families or task.family in source.families
-    return family and (not source.languages or task.language in source.languages)
+    """Whether the source's choice of names, families and languages takes a task."""
+    choices = (
+        (source.tasks, task.name),
+        (source.families, task.family),
+        (source.languages, task.language),
+    )
+    return all(not wanted or own in wanted for wanted, own in choices)
 
 
 def _take(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from regimen.curation.ledger import Ledger
 from regimen.errors import SettingsError, near
@@ -68,8 +68,32 @@ def split_tasks(tasks: Sequence[Task], section: BuildSettings, seed: int, ledger
         for name in unused:
             step.remove(name, "beyond_task_limit")
         step.keep(len(train))
+    if held.rows_per_task:
+        train = [_rows_apart(task, held.rows_per_task, apart) for task in train]
     order = ("unseen_compositions", "unseen_families", "unseen_languages", "unseen_tasks")
     return Split(tuple(train), {name: tuple(suites[name]) for name in order if name in suites})
+
+
+def equal_parts(tasks: Sequence[Task], rows: int) -> dict[str, int]:
+    """Rows of each task, by name, such that there are ``rows`` of all; the first have one more."""
+    whole, more = divmod(rows, len(tasks)) if tasks else (0, 0)
+    return {task.name: whole + (place < more) for place, task in enumerate(tasks)}
+
+
+def _rows_apart(task: Task, count: int, seed: int) -> Task:
+    """The task with some of its rows held out; one that says which keeps those."""
+    if task.held_out:
+        return task
+    rng = seeded(seed, task.name, "rows apart")
+    if task.generator is not None:
+        return replace(task, held_out=task.generator(rng.randrange(2**31), count))
+    total = len(task.instances)
+    chosen = set(rng.sample(range(total), min(count, total // 2)))
+    return replace(
+        task,
+        instances=[task.instances[number] for number in range(total) if number not in chosen],
+        held_out=[task.instances[number] for number in sorted(chosen)],
+    )
 
 
 def _check(tasks: Sequence[Task], field: str, wanted: Sequence[str], setting: str) -> None:

@@ -1,0 +1,144 @@
+"""The process of one cell of a study: ``python -m regimen.stages.study_cell CELL DIRECTORY``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from regimen.errors import RegimenError
+from regimen.files import atomic_write, json_text
+from regimen.manifests import read_manifest
+from regimen.runs import Run
+from regimen.stages.study_scores import SCORES, TIMES, keep_scores
+from regimen.studies.cells import FAILED, RESULT
+
+PIPELINE = "run"
+"""Folder of a cell in which its pipeline runs; an interrupted one goes on from there."""
+
+KEPT = ("model", "items")
+ORPHAN_SECONDS = 1.0
+STARTED = time.monotonic()
+
+
+def pipeline(body: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    """Build, tune and evaluate by ordinary settings; the scores of every answer are kept.
+
+    ``work`` holds ``settings``, ``stages`` and ``keep``: ``model`` where other cells start from
+    it, ``items`` where others are asked its items. ``{place:0}`` in a path is the directory of the
+    first cell that this one needs.
+    """
+    from regimen.settings.loading import settings_from
+    from regimen.stages.pipeline import run_pipeline
+
+    work = body["work"]
+    directory = run.path(PIPELINE)
+    settings = settings_from(
+        {**_placed(work["settings"], body["places"]), "run": str(directory), "seed": body["seed"]}
+    )
+    done = run_pipeline(settings, work["stages"])
+    summaries = {name: stage["summary"] for name, stage in done["stages"].items()}
+    run.write_json(TIMES, {**_times(directory, summaries), "whole": time.monotonic() - STARTED})
+    if "evaluate" in work["stages"]:
+        keep_scores(directory / "evaluate" / "answers.parquet", run.path(SCORES))
+    result = _result(directory, summaries)
+    _tidy(directory, work.get("keep", ()), list(settings.tunings))
+    return result
+
+
+def rewrites(body: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    """A model from scratch on string rewriting rules, asked rules that it never saw."""
+    from regimen.stages.study_rewrites import train_and_ask
+
+    return train_and_ask(body, run)
+
+
+WORKS: Mapping[str, Callable[[Mapping[str, Any], Run], dict[str, Any]]] = {
+    "pipeline": pipeline,
+    "rewrites": rewrites,
+}
+
+
+def _placed(value: Any, places: Sequence[str]) -> Any:
+    """The settings with the directories of the needed cells filled in."""
+    if isinstance(value, Mapping):
+        return {key: _placed(inner, places) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_placed(inner, places) for inner in value]
+    if isinstance(value, str) and "{place:" in value:
+        for number, place in enumerate(places):
+            value = value.replace(f"{{place:{number}}}", place)
+    return value
+
+
+def _times(directory: Path, summaries: Mapping[str, Any]) -> dict[str, float]:
+    """Seconds of each stage, from its manifest."""
+    return {name: float(read_manifest(directory / name).volatile["seconds"]) for name in summaries}
+
+
+def _result(directory: Path, summaries: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts of the stages, and the blocks of the evaluation that tables are made of."""
+    result: dict[str, Any] = {}
+    if "build" in summaries:
+        build = summaries["build"]
+        result |= {name: build[name] for name in ("instances", "training_tasks", "items")}
+    tunings = [summary for name, summary in summaries.items() if name.startswith("tune")]
+    if tunings:
+        result["num_tokens"] = sum(summary["num_tokens"] for summary in tunings)
+        result["steps"] = sum(summary["steps"] for summary in tunings)
+    file = directory / "evaluate" / "evaluation.json"
+    if file.is_file():
+        body = json.loads(file.read_text(encoding="utf-8"))
+        result["retention"] = body.get("retention") or {}
+    return result
+
+
+def _tidy(directory: Path, keep: Sequence[str], tunings: Sequence[str]) -> None:
+    """Keep what others need and what a person reads; a grid of models would fill the disk."""
+    for name in (name for name in tunings if (directory / name).is_dir()):
+        last = name == tunings[-1] if tunings else False
+        for child in sorted((directory / name).iterdir()):
+            wanted = child.suffix in (".json", ".jsonl", ".yaml")
+            wanted |= child.name == "final" and last and "model" in keep
+            if not wanted:
+                shutil.rmtree(child) if child.is_dir() else child.unlink()
+    for name in ("instances.parquet", "preferences.parquet"):
+        (directory / "build" / name).unlink(missing_ok=True)
+    if "items" not in keep:
+        (directory / "build" / "items.parquet").unlink(missing_ok=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Make the cell; 0 where it is done, 1 with an error for a person beside its directory."""
+    file, place = Path(arguments[0]), Path(arguments[1])
+    threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
+    body = json.loads(file.read_text(encoding="utf-8"))
+    failed = place.with_suffix(f".{FAILED}")
+    failed.unlink(missing_ok=True)
+    try:
+        run = Run.start(
+            place, stage="cell", key=body["key"], settings=body["work"], keep=(PIPELINE,)
+        )
+        run.write_json(RESULT, WORKS[body["kind"]](body, run))
+        run.finish(volatile_files=[TIMES])
+    except RegimenError as error:
+        atomic_write(failed, json_text({"error": error.render()}))
+        return 1
+    return 0
+
+
+def _watch(parent: int) -> None:
+    """End this process where the study that started it is gone: two would write one directory."""
+    while os.getppid() == parent:
+        time.sleep(ORPHAN_SECONDS)
+    os._exit(3)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,150 @@
+"""The work of a cell of the study ``rewrites``: a model from scratch, then unseen rules."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from regimen.generation.engine import Engine
+from regimen.generation.rows import Prompt
+from regimen.models.forward import LanguageModel, prepare
+from regimen.models.hardware import bf16_is_fast, set_up
+from regimen.models.loading import ModelSpec, load_model
+from regimen.objectives.supervised import Supervised
+from regimen.runs import Run
+from regimen.stages.study_scores import SCORES, TIMES, score_table
+from regimen.studies.rewrites import END, LETTERS, Example, Form, encoded, examples, rules
+from regimen.tables import write_table
+from regimen.tokens.store import TokenRows
+from regimen.training.loop import Hooks, LoopOptions, State, train
+from regimen.training.optimizers import OPTIMIZERS, parameter_groups
+from regimen.training.schedules import Schedule
+
+SEEN, UNSEEN = "seen_rules", "unseen_rules"
+ROWS_AT_ONCE = 128
+MARGIN = 8
+"""Letters beyond the longest result that an answer may have."""
+
+
+def train_and_ask(body: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    """Train on ``work.rules`` rules and ask those that it saw and others."""
+    set_up()
+    began = time.monotonic()
+    form, seed = Form(**body["work"]["form"]), int(body["seed"])
+    trained, unseen = rules(form, int(body["work"]["rules"]), form.unseen, seed)
+    rows = _rows(examples(trained, form, form.examples, seed))
+    network = load_model(ModelSpec(config=_config(form)), seed=seed)
+    model = prepare(network)
+    options = LoopOptions(
+        learning_rate=form.learning_rate,
+        schedule=Schedule("wsd", 0.03, 0.3),
+        tokens_per_batch=form.tokens_per_batch,
+        num_train_epochs=None,
+        max_steps=form.steps,
+        bf16=bf16_is_fast(),
+        seed=seed,
+        log_every=50,
+    )
+    optimizer = OPTIMIZERS["adamw"](parameter_groups(network, 0.01))
+
+    def log(state: State, losses: Mapping[str, float]) -> None:
+        run.log({"step": state.step, **losses, "num_tokens": state.tokens})
+
+    state = train(model, rows, Supervised(), optimizer, options, Hooks(log=log))
+    trained_in = time.monotonic() - began
+    # the asked examples are the same for every seed and every number of rules
+    asked = {
+        UNSEEN: examples(unseen, form, form.asked, -1),
+        SEEN: examples(trained, form, form.asked, -2),
+    }
+    found = {name: _right(model, some, form, bf16=options.bf16) for name, some in asked.items()}
+    _write(run, asked, found)
+    times = {"tune": trained_in, "whole": time.monotonic() - began}
+    run.write_json(TIMES, times)
+    return {
+        "num_tokens": state.tokens,
+        "steps": state.step,
+        "rules": len(trained),
+        **{name: float(np.mean(right)) for name, right in found.items()},
+    }
+
+
+def _rows(some: Sequence[Example]) -> TokenRows:
+    flat = encoded(some)
+    count = len(some)
+    return TokenRows(
+        flat["ids"],
+        flat["weights"],
+        flat["offsets"],
+        np.full(count, -1, dtype=np.int32),
+        np.arange(count + 1, dtype=np.int64),
+    )
+
+
+def _config(form: Form) -> dict[str, Any]:
+    """A fresh model of the form's size."""
+    vocabulary = LETTERS + form.letters
+    longest = form.pattern + form.replacement + 2 * form.longest + form.replacement + 4 + MARGIN
+    shared = {
+        "model_type": form.model_type,
+        "vocab_size": vocabulary,
+        "bos_token_id": None,
+        "eos_token_id": END,
+        "pad_token_id": END,
+    }
+    if form.model_type == "gpt2":
+        return {
+            **shared,
+            "n_layer": form.layers,
+            "n_head": form.heads,
+            "n_embd": form.width,
+            "n_positions": longest,
+            "resid_pdrop": 0.0,
+            "embd_pdrop": 0.0,
+            "attn_pdrop": 0.0,
+        }
+    return {
+        **shared,
+        "num_hidden_layers": form.layers,
+        "num_attention_heads": form.heads,
+        "num_key_value_heads": form.heads,
+        "hidden_size": form.width,
+        "intermediate_size": form.width * 4,
+        "max_position_embeddings": longest,
+        "tie_word_embeddings": True,
+    }
+
+
+def _right(model: LanguageModel, some: Sequence[Example], form: Form, *, bf16: bool) -> list[bool]:
+    """Whether the greedy continuation of each prompt is its result and ends there."""
+    engine = Engine(model, [END], rows=ROWS_AT_ONCE, bf16=bf16)
+    most = form.longest + form.replacement + MARGIN
+    prompts = [Prompt(str(n), one.prompt, max_new_tokens=most) for n, one in enumerate(some)]
+    answers = dict(engine.generate(prompts))
+    return [
+        answers[str(number)].finish == "stop" and tuple(answers[str(number)].ids) == one.result
+        for number, one in enumerate(some)
+    ]
+
+
+def _write(run: Run, asked: Mapping[str, Sequence[Example]], found: Mapping[str, Any]) -> None:
+    """Scores as those of a pipeline's cell; a rule is a task."""
+    rows = [
+        {
+            "suite": suite,
+            "item_id": f"{number:06}",
+            "system": "tuned",
+            "score": float(right),
+            "cluster": json.dumps(one.rule[0]) if suite == UNSEEN else str(number),
+            "task": "rewrite",
+            "family": "rewrites",
+            "language": "",
+        }
+        for suite, some in asked.items()
+        for number, (one, right) in enumerate(zip(some, found[suite], strict=True))
+    ]
+    write_table(run.path(SCORES), score_table(rows))

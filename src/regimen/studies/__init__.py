@@ -1,0 +1,9 @@
+"""Studies: a claim about data or method as a command that runs, repeats over seeds, and decides.
+
+cells       one training with its evaluation: factors, seed, settings, what it needs, its result
+runner      cells in processes of their own: cached, resumable, side by side, failures counted
+scores      the scores of cells on the same items as arrays, and contrasts between them
+fits        curves over levels: power law with offset against log-linear, the knee
+claims      what was expected, what was measured, and the verdict in words
+tasks, formatting, specialise, rewrites    the designs: which cells, which claims
+"""

@@ -1,0 +1,253 @@
+"""What a study is: its question, its cells, and what it makes of their results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from regimen.evaluation.ratios import Floats
+from regimen.evaluation.seeds import seeded_difference, seeded_mean
+from regimen.studies.cells import Cell, Outcome
+from regimen.studies.claims import Claim, Measured
+from regimen.studies.scores import Grid, Level, read_grid
+
+SCORES = "scores.parquet"
+PIPELINE = "pipeline"
+LIMITS = ("num_train_epochs", "max_steps", "max_tokens", "max_time")
+"""Ways to end a training; a study replaces them by its tokens."""
+
+BASELINES = ("base", "base_prompted", "copy_input", "copy_demonstration")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a study is given.
+
+    Args:
+        settings: the file's stages, as JSON, without run, seed, report and study.
+        seed: the file's seed; that of the items.
+        seeds: of the trainings.
+        tokens: that every cell trains on.
+        gain: a gain in score below which more would not matter.
+        suites: that verdicts rest on; all when empty.
+        options: the study's own section, as JSON.
+    """
+
+    settings: Mapping[str, Any]
+    seed: int
+    seeds: tuple[int, ...]
+    tokens: int
+    gain: float
+    suites: tuple[str, ...]
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What a study found: a sentence, claims, tables and figures, all JSON-compatible.
+
+    ``figures`` are mappings with ``kind`` (curve, matrix, frontier, spread), ``title`` and data;
+    ``tables`` mappings with ``title``, ``columns`` and ``rows``.
+    """
+
+    verdict: str
+    claims: tuple[Claim, ...] = ()
+    figures: tuple[Mapping[str, Any], ...] = ()
+    tables: tuple[Mapping[str, Any], ...] = ()
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Study(Protocol):
+    """A kind of study."""
+
+    question: str
+
+    def cells(self, asked: Question) -> tuple[Cell, ...]:
+        """The cells, those that others need first."""
+
+    def findings(self, asked: Question, outcomes: Sequence[Outcome]) -> Findings:
+        """What the cells that were made show."""
+
+
+def changed(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy with values put at dotted names; ``tune.`` of a list is its last tuning.
+
+    Raises:
+        KeyError: a name that goes through something that is no section.
+    """
+    copy: dict[str, Any] = _copied(settings)
+    for name, value in changes.items():
+        here = copy
+        *path, last = name.split(".")
+        for part in path:
+            inner = here.setdefault(part, {})
+            inner = inner[-1] if isinstance(inner, list) and inner else inner
+            if not isinstance(inner, dict):
+                raise KeyError(name)
+            here = inner
+        here[last] = value
+    return copy
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copied(inner) for key, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def lean(settings: Mapping[str, Any], asked: Question) -> dict[str, Any]:
+    """The settings of a cell: equal tokens, equal items, the tuned model alone is asked.
+
+    What is only measured beside the scores is left out, save retention.
+    """
+    plain = changed(
+        settings,
+        {
+            "build.workers": 0,
+            "build.lints": False,
+            "build.held_out.seed": asked.seed,
+            "evaluate.systems": ["tuned"],
+            "evaluate.nearest": 0,
+            "tune.max_tokens": asked.tokens,
+        },
+    )
+    last = plain["tune"][-1] if isinstance(plain["tune"], list) else plain["tune"]
+    for limit in LIMITS:
+        if limit != "max_tokens":
+            last.pop(limit, None)
+    for beside in ("safety", "judge", "gate", "lm_eval"):
+        plain["evaluate"].pop(beside, None)
+    return plain
+
+
+def pipeline_cell(
+    factors: Mapping[str, Any],
+    seed: int,
+    settings: Mapping[str, Any],
+    asked: Question,
+    *,
+    stages: Sequence[str] = ("build", "tune", "evaluate"),
+    keep: Sequence[str] = (),
+    needs: Sequence[str] = (),
+    tokens: int | None = None,
+) -> Cell:
+    """A cell that runs an ordinary line of stages."""
+    work = {"settings": settings, "stages": list(stages), "keep": list(keep)}
+    trained = asked.tokens if tokens is None else tokens
+    return Cell(
+        kind=PIPELINE,
+        factors=factors,
+        seed=seed,
+        work=work,
+        needs=tuple(needs),
+        tokens=trained if "tune" in stages else 0,
+    )
+
+
+def base_cell(asked: Question) -> Cell:
+    """The base, the prompted base and the copies, asked the same items once."""
+    settings = changed(
+        asked.settings,
+        {
+            "build.workers": 0,
+            "build.lints": False,
+            "build.held_out.seed": asked.seed,
+            "evaluate.systems": list(BASELINES),
+            "evaluate.nearest": 0,
+            "evaluate.base": first_model(asked.settings),
+            # nobody asks it; its template is that of the questions
+            "evaluate.tuned": first_model(asked.settings),
+        },
+    )
+    for beside in ("safety", "judge", "gate", "lm_eval", "retention"):
+        settings["evaluate"].pop(beside, None)
+    settings.pop("tune", None)
+    return pipeline_cell({}, asked.seeds[0], settings, asked, stages=("build", "evaluate"))
+
+
+def first_model(settings: Mapping[str, Any]) -> str:
+    """The folder of the model that the file's first tuning starts from."""
+    first = settings["tune"][0] if isinstance(settings["tune"], list) else settings["tune"]
+    return str(first["model"]["path"])
+
+
+def done_places(
+    outcomes: Sequence[Outcome], level: Callable[[Cell], Level | None]
+) -> dict[tuple[Level, int], Path]:
+    """The files of scores of the cells that are done, by level and seed; None leaves a cell out."""
+    found: dict[tuple[Level, int], Path] = {}
+    for one in outcomes:
+        place = level(one.cell)
+        if one.state == "done" and place is not None and (one.directory / SCORES).is_file():
+            found[place, one.cell.seed] = one.directory / SCORES
+    return found
+
+
+def grid_of(
+    outcomes: Sequence[Outcome],
+    asked: Question,
+    level: Callable[[Cell], Level | None],
+    system: str = "tuned",
+) -> Grid:
+    """Scores of the cells that have a level, on the suites that the study is about.
+
+    Raises:
+        EvaluationError: as :func:`~regimen.studies.scores.read_grid`.
+    """
+    return read_grid(done_places(outcomes, level), system, asked.suites)
+
+
+def difference(a_SN: Floats, b_SN: Floats, clusters: Sequence[str], reach: float = 1.0) -> Measured:
+    """a - b over tasks and seeds; ``reach`` is the largest difference that there can be."""
+    found = seeded_difference(a_SN, b_SN, clusters, bounds=(-reach, reach))
+    paired = found.paired
+    return Measured(
+        difference=paired.difference,
+        low=paired.low,
+        high=paired.high,
+        n=paired.n,
+        clusters=paired.clusters,
+        seeds=paired.seeds,
+        resolvable=paired.resolvable,
+        seed_sd=found.spread.sd,
+        p=paired.p,
+    )
+
+
+def contrast(grid: Grid, weights: Mapping[Level, float]) -> Measured:
+    """A weighted sum of levels whose weights sum to 0, such as a difference of differences."""
+    reach = sum(weight for weight in weights.values() if weight > 0)
+    total = sum(weight * grid.scores[level] for level, weight in weights.items())
+    total_SN = np.asarray(total, dtype=np.float64)
+    return difference(total_SN, np.zeros_like(total_SN), grid.clusters, reach)
+
+
+def mean_json(scores_SN: Floats, clusters: Sequence[str]) -> dict[str, Any]:
+    """``score``, ``low``, ``high``, ``sd`` over seeds, and each seed's score."""
+    found = seeded_mean(scores_SN, clusters, bounds=(0.0, 1.0))
+    return {
+        "score": found.interval.estimate,
+        "low": found.interval.low,
+        "high": found.interval.high,
+        "sd": found.spread.sd,
+        "per_seed": list(found.spread.per_seed),
+    }
+
+
+def missing_levels(grid: Grid, wanted: Sequence[Level]) -> list[Level]:
+    """Levels without a result, because their cells failed."""
+    return [level for level in wanted if level not in grid.scores]
+
+
+def baseline_scores(outcomes: Sequence[Outcome], asked: Question) -> Iterator[tuple[str, float]]:
+    """Scores of the baselines on the study's suites, where their cell was made."""
+    for system in BASELINES:
+        places = done_places(outcomes, lambda cell: None if cell.factors else ())
+        if places:
+            grid = grid_of(outcomes, asked, lambda cell: None if cell.factors else (), system)
+            if grid.rows:
+                yield system, float(grid.scores[()].mean())

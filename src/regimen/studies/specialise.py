@@ -1,0 +1,308 @@
+"""Study ``specialise``: from a generalist to one job, and what that costs elsewhere.
+
+A generalist is tuned by the file's ``build`` and ``tune``. From it, a specialist is tuned on a
+number of the job's rows, with or without reading plain text of the domain first; every tuning
+trains on equally many tokens. Gain on unseen rows of the job stands against loss on the
+generalist's own unseen tasks, and against bits per byte of the retention text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from regimen.studies.cells import Cell, Outcome
+from regimen.studies.claims import Claim, in_words, summary
+from regimen.studies.design import (
+    LIMITS,
+    Findings,
+    Question,
+    changed,
+    contrast,
+    first_model,
+    grid_of,
+    lean,
+    mean_json,
+    pipeline_cell,
+)
+from regimen.studies.scores import Grid, Level
+
+JOB, ELSEWHERE = "job", "elsewhere"
+"""Suites that every cell is asked: the job's rows that are kept from training, and what the
+generalist's build holds out."""
+
+SOURCE = "this study"
+ITEMS = "run/build/items.parquet"
+FEWEST_CLUSTERS = 10
+
+
+class SpecialiseStudy:
+    """Cells: the job's items, a generalist for each seed, rows x domain text x seeds.
+
+    Every cell is asked by files of items: those of the job, and those of a generalist's build,
+    which are the same for every seed.
+    """
+
+    question = "From a generalist to one job: what is gained, and what is lost elsewhere?"
+
+    def cells(self, asked: Question) -> tuple[Cell, ...]:
+        """The job's items, the generalists, the specialists."""
+        plain = lean(asked.settings, asked)
+        job = pipeline_cell(
+            {"made": "items"},
+            asked.seed,
+            changed(_job_build(plain, asked), {"build.rows": asked.options["items"]}),
+            asked,
+            stages=("build",),
+            keep=("items",),
+        )
+        made = [job]
+        for seed in asked.seeds:
+            general = _generalist(plain, asked, seed)
+            made += [general, _asked_generalist(plain, asked, seed, general, job)]
+            made += [
+                _specialist(plain, asked, seed, general, job, rows, domain)
+                for domain in _domains(asked)
+                for rows in sorted(asked.options["rows"])
+            ]
+        return tuple(made)
+
+    def findings(self, asked: Question, outcomes: Sequence[Outcome]) -> Findings:
+        """Gain on the job against loss elsewhere, by rows and domain text."""
+        whole = grid_of(outcomes, replace(asked, suites=(JOB, ELSEWHERE)), _level)
+        job, elsewhere = _by_row(whole.suite(JOB)), whole.suite(ELSEWHERE)
+        claims = _claims(job, elsewhere)
+        points = [
+            _point(job, elsewhere, level, outcomes) for level in sorted(job.scores) if level[0]
+        ]
+        return Findings(
+            verdict=_verdict(points, claims),
+            claims=tuple(claims),
+            figures=(
+                {
+                    "kind": "frontier",
+                    "title": "Gain on the job against change elsewhere",
+                    "x": "change on other unseen tasks (points)",
+                    "y": "gain on the job (points)",
+                    "points": points,
+                },
+            ),
+            tables=(_table(job, elsewhere, outcomes),),
+        )
+
+
+def _domains(asked: Question) -> tuple[bool, ...]:
+    return (False, True) if asked.options["domain_text"] is not None else (False,)
+
+
+def _job_build(plain: Mapping[str, Any], asked: Question) -> dict[str, Any]:
+    """Settings whose raw material is the job's: its held-out rows are those of every cell."""
+    build = plain["build"]
+    kept = {name: build[name] for name in ("formatting", "curation", "workers") if name in build}
+    items = asked.options["items"]
+    # one row of each task is validated on
+    held_out = {"seed": asked.seed, "rows_per_task": items + 1, "items_per_task": items}
+    source = {k: v for k, v in asked.options["target"].items() if v not in (None, "", [], {})}
+    return {**plain, "build": {**kept, "lints": False, "sources": [source], "held_out": held_out}}
+
+
+def _asked_files(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that ask the items of the generalist and of the job, the first two needed cells."""
+    files = [
+        {"format": "items", "name": ELSEWHERE, "path": f"{{place:0}}/{ITEMS}"},
+        {"format": "items", "name": JOB, "path": f"{{place:1}}/{ITEMS}"},
+    ]
+    return changed(settings, {"evaluate.suites": files})
+
+
+def _generalist(plain: Mapping[str, Any], asked: Question, seed: int) -> Cell:
+    return pipeline_cell(
+        {"made": "generalist"},
+        seed,
+        plain,
+        asked,
+        stages=("build", "tune"),
+        keep=("model", "items"),
+    )
+
+
+def _asked_generalist(
+    plain: Mapping[str, Any], asked: Question, seed: int, general: Cell, job: Cell
+) -> Cell:
+    """The generalist itself, asked what the specialists are asked."""
+    model = _model(plain)
+    settings = changed(
+        _asked_files(plain), {"evaluate.base": first_model(plain), "evaluate.tuned": model}
+    )
+    settings = {name: value for name, value in settings.items() if name == "evaluate"}
+    return pipeline_cell(
+        {"rows": 0, "domain": False},
+        seed,
+        settings,
+        asked,
+        stages=("evaluate",),
+        needs=(general.name, job.name),
+    )
+
+
+def _model(plain: Mapping[str, Any]) -> str:
+    """The model that the generalist's last tuning made."""
+    tune = plain["tune"]
+    last = f"tune-{len(tune) - 1}" if isinstance(tune, list) else "tune"
+    return f"{{place:0}}/run/{last}/final"
+
+
+def _specialist(
+    plain: Mapping[str, Any],
+    asked: Question,
+    seed: int,
+    general: Cell,
+    job: Cell,
+    rows: int,
+    domain: bool,
+) -> Cell:
+    settings = changed(_asked_files(_job_build(plain, asked)), {"build.rows": rows})
+    tune = settings["tune"][-1] if isinstance(settings["tune"], list) else settings["tune"]
+    tune = {**tune, "model": {"path": _model(plain)}}
+    tokens = asked.tokens
+    if domain:
+        text = asked.options["domain_text"]
+        reading = {
+            **{name: value for name, value in tune.items() if name not in (*LIMITS, "mask")},
+            "objective": "language_modelling",
+            "text": {name: value for name, value in text.items() if value is not None},
+            "max_tokens": asked.options["domain_tokens"],
+        }
+        answering = {name: value for name, value in tune.items() if name != "model"}
+        settings = changed(settings, {"tune": [reading, answering]})
+        tokens += asked.options["domain_tokens"]
+    else:
+        settings = changed(settings, {"tune": tune})
+    return pipeline_cell(
+        {"rows": rows, "domain": domain},
+        seed,
+        settings,
+        asked,
+        needs=(general.name, job.name),
+        tokens=tokens,
+    )
+
+
+def _level(cell: Cell) -> Level | None:
+    factors = cell.factors
+    return (factors["rows"], factors["domain"]) if "rows" in factors else None
+
+
+def _by_row(grid: Grid) -> Grid:
+    """A job of few tasks is sampled by its rows: each is a cluster of its own."""
+    if len(set(grid.clusters)) >= FEWEST_CLUSTERS:
+        return grid
+    return replace(grid, rows=tuple(replace(row, cluster=row.item_id) for row in grid.rows))
+
+
+def _claims(job: Grid, elsewhere: Grid) -> list[Claim]:
+    rows = sorted({rows for rows, _ in job.scores if rows})
+    general, most, least = (0, False), (rows[-1], False), (rows[0], False)
+
+    def claim(name: str, text: str, expected: Any, grid: Grid, weights: Any) -> Claim:
+        return Claim(
+            name=name,
+            text=text,
+            source=SOURCE,
+            expected=expected,
+            measured=contrast(grid, weights),
+        )
+
+    claims = [
+        claim(
+            "tuning on the job helps",
+            f"{rows[-1]} rows of the job against the generalist, on the job's unseen rows",
+            "more",
+            job,
+            {most: 1.0, general: -1.0},
+        ),
+        claim(
+            "more rows help",
+            f"{rows[-1]} rows against {rows[0]}, for the same tokens",
+            "more",
+            job,
+            {most: 1.0, least: -1.0},
+        ),
+        claim(
+            "it costs elsewhere",
+            f"{rows[-1]} rows of the job against the generalist, on other unseen tasks",
+            "less",
+            elsewhere,
+            {most: 1.0, general: -1.0},
+        ),
+    ]
+    both = [count for count in rows if {(count, True), (count, False)} <= job.scores.keys()]
+    if both:
+        weights = {(count, True): 1 / len(both) for count in both}
+        weights |= {(count, False): -1 / len(both) for count in both}
+        text = "on the job, mean over the numbers of rows"
+        claims.append(claim("domain text first helps", text, "more", job, weights))
+    return claims
+
+
+def _point(job: Grid, elsewhere: Grid, level: Level, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Gain on the job and change elsewhere against the generalist of the same seed."""
+    weights = {level: 1.0, (0, False): -1.0}
+    gain, change = contrast(job, weights), contrast(elsewhere, weights)
+    return {
+        "label": f"{level[0]:,} rows",
+        "series": "domain text first" if level[1] else "rows alone",
+        "rows": level[0],
+        "x": change.difference,
+        "x_low": change.low,
+        "x_high": change.high,
+        "y": gain.difference,
+        "y_low": gain.low,
+        "y_high": gain.high,
+        "bits_per_byte": _bits(outcomes, level),
+    }
+
+
+def _bits(outcomes: Sequence[Outcome], level: Level) -> float | None:
+    """Mean bits per byte of the retention text over the seeds, where it was measured."""
+    found = [
+        one.result["retention"]["systems"]["tuned"]["bits_per_byte"]
+        for one in outcomes
+        if one.state == "done" and _level(one.cell) == level and one.result.get("retention")
+    ]
+    return sum(found) / len(found) if found else None
+
+
+def _verdict(points: Sequence[Mapping[str, Any]], claims: Sequence[Claim]) -> str:
+    best = max(points, key=lambda point: (point["y"], point["x"]))
+    gain = next(claim for claim in claims if claim.name == "tuning on the job helps")
+    return (
+        f"The largest gain on the job is {100 * best['y']:+.1f} points, with {best['label']} "
+        f"({best['series']}), for {100 * best['x']:+.1f} points elsewhere; "
+        f"{in_words(gain.measured)} with the most rows alone ({gain.verdict}). {summary(claims)}."
+    )
+
+
+def _table(job: Grid, elsewhere: Grid, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    rows = []
+    for level in sorted(job.scores):
+        own = mean_json(job.scores[level], job.clusters)
+        other = mean_json(elsewhere.scores[level], elsewhere.clusters)
+        rows.append(
+            [
+                level[0],
+                "yes" if level[1] else "no",
+                *(own[name] for name in ("score", "low", "high")),
+                *(other[name] for name in ("score", "low", "high")),
+                _bits(outcomes, level),
+            ]
+        )
+    return {
+        "title": "The job and everything else",
+        "columns": [
+            *("rows", "domain text", "job", "low", "high"),
+            *("elsewhere", "low", "high", "bits per byte"),
+        ],
+        "rows": rows,
+    }
