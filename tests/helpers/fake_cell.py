@@ -9,7 +9,7 @@ from pathlib import Path
 
 from regimen.files import atomic_write, json_text
 from regimen.runs import Run
-from regimen.studies.cells import FAILED, RESULT
+from regimen.studies.cells import FAILED, RESULT, beside
 
 
 def main(file: Path, place: Path) -> int:
@@ -19,7 +19,7 @@ def main(file: Path, place: Path) -> int:
         log.write(f"{place.name}\n")
     what = body["work"]["do"]
     if what == "fail":
-        atomic_write(place.with_suffix(f".{FAILED}"), json_text({"error": "the cell said no"}))
+        atomic_write(beside(place, FAILED), json_text({"error": "the cell said no"}))
         return 1
     if what == "die":
         print("last words", flush=True)

@@ -93,6 +93,22 @@ def test_a_name_is_a_directory_whatever_the_levels_are() -> None:
     assert other.name != odd.name
 
 
+def test_levels_with_dots_are_made_side_by_side_without_taking_each_others_files(
+    bench: Bench,
+) -> None:
+    shares = (0.0, 0.25, 0.5, 0.75)
+    cells = [
+        Cell(kind="fake", factors={"share": share}, seed=1, work={"do": do})
+        for share, do in zip(shares, ("finish", "finish", "fail", "die"), strict=True)
+    ]
+    found = run_cells(cells, bench)
+    assert [one.result["factors"]["share"] for one in found[:2]] == [0.0, 0.25]
+    assert found[2].error == "the cell said no"
+    assert "last words" in found[3].error
+    files = sorted(path.name for path in (bench.directory / "cells").glob("*.cell.json"))
+    assert files == [f"share={share},seed=1.cell.json" for share in shares]
+
+
 SCRIPT = """
 import sys
 from pathlib import Path

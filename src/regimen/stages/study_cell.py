@@ -17,7 +17,7 @@ from regimen.files import atomic_write, json_text
 from regimen.manifests import read_manifest
 from regimen.runs import Run
 from regimen.stages.study_scores import SCORES, TIMES, keep_scores
-from regimen.studies.cells import FAILED, RESULT
+from regimen.studies.cells import FAILED, RESULT, beside
 
 PIPELINE = "run"
 """Folder of a cell in which its pipeline runs; an interrupted one goes on from there."""
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str]) -> int:
     file, place = Path(arguments[0]), Path(arguments[1])
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
     body = json.loads(file.read_text(encoding="utf-8"))
-    failed = place.with_suffix(f".{FAILED}")
+    failed = beside(place, FAILED)
     failed.unlink(missing_ok=True)
     try:
         run = Run.start(

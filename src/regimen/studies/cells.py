@@ -69,6 +69,14 @@ class Outcome:
     reused: bool = False
 
 
+def beside(directory: Path, name: str) -> Path:
+    """A file of a cell that stands beside its directory, which is emptied when the cell starts.
+
+    Levels hold dots (``share=0.25``), so a suffix of the name is not what follows the last dot.
+    """
+    return directory.with_name(f"{directory.name}.{name}")
+
+
 def write_cell(directory: Path, cell: Cell, key: Mapping[str, str], places: Sequence[str]) -> Path:
     """What the process of the cell reads: the cell, its key, the places of what it needs."""
     body = {
@@ -81,7 +89,7 @@ def write_cell(directory: Path, cell: Cell, key: Mapping[str, str], places: Sequ
         "key": dict(key),
     }
     directory.mkdir(parents=True, exist_ok=True)
-    return atomic_write(directory.with_suffix(".cell.json"), json_text(body))
+    return atomic_write(beside(directory, CELL), json_text(body))
 
 
 def read_outcome(cell: Cell, directory: Path, key: Mapping[str, str]) -> Outcome:

@@ -18,7 +18,16 @@ from pathlib import Path
 
 import regimen
 from regimen.manifests import read_manifest
-from regimen.studies.cells import FAILED, LOG, RESULT, Cell, Outcome, read_outcome, write_cell
+from regimen.studies.cells import (
+    FAILED,
+    LOG,
+    RESULT,
+    Cell,
+    Outcome,
+    beside,
+    read_outcome,
+    write_cell,
+)
 
 MODULE = "regimen.stages.study_cell"
 POLL_SECONDS = 0.1
@@ -164,7 +173,7 @@ def _process(
 
 
 def _log(directory: Path) -> Path:
-    return directory.with_suffix(f".{LOG}")
+    return beside(directory, LOG)
 
 
 def _ended(running: list[_Running]) -> Iterable[Outcome]:
@@ -179,7 +188,7 @@ def _ended(running: list[_Running]) -> Iterable[Outcome]:
 def _outcome(one: _Running) -> Outcome:
     """What a process left: its result, its error, or the end of its log."""
     directory, status = one.outcome.directory, one.process.returncode
-    failed = directory.with_suffix(f".{FAILED}")
+    failed = beside(directory, FAILED)
     if status == 0 and (directory / RESULT).is_file():
         result = json.loads((directory / RESULT).read_text(encoding="utf-8"))
         return replace(one.outcome, state="done", result=result)
