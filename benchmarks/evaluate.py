@@ -6,7 +6,8 @@ Both sides render the same items with the same chat template, answer them greedi
 stop ids and the same most new tokens, and score the answers; regimen besides computes ROUGE-L and
 intervals. The peer is asked item by item, as a first script does, and in a grid of batches. A full
 run tries the grid once, then lets the loop, the fastest entry and regimen take turns, and writes
-benchmarks/results/evaluate.json. In fp32 both sides must give the same answers.
+benchmarks/results/evaluate.json; a quick run has fewer items and no turns. In fp32 both sides must
+give the same answers.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def measure(
     ours: list[Run] = []
     for turn in range(1 if quick else repeats):
         ours.append(one(sys.executable, mine, work, "as shipped", 3))
-        for entry in (best, LOOP):
+        for entry in () if quick else (best, LOOP):
             # the run that chose the entry is no measurement of it
             before = grid[entry] if turn else []
             grid[entry] = [*before, one(str(peer), theirs, work, entry, 2)]

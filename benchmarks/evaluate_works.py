@@ -43,7 +43,8 @@ def write_tuned(folder: Path, *, quick: bool) -> None:
     changes = [
         f"run={run}",
         f"tune.max_steps={6 if quick else 200}",
-        f"build.held_out.max_tasks={16 if quick else 80}",
+        f"build.held_out.max_tasks={8 if quick else 80}",
+        f"build.instances_per_task={1 if quick else 7}",
     ]
     # the paths of the recipe begin at the checkout
     with contextlib.chdir(root), console.quiet():
@@ -51,12 +52,12 @@ def write_tuned(folder: Path, *, quick: bool) -> None:
     (run / "tune" / "final").rename(folder / "model")
     found = table_to_items(read_table(run / "build" / "items.parquet"))
     items = [item for item in found if item.suite != "validation"]
-    _write_items(folder, items, 24)
+    _write_items(folder, items[:: 2 if quick else 1], 24)
 
 
 def write_random(folder: Path, *, quick: bool) -> None:
     """Items with the lengths of instruction data."""
-    rows = draw_rows(24 if quick else 64)
+    rows = draw_rows(12 if quick else 64)
     write(folder, rows)
     starts = rows.starts
     texts = [
@@ -73,7 +74,7 @@ def write_shots(folder: Path, *, quick: bool) -> None:
     items = []
     for _ in range(2 if quick else TASKS):
         shown = [_drawn(rng, DEMONSTRATION_WORDS) for _ in range(DEMONSTRATIONS)]
-        for _ in range(8 if quick else 16):
+        for _ in range(6 if quick else 16):
             items.append(_item(" ".join([*shown, _drawn(rng, ASKED_WORDS)])))
     _finish(folder, items)
 
