@@ -219,7 +219,13 @@ def difference(a_SN: Floats, b_SN: Floats, clusters: Sequence[str], reach: float
 
 
 def contrast(grid: Grid, weights: Mapping[Level, float]) -> Measured:
-    """A weighted sum of levels whose weights sum to 0, such as a difference of differences."""
+    """A weighted sum of levels whose weights sum to 0, such as a difference of differences.
+
+    Raises:
+        ValueError: the weights do not sum to 0, so that it would be no difference.
+    """
+    if abs(sum(weights.values())) > 1e-9 or not any(weights.values()):
+        raise ValueError(f"the weights of a contrast sum to 0 and are not all 0, got {weights}")
     reach = sum(weight for weight in weights.values() if weight > 0)
     total = sum(weight * grid.scores[level] for level, weight in weights.items())
     total_SN = np.asarray(total, dtype=np.float64)
@@ -236,11 +242,6 @@ def mean_json(scores_SN: Floats, clusters: Sequence[str]) -> dict[str, Any]:
         "sd": found.spread.sd,
         "per_seed": list(found.spread.per_seed),
     }
-
-
-def missing_levels(grid: Grid, wanted: Sequence[Level]) -> list[Level]:
-    """Levels without a result, because their cells failed."""
-    return [level for level in wanted if level not in grid.scores]
 
 
 def baseline_scores(outcomes: Sequence[Outcome], asked: Question) -> Iterator[tuple[str, float]]:

@@ -317,16 +317,18 @@ def _templates(asked: Question, outcomes: Sequence[Outcome]) -> Findings:
     counts = sorted(count for (count,) in grid.scores)
     few, many = counts[0], counts[-1]
     spreads = template_spread(grid)
-    claims = _claim(
-        "templates do not raise the mean",
-        f"{many} templates of a task gain no more than 2 points over {few}",
-        "FLAN, arXiv 2109.01652",
-        "no more",
-        grid,
-        {(many,): 1, (few,): -1},
-    )
     tasks = [str(number) for number in range(spreads[few,].shape[1])]
-    if tasks:
+    claims: list[Claim] = []
+    if few != many:
+        claims += _claim(
+            "templates do not raise the mean",
+            f"{many} templates of a task gain no more than 2 points over {few}",
+            "FLAN, arXiv 2109.01652",
+            "no more",
+            grid,
+            {(many,): 1, (few,): -1},
+        )
+    if tasks and few != many:
         measured = difference(spreads[many,], spreads[few,], tasks)
         claims.append(
             Claim(

@@ -73,8 +73,9 @@ class GridStudy:
             "rows": rows,
         }
         said = [f"{one.name}: {in_words(one.measured)} ({one.verdict})" for one in claims]
+        words = f"Against {_name(vary, first)}: {'; '.join(said)}."
         return Findings(
-            verdict=f"Against {_name(vary, first)}: {'; '.join(said)}.",
+            verdict=words if said else f"Only {_name(vary, first)} has a result at every seed.",
             claims=claims,
             tables=(table,),
         )

@@ -251,7 +251,7 @@ def _above(grid: Grid, count: int, bar: float) -> Measured:
 
 def _claims(unseen: Grid, counts: Sequence[int]) -> list[Claim]:
     few, many = counts[0], counts[-1]
-    return [
+    claims = [
         Claim(
             name="few rules are not enough",
             text=f"with {few} rules fewer than {IGNORED:.0%} of unseen rules are followed",
@@ -266,14 +266,18 @@ def _claims(unseen: Grid, counts: Sequence[int]) -> list[Claim]:
             expected="more",
             measured=_above(unseen, many, FOLLOWED),
         ),
-        Claim(
-            name="more rules help",
-            text=f"{many} rules against {few}, for the same number of examples",
-            source=SOURCE,
-            expected="more",
-            measured=contrast(unseen, {(many,): 1.0, (few,): -1.0}),
-        ),
     ]
+    if few != many:
+        claims.append(
+            Claim(
+                name="more rules help",
+                text=f"{many} rules against {few}, for the same number of examples",
+                source=SOURCE,
+                expected="more",
+                measured=contrast(unseen, {(many,): 1.0, (few,): -1.0}),
+            )
+        )
+    return claims
 
 
 def _threshold(grid: Grid, counts: Sequence[int]) -> dict[str, float] | None:
@@ -308,6 +312,8 @@ def crossing(x: Floats, y: Floats, level: float = 0.5) -> float | None:
 def _verdict(
     half: Mapping[str, float] | None, claims: Sequence[Claim], grid: Grid, counts: Sequence[int]
 ) -> str:
+    if len(counts) < 2:
+        return f"Only {counts[0]} rules have a result at every seed. {summary(claims)}."
     gain = claims[-1]
     words = f"{counts[0]} to {counts[-1]} rules: {in_words(gain.measured)} ({gain.verdict})"
     if half is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from regimen.errors import EvaluationError
+from regimen.errors import EvaluationError, near
 from regimen.evaluation.ratios import Floats
 
 Level = tuple[Any, ...]
@@ -41,7 +41,7 @@ class Row:
     @property
     def subject(self) -> tuple[str, str, str, int]:
         """What was asked, however it was asked."""
-        return (self.suite.partition("@")[0], self.task, self.source, self.row)
+        return (_asked(self.suite), self.task, self.source, self.row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +129,9 @@ def read_grid(
 
     Raises:
         EvaluationError: ``study-no-cells`` where no seed has every level;
-            ``study-items-differ`` where two cells were asked different items.
+            ``study-items-differ`` where two cells were asked different items;
+            ``study-suite-unknown`` where a cell was asked none of the suites;
+            ``study-no-score`` where only a judge could score an item.
     """
     levels = list(dict.fromkeys(level for level, _ in places))
     seeds = sorted({seed for _, seed in places})
@@ -167,15 +169,45 @@ def _read(path: Path, system: str, suites: Sequence[str]) -> tuple[tuple[Row, ..
     names = ["suite", "item_id", "cluster", "task", "family", "language"]
     table = pq.read_table(path)
     more = [name for name in ("source", "row", "template") if name in table.column_names]
-    own = [
-        row
-        for row in table.to_pylist()
-        if row["system"] == system
-        and (not suites or row["suite"] in suites or row["suite"].partition("@")[0] in suites)
-    ]
+    every = [row for row in table.to_pylist() if row["system"] == system]
+    own = [row for row in every if not suites or {row["suite"], _asked(row["suite"])} & {*suites}]
+    if every and not own:
+        raise _unknown(path, suites, {_asked(row["suite"]) for row in every})
+    if unscored := [row for row in own if row["score"] is None]:
+        raise _no_score(path, unscored, own)
     own.sort(key=lambda row: (row["suite"], row["item_id"]))
     rows = tuple(Row(**{name: row[name] for name in [*names, *more]}) for row in own)
     return rows, np.asarray([row["score"] for row in own], dtype=np.float64)
+
+
+def _asked(suite: str) -> str:
+    """The suite's own name, without the way in which it is asked."""
+    return suite.partition("@")[0]
+
+
+def _unknown(path: Path, suites: Sequence[str], known: set[str]) -> EvaluationError:
+    return EvaluationError(
+        "The study's suites are none that its cells were asked.",
+        slug="study-suite-unknown",
+        where=str(path),
+        got=", ".join(suites),
+        expected="suites that were asked, or none for all of them",
+        fix=f"Correct study.suites. {near(suites[0], known)}",
+    )
+
+
+def _no_score(
+    path: Path, unscored: Sequence[Mapping[str, Any]], own: Sequence[Mapping[str, Any]]
+) -> EvaluationError:
+    names = sorted({row["suite"] for row in unscored})
+    return EvaluationError(
+        "Some items of the study have no score, because only a judge could give one.",
+        slug="study-no-score",
+        where=str(path),
+        got=f"{len(unscored)} of {len(own)} items, in {', '.join(names)}",
+        expected="suites whose answers a rule scores",
+        fix="Name the other suites in study.suites.",
+    )
 
 
 def _differ(path: Path, rows: Sequence[Row], found: Sequence[Row]) -> EvaluationError:

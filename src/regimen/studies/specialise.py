@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from regimen.errors import EvaluationError
 from regimen.studies.cells import Cell, Outcome
 from regimen.studies.claims import Claim, in_words, summary
 from regimen.studies.design import (
@@ -71,6 +72,7 @@ class SpecialiseStudy:
     def findings(self, asked: Question, outcomes: Sequence[Outcome]) -> Findings:
         """Gain on the job against loss elsewhere, by rows and domain text."""
         whole = grid_of(outcomes, replace(asked, suites=(JOB, ELSEWHERE)), _level)
+        _check(whole)
         job, elsewhere = _by_row(whole.suite(JOB)), whole.suite(ELSEWHERE)
         claims = _claims(job, elsewhere)
         points = [
@@ -90,6 +92,19 @@ class SpecialiseStudy:
             ),
             tables=(_table(job, elsewhere, outcomes),),
         )
+
+
+def _check(whole: Grid) -> None:
+    """There is a generalist to compare with, and something to compare."""
+    if (0, False) in whole.scores and len(whole.scores) > 1:
+        return
+    raise EvaluationError(
+        "A specialist is compared with its generalist, and one of the two has no result.",
+        slug="study-no-cells",
+        got=f"{len(whole.scores)} levels with a result",
+        expected="the generalist and one specialist or more, with the same seeds",
+        fix="Read the errors of the cells that failed; the same command goes on.",
+    )
 
 
 def _domains(asked: Question) -> tuple[bool, ...]:
@@ -205,31 +220,29 @@ def _claims(job: Grid, elsewhere: Grid) -> list[Claim]:
     rows = sorted({rows for rows, _ in job.scores if rows})
     general, most, least = (0, False), (rows[-1], False), (rows[0], False)
 
-    def claim(name: str, text: str, expected: Any, grid: Grid, weights: Any) -> Claim:
-        return Claim(
-            name=name,
-            text=text,
-            source=SOURCE,
-            expected=expected,
-            measured=contrast(grid, weights),
-        )
+    def claim(name: str, text: str, expected: Any, grid: Grid, weights: Any) -> list[Claim]:
+        """None where a level has no result, or is compared with itself."""
+        if not any(weights.values()) or not weights.keys() <= grid.scores.keys():
+            return []
+        measured = contrast(grid, weights)
+        return [Claim(name=name, text=text, source=SOURCE, expected=expected, measured=measured)]
 
     claims = [
-        claim(
+        *claim(
             "tuning on the job helps",
             f"{rows[-1]} rows of the job against the generalist, on the job's unseen rows",
             "more",
             job,
             {most: 1.0, general: -1.0},
         ),
-        claim(
+        *claim(
             "more rows help",
             f"{rows[-1]} rows against {rows[0]}, for the same tokens",
             "more",
             job,
-            {most: 1.0, least: -1.0},
+            {most: 1.0, least: -1.0} if most != least else {},
         ),
-        claim(
+        *claim(
             "it costs elsewhere",
             f"{rows[-1]} rows of the job against the generalist, on other unseen tasks",
             "less",
@@ -242,7 +255,7 @@ def _claims(job: Grid, elsewhere: Grid) -> list[Claim]:
         weights = {(count, True): 1 / len(both) for count in both}
         weights |= {(count, False): -1 / len(both) for count in both}
         text = "on the job, mean over the numbers of rows"
-        claims.append(claim("domain text first helps", text, "more", job, weights))
+        claims += claim("domain text first helps", text, "more", job, weights)
     return claims
 
 
@@ -276,11 +289,14 @@ def _bits(outcomes: Sequence[Outcome], level: Level) -> float | None:
 
 def _verdict(points: Sequence[Mapping[str, Any]], claims: Sequence[Claim]) -> str:
     best = max(points, key=lambda point: (point["y"], point["x"]))
-    gain = next(claim for claim in claims if claim.name == "tuning on the job helps")
+    gains = [claim for claim in claims if claim.name == "tuning on the job helps"]
+    alone = [
+        f"; {in_words(one.measured)} with the most rows alone ({one.verdict})" for one in gains
+    ]
     return (
         f"The largest gain on the job is {100 * best['y']:+.1f} points, with {best['label']} "
-        f"({best['series']}), for {100 * best['x']:+.1f} points elsewhere; "
-        f"{in_words(gain.measured)} with the most rows alone ({gain.verdict}). {summary(claims)}."
+        f"({best['series']}), for {100 * best['x']:+.1f} points elsewhere{''.join(alone)}. "
+        f"{summary(claims)}."
     )
 
 

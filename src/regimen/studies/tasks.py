@@ -6,6 +6,7 @@ unseen tasks while more instances of a task soon do not. Every cell trains on eq
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,8 +53,8 @@ class TasksStudy:
     def findings(self, asked: Question, outcomes: Sequence[Outcome]) -> Findings:
         """Curves over the number of tasks, the knee, claims on tasks and on instances."""
         grid = grid_of(outcomes, asked, _level)
-        reference = max(asked.options["instances"], key=lambda n: (n == 8, n))
-        counts = sorted({tasks for tasks, _ in grid.scores})
+        reference = _reference(grid)
+        counts = sorted({tasks for tasks, instances in grid.scores if instances == reference})
         claims = [*_task_claims(grid, counts, reference), *_instance_claims(grid, counts)]
         fits = {suite: _fit(grid.suite(suite), counts, reference, asked) for suite in grid.suites}
         fits["all suites"] = _fit(grid, counts, reference, asked)
@@ -75,8 +76,16 @@ def _level(cell: Cell) -> tuple[int, int] | None:
     return (cell.factors["tasks"], cell.factors["instances"]) if cell.factors else None
 
 
+def _reference(grid: Grid) -> int:
+    """The instances per task of the curve: those with most levels, 8 or the most among them."""
+    by = Counter(instances for _, instances in grid.scores)
+    return max(by, key=lambda n: (by[n], n == 8, n))
+
+
 def _task_claims(grid: Grid, counts: Sequence[int], instances: int) -> list[Claim]:
     """More tasks help; the last step helps less than the first, per doubling."""
+    if len(counts) < 2:
+        return []
     levels = [(count, instances) for count in counts]
     made = [
         Claim(
@@ -116,7 +125,7 @@ def _instance_claims(grid: Grid, counts: Sequence[int]) -> list[Claim]:
     if len(levels) < 2:
         return []
     few, many = levels[len(levels) // 2 - 1 if len(levels) > 2 else 0], levels[-1]
-    return [
+    claims = [
         Claim(
             name="more instances do not",
             text=f"{many} instances of each of {counts[-1]} tasks gain no more than 2 points over "
@@ -125,21 +134,23 @@ def _instance_claims(grid: Grid, counts: Sequence[int]) -> list[Claim]:
             expected="no more",
             measured=contrast(grid, {(counts[-1], many): 1.0, (counts[-1], few): -1.0}),
         ),
-        Claim(
-            name="tasks before instances",
-            text=f"the step from {counts[0]} to {counts[-1]} tasks gains more than the step from "
-            f"{levels[0]} to {many} instances",
-            source=SNI,
-            expected="more",
-            measured=contrast(
-                grid,
-                _added(
-                    {(counts[-1], few): 1.0, (counts[0], few): -1.0},
-                    {(counts[-1], many): -1.0, (counts[-1], levels[0]): 1.0},
-                ),
-            ),
-        ),
     ]
+    if len(counts) > 1 and (counts[0], few) in grid.scores:
+        weights = _added(
+            {(counts[-1], few): 1.0, (counts[0], few): -1.0},
+            {(counts[-1], many): -1.0, (counts[-1], levels[0]): 1.0},
+        )
+        claims.append(
+            Claim(
+                name="tasks before instances",
+                text=f"the step from {counts[0]} to {counts[-1]} tasks gains more than the step "
+                f"from {levels[0]} to {many} instances",
+                source=SNI,
+                expected="more",
+                measured=contrast(grid, weights),
+            )
+        )
+    return claims
 
 
 def _added(*weights: Mapping[tuple[int, int], float]) -> dict[tuple[int, int], float]:
@@ -182,6 +193,8 @@ def _curve(fit: Fit | None) -> dict[str, Any] | None:
 
 def _verdict(fit: Fit | None, claims: Sequence[Claim], counts: Sequence[int]) -> str:
     """The sentence of the study."""
+    if len(counts) < 2:
+        return f"Only {counts[0]} tasks have a result at every seed. {summary(claims)}."
     gain = next(claim for claim in claims if claim.name == "more tasks help")
     words = f"{counts[0]} to {counts[-1]} tasks: {in_words(gain.measured)} ({gain.verdict})"
     if fit is not None:
