@@ -173,12 +173,15 @@ def init(
 
 @app.command()
 def report(
-    directory: Annotated[Path, typer.Argument(help="A run directory.")], json: Json = False
+    directory: Annotated[Path, typer.Argument(help="The directory of a run or a study.")],
+    json: Json = False,
 ) -> None:
-    """Write report.html from a run directory."""
+    """Write report.html from the directory of a run or a study."""
     from regimen.reports import write_report
+    from regimen.reports.study import STUDY_FILE, rewrite_study_report
 
-    path = write_report(directory)
+    studied = (directory / STUDY_FILE).is_file()
+    path = rewrite_study_report(directory) if studied else write_report(directory)
     console.line(f"report: {path}")
     if json:
         console.result({"report": str(path)})

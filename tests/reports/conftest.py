@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from helpers.browser import running
 from regimen.evaluation.statistics import clustered_rate, mcnemar, paired_difference
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\" <b>"
@@ -380,3 +381,9 @@ def full_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_of(tmp_path: Path) -> Callable[..., Path]:
     """Makes a run of some stages."""
     return lambda *stages: make_run(tmp_path / "run", stages)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser, for tests marked ``browser``."""
+    yield from running()

@@ -8,14 +8,20 @@ from typing import Any
 
 from markupsafe import Markup
 
+from regimen.errors import RunError
 from regimen.files import atomic_write
-from regimen.reports import study_specs
+from regimen.reports import study_curves, study_specs
 from regimen.reports.charts import Spec, anchor, figure
 from regimen.reports.evidence import Estimate
+from regimen.reports.files import read_object
 from regimen.reports.markup import Child, Column, Section, details, el, join, paragraph, table
 from regimen.reports.page import document
-from regimen.reports.study_specs import COLOURS, Json
+from regimen.reports.study_curves import COLOURS, Json
 from regimen.reports.wording import NONE, count, points, significant, things
+
+STUDY_FILE = "study.json"
+PARTS = ("kind", "question", "verdict", "seeds", "tokens", "claims", "tables", "figures", "cells")
+"""What the page is made of."""
 
 LOOKS = {
     "reproduced": "good",
@@ -27,21 +33,35 @@ LOOKS = {
 """Colour of a verdict, which the word beside it says too."""
 
 DRAWN: Mapping[str, Callable[[Json, int], Spec]] = {
-    "curve": study_specs.curve,
+    "curve": study_curves.curve,
     "matrix": study_specs.matrix,
     "frontier": study_specs.frontier,
 }
 
 
-def write_study_report(body: Json, path: Path, *, title: str = "") -> Path:
-    """Write the page of a study.
+def write_study_report(body: Json, path: Path) -> Path:
+    """Write the page of a study: the object of ``study.json`` to a file."""
+    return atomic_write(path, str(study_page(body, body.get("title") or f"Study: {body['kind']}")))
 
-    Args:
-        body: the object of ``study.json``.
-        path: the file to write.
-        title: the name of the study on the page; its kind by default.
+
+def rewrite_study_report(directory: Path) -> Path:
+    """Write ``report.html`` of a study's directory again, from its ``study.json``.
+
+    Raises:
+        RunError: the file cannot be read, or is not that of a study.
     """
-    return atomic_write(path, str(study_page(body, title or f"Study: {body['kind']}")))
+    file = directory / STUDY_FILE
+    body = read_object(file)
+    if missing := [name for name in PARTS if name not in body]:
+        raise RunError(
+            f"{file} is not what a study writes",
+            slug="study-file",
+            where=str(file),
+            got=f"an object without {', '.join(missing)}",
+            expected="the file that 'regimen study' has written",
+            fix="Run the study again: cells that are done are not made again.",
+        )
+    return write_study_report(body, directory / "report.html")
 
 
 def study_page(body: Json, name: str) -> Markup:
@@ -73,24 +93,33 @@ def _top(body: Json, name: str) -> Markup:
         el("p", f"{name} · {' · '.join(rests)}", class_="eyebrow"),
         el("h1", body["question"]),
         el("p", body["verdict"], class_="evidence"),
-        el("p", _resolvable(body), class_="small"),
+        el("p", _covered(body), class_="small"),
         id="top",
     )
 
 
-def _resolvable(body: Json) -> str:
-    """What the study could not have seen."""
-    found = [
-        claim["measured"]["resolvable"]
-        for claim in body["claims"]
-        if claim["measured"]["resolvable"] is not None
-    ]
+def _covered(body: Json) -> str:
+    """What intervals are about, and what the study could not have seen."""
+    measured = [claim["measured"] for claim in body["claims"]]
+    found = [f"{100 * one['resolvable']:.1f}" for one in measured if one["resolvable"] is not None]
     if not found:
         return "No claim has an interval: a verdict needs 10 tasks or more."
+    seeds, asked = min(one["seeds"] for one in measured), len(body["seeds"])
+    about = (
+        "Intervals cover other tasks and other training seeds."
+        if seeds > 1
+        else "Intervals cover other tasks; with one seed they cannot cover another training."
+    )
+    if seeds < asked:
+        about += (
+            f" Verdicts rest on {seeds} of {things(asked, 'seed')}: a seed counts where every "
+            "level that is compared has a result."
+        )
+    least, most = min(found, key=float), max(found, key=float)
+    smaller = f"{least} points" if least == most else f"{least} to {most} points, by claim,"
     return (
-        "Intervals cover other tasks and other training seeds. Differences smaller than "
-        f"{100 * min(found):.1f} to {100 * max(found):.1f} points, by claim, would have been "
-        "missed more often than once in five."
+        f"{about} Differences smaller than {smaller} would have been missed more often than "
+        "once in five."
     )
 
 
@@ -100,8 +129,8 @@ def _claims(body: Json) -> Section | None:
         return None
     columns = [
         Column(label="Claim", wide=True),
-        Column(label="Measured, points", number=True),
         Column(label="Verdict"),
+        Column(label="Measured, points", number=True),
         Column(label="Items", number=True),
         Column(label="Tasks", number=True),
         Column(label="Seeds", number=True),
@@ -130,8 +159,8 @@ def _claim(claim: Json) -> list[Child]:
     said = [claim["name"], el("span", f"{claim['text']} ({claim['source']})", class_="small")]
     return [
         [said[0], el("br"), said[1]],
-        points(estimate, unit=False),
         el("span", claim["verdict"], class_=f"pill {LOOKS[claim['verdict']]}"),
+        points(estimate, unit=False),
         count(measured["n"]),
         count(measured["clusters"]),
         count(measured["seeds"]),
@@ -185,8 +214,8 @@ def _legend(one: Json) -> Markup | None:
 def _said(one: Json) -> str:
     if one["kind"] == "matrix":
         return (
-            "Score in percent; the framed diagonal is trained and asked alike. The stronger the "
-            "colour, the higher the score."
+            "Score in percent. Rows: what the model is tuned on; columns: what it is asked in, by "
+            "the number of the row; framed: both alike. The stronger the colour, the higher."
         )
     if one["kind"] == "frontier":
         return (

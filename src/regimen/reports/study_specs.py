@@ -1,205 +1,92 @@
-"""Vega-Lite specifications of a study's figures, by width in pixels."""
+"""Vega-Lite specifications of a study's other figures, by width in pixels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from regimen.reports.charts import WIDE, Spec
+from regimen.reports.specs import EDGE, GLYPH
+from regimen.reports.study_curves import COLOURS, Json, label_room, padding
 from regimen.reports.theme import sentinel
 
-COLOURS = ("tuned", "base-prompted", "aligned", "copy-input", "copy-demonstration", "base")
-"""Colours of lines, in order; they stay apart under the common colour deficiencies."""
-
-EDGE, AXIS, LABELS = 8, 46, 120
-Json = Mapping[str, Any]
-
-
-def curve(figure: Json, width: int) -> Spec:
-    """Means with intervals over levels, seeds as small dots, the fit's ribbon, knee or mark."""
-    inner = width - EDGE - AXIS - (LABELS if width >= WIDE else 20)
-    scale: Spec = {"nice": False, "zero": False}
-    if not figure.get("linear"):
-        scale |= {"type": "log"}
-    x: Spec = {
-        "field": "x",
-        "type": "quantitative",
-        "title": figure["x"],
-        "scale": scale,
-        "axis": {"grid": False, "values": levels(figure), "format": "~g"},
-    }
-    y: Spec = {
-        "field": "y",
-        "type": "quantitative",
-        "title": None,
-        "scale": {"zero": False, "nice": True},
-        "axis": {"format": ".0%", "minExtent": AXIS, "maxExtent": AXIS, "tickCount": 5},
-    }
-    layers: list[Spec] = []
-    if figure.get("ribbon"):
-        layers.append(_ribbon(figure["ribbon"]))
-    for at, (name, points) in enumerate(figure["lines"].items()):
-        colour = sentinel(COLOURS[at % len(COLOURS)])
-        layers += _line(name, points, colour, labelled=width >= WIDE)
-    layers += _marks(figure)
-    return {"width": inner, "height": 260, "encoding": {"x": x, "y": y}, "layer": layers}
-
-
-def levels(figure: Json) -> list[float]:
-    """The levels of all lines, in order: the only ticks."""
-    return sorted({point["x"] for points in figure["lines"].values() for point in points})
-
-
-def _ribbon(points: Sequence[Sequence[float]]) -> Spec:
-    rows = [{"x": x, "y": low, "y2": high} for x, _, low, high in points]
-    return {
-        "data": {"values": rows},
-        "mark": {"type": "area", "opacity": 0.35, "color": sentinel("band")},
-        "encoding": {"y2": {"field": "y2"}},
-    }
-
-
-def _line(name: str, points: Sequence[Json], colour: str, *, labelled: bool) -> list[Spec]:
-    rows = [{"x": p["x"], "y": p["score"], "low": p["low"], "high": p["high"]} for p in points]
-    seeds = [{"x": p["x"], "y": seed} for p in points for seed in p.get("per_seed", ())]
-    whole = [row for row in rows if row["low"] is not None]
-    layers: list[Spec] = [
-        {
-            "data": {"values": rows},
-            "mark": {"type": "line", "strokeWidth": 2, "color": colour},
-        },
-        {
-            "data": {"values": whole},
-            "mark": {"type": "rule", "strokeWidth": 1.5, "color": colour},
-            "encoding": {
-                "y": {"field": "low", "type": "quantitative"},
-                "y2": {"field": "high"},
-            },
-        },
-        {
-            "data": {"values": seeds},
-            "mark": {"type": "point", "size": 14, "filled": True, "opacity": 0.45, "color": colour},
-        },
-        {
-            "data": {"values": rows},
-            "mark": {"type": "point", "size": 46, "filled": True, "opacity": 1, "color": colour},
-        },
-    ]
-    if labelled and rows:
-        layers.append(
-            {
-                "data": {"values": [{**rows[-1], "label": name}]},
-                "mark": {"type": "text", "align": "left", "dx": 9, "color": colour},
-                "encoding": {"text": {"field": "label"}},
-            }
-        )
-    return layers
-
-
-def _marks(figure: Json) -> list[Spec]:
-    """The knee, or where a line passes one half: a rule and the band of its interval."""
-    found = figure.get("knee") or figure.get("mark")
-    if not found or found.get("reached", 1.0) <= 0.5:
-        return []
-    band = {"x": found["low"], "x2": found["high"]}
-    return [
-        {
-            "data": {"values": [band]},
-            "mark": {"type": "rect", "opacity": 0.25, "color": sentinel("warn")},
-            "encoding": {"x2": {"field": "x2"}, "y": {"value": 0}, "y2": {"value": 260}},
-        },
-        {
-            "data": {"values": [{"x": found["at"]}]},
-            "mark": {"type": "rule", "strokeWidth": 1.5, "strokeDash": [5, 4]},
-            "encoding": {"stroke": {"value": sentinel("warn")}, "y": {"value": 0}},
-        },
-    ]
+AXIS = 40
+SIGNED = "datum.value === 0 ? '0' : format(datum.value, '+~r')"
 
 
 def matrix(figure: Json, width: int) -> Spec:
-    """Scores by row and column; the diagonal is framed."""
-    names = list(figure["names"])
-    room = min(190, 7 * max(map(len, names)) + 14)
-    inner = width - EDGE - room
+    """Scores by row and column; columns have the number of their row, the diagonal is framed.
+
+    A name that is only asked in, because its training failed, has an empty row.
+    """
+    tests = dict.fromkeys(cell["test"] for cell in figure["cells"])
+    names = list(dict.fromkeys([*figure["names"], *tests]))
+    numbers = {name: str(number) for number, name in enumerate(names, start=1)}
+    labels = {name: f"{numbers[name]}  {name}" for name in names}
+    wide = width >= WIDE
+    size = 12.5 if wide else 10.5
+    room = round(
+        min(240 if wide else 150, 12 + GLYPH * size / 12.5 * max(map(len, labels.values())))
+    )
     rows = [
         {
-            "train": cell["train"],
-            "test": cell["test"],
+            "train": labels[cell["train"]],
+            "test": numbers[cell["test"]],
             "score": cell["score"],
             "label": f"{100 * cell['score']:.0f}",
             "same": cell["train"] == cell["test"],
         }
         for cell in figure["cells"]
     ]
-    highest = max(row["score"] for row in rows)
-    axis: Spec = {"labelLimit": room, "labelColor": sentinel("fg"), "grid": False}
+    axis: Spec = {"labelColor": sentinel("fg"), "labelFontSize": size, "grid": False}
+    side = {**axis, "labelLimit": room - 8, "minExtent": room, "maxExtent": room}
+    top = {**axis, "orient": "top", "labelAngle": 0}
     return {
-        "width": inner,
-        "height": {"step": 34},
+        "width": width - EDGE - room - 4,
+        "height": {"step": 32 if wide else 26},
         "data": {"values": rows},
         "encoding": {
-            "y": {
-                "field": "train",
-                "type": "nominal",
-                "title": None,
-                "sort": names,
-                "axis": {**axis, "minExtent": room, "maxExtent": room},
-            },
-            "x": {
-                "field": "test",
-                "type": "nominal",
-                "title": None,
-                "sort": names,
-                "axis": {**axis, "orient": "top", "labelAngle": -35},
+            "y": _names("train", list(labels.values()), side, None),
+            "x": _names("test", list(numbers.values()), top, "asked in"),
+        },
+        "layer": _squares(max(0.01, *(row["score"] for row in rows)), size),
+    }
+
+
+def _names(field: str, names: Sequence[str], axis: Spec, title: str | None) -> Spec:
+    return {
+        "field": field,
+        "type": "nominal",
+        "title": title,
+        "scale": {"domain": list(names)},
+        "axis": axis,
+    }
+
+
+def _squares(highest: float, size: float) -> list[Spec]:
+    """Colour, frame and number of each score."""
+    strength = {"domain": [0, highest], "range": [0.03, 0.5]}
+    frame = {"type": "rect", "fillOpacity": 0, "strokeWidth": 1.5, "stroke": sentinel("fg")}
+    return [
+        {
+            "mark": {"type": "rect", "color": sentinel("tuned")},
+            "encoding": {
+                "fillOpacity": {"field": "score", "type": "quantitative", "scale": strength}
             },
         },
-        "layer": [
-            {
-                "mark": {"type": "rect", "color": sentinel("tuned")},
-                "encoding": {
-                    "fillOpacity": {
-                        "field": "score",
-                        "type": "quantitative",
-                        "scale": {"domain": [0, highest], "range": [0.02, 0.5]},
-                    }
-                },
-            },
-            {
-                "transform": [{"filter": "datum.same"}],
-                "mark": {
-                    "type": "rect",
-                    "fillOpacity": 0,
-                    "strokeWidth": 1.5,
-                    "stroke": sentinel("fg"),
-                },
-            },
-            {
-                "mark": {"type": "text", "fontWeight": 600},
-                "encoding": {"text": {"field": "label"}},
-            },
-        ],
-    }
+        {"transform": [{"filter": "datum.same"}], "mark": frame},
+        {
+            "mark": {"type": "text", "fontWeight": 600, "fontSize": size},
+            "encoding": {"text": {"field": "label"}},
+        },
+    ]
 
 
 def frontier(figure: Json, width: int) -> Spec:
-    """Gain against cost with both intervals, a line for each series."""
-    inner = width - EDGE - AXIS - (70 if width >= WIDE else 50)
+    """Gain against cost with both intervals, a line for each series, the origin named."""
+    labels = {point["label"]: None for point in figure["points"]}
     series = list(dict.fromkeys(point["series"] for point in figure["points"]))
-    x: Spec = {
-        "field": "x",
-        "type": "quantitative",
-        "title": figure["x"],
-        "axis": {"format": "+.0f", "tickCount": 5},
-        "scale": {"zero": False, "nice": True},
-    }
-    y: Spec = {
-        "field": "y",
-        "type": "quantitative",
-        "title": figure["y"],
-        "axis": {"format": "+.0f", "tickCount": 5},
-        "scale": {"zero": False, "nice": True},
-    }
-    layers: list[Spec] = []
+    layers = [_axis_at_zero("x"), _axis_at_zero("y"), *_origin(figure.get("origin", ""))]
     for at, name in enumerate(series):
         colour = sentinel(COLOURS[at % len(COLOURS)])
         rows = [
@@ -207,13 +94,57 @@ def frontier(figure: Json, width: int) -> Spec:
             for p in figure["points"]
             if p["series"] == name
         ]
-        layers += _series(rows, colour)
-    return {"width": inner, "height": 300, "encoding": {"x": x, "y": y}, "layer": layers}
+        # points of two series lie close together, so that their names go to opposite sides
+        layers += _series(rows, colour, left=at % 2 == 1)
+    return {
+        "width": width - EDGE - AXIS - label_room(labels) - 20,
+        "height": 320 if width >= WIDE else 260,
+        "padding": padding(labels),
+        "encoding": {
+            "x": _points_axis("x", figure["x"], {}),
+            "y": _points_axis("y", figure["y"], {"minExtent": AXIS}),
+        },
+        "layer": layers,
+    }
 
 
-def _series(rows: list[dict[str, Any]], colour: str) -> list[Spec]:
+def _points_axis(field: str, title: str, axis: Spec) -> Spec:
+    return {
+        "field": field,
+        "type": "quantitative",
+        "title": title,
+        "axis": {"tickCount": 5, "labelExpr": SIGNED, "labelOverlap": True, **axis},
+        "scale": {"zero": True, "nice": True},
+    }
+
+
+def _axis_at_zero(field: str) -> Spec:
+    """The line of no change, over the whole drawing."""
+    other = "y" if field == "x" else "x"
+    return {
+        "data": {"values": [{field: 0}]},
+        "mark": {"type": "rule", "strokeWidth": 1},
+        "encoding": {other: None, "stroke": {"value": sentinel("faint")}},
+    }
+
+
+def _origin(name: str) -> list[Spec]:
+    """What everything is compared with."""
+    at = {"data": {"values": [{"x": 0, "y": 0, "label": name}]}}
+    muted = sentinel("muted")
+    point = {"type": "point", "shape": "diamond", "filled": True, "size": 70, "color": muted}
+    text = {"type": "text", "align": "left", "dx": 8, "dy": -8, "color": muted}
+    return [
+        {**at, "mark": {**point, "opacity": 1}},
+        {**at, "mark": text, "encoding": {"text": {"field": "label"}}},
+    ]
+
+
+def _series(rows: list[dict[str, Any]], colour: str, *, left: bool) -> list[Spec]:
     whole = [row for row in rows if row["x_low"] is not None and row["y_low"] is not None]
-    text: Spec = {"type": "text", "align": "left", "dx": 8, "dy": -8, "color": colour}
+    side = ("right", -8, 11) if left else ("left", 8, -9)
+    text = {"type": "text", "color": colour, **dict(zip(("align", "dx", "dy"), side, strict=True))}
+    rule: Spec = {"type": "rule", "color": colour, "opacity": 0.7}
     return [
         {
             "data": {"values": rows},
@@ -222,7 +153,7 @@ def _series(rows: list[dict[str, Any]], colour: str) -> list[Spec]:
         },
         {
             "data": {"values": whole},
-            "mark": {"type": "rule", "color": colour},
+            "mark": rule,
             "encoding": {
                 "y": {"field": "y_low", "type": "quantitative"},
                 "y2": {"field": "y_high"},
@@ -230,7 +161,7 @@ def _series(rows: list[dict[str, Any]], colour: str) -> list[Spec]:
         },
         {
             "data": {"values": whole},
-            "mark": {"type": "rule", "color": colour},
+            "mark": rule,
             "encoding": {
                 "x": {"field": "x_low", "type": "quantitative"},
                 "x2": {"field": "x_high"},

@@ -147,7 +147,7 @@ tbody th{font-weight:400}
 tbody th svg{margin-right:.45rem;vertical-align:-1px}
 .n{text-align:right;white-space:nowrap}
 thead .n{white-space:normal}
-.wide.n,td.wide{min-width:14rem}
+.wide.n,td.wide{min-width:14rem}tbody th.wide{min-width:12rem}
 td.wide,th.wide{display:table-cell}
 td details{margin:0}
 .pill{display:inline-block;white-space:nowrap;font-size:.8125rem;padding:.02rem .5rem;

@@ -36,7 +36,6 @@ STUDIES: Mapping[str, Study] = {
 assert set(STUDIES) == set(KINDS)
 
 CELL_MODULES = ("regimen.stages.study_cell", "regimen.stages.study_rewrites")
-STUDY_FILE = "study.json"
 
 
 def study(settings: PipelineSettings, *, only_plan: bool = False) -> dict[str, Any]:
@@ -73,7 +72,8 @@ def study(settings: PipelineSettings, *, only_plan: bool = False) -> dict[str, A
     if only_plan:
         return {"kind": section.kind, "plan": cost.as_dict()}
     outcomes = _made(cells, bench)
-    body = _body(section, kind, asked, outcomes, kind.findings(asked, outcomes))
+    title = settings.report.title if settings.report else ""
+    body = _body(section, kind, asked, outcomes, kind.findings(asked, outcomes), title)
     files = _written(settings, bench, body)
     failed = [one for one in outcomes if one.state == "failed"]
     if failed:
@@ -158,11 +158,13 @@ def _body(
     asked: Question,
     outcomes: Sequence[Outcome],
     findings: Findings,
+    title: str,
 ) -> dict[str, Any]:
     """The object of ``study.json``."""
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": section.kind,
+        "title": title,
         "question": kind.question,
         "verdict": findings.verdict,
         "seeds": list(asked.seeds),
@@ -187,7 +189,7 @@ def _body(
 
 def _written(settings: PipelineSettings, bench: Bench, body: Mapping[str, Any]) -> dict[str, Any]:
     """study.json and the report, with the manifest last; tables and verdict are told."""
-    from regimen.reports.study import write_study_report
+    from regimen.reports.study import STUDY_FILE, write_study_report
 
     key = {"study": stable_hash(body), "code": bench.code}
     run = runs.Run.start(
@@ -198,8 +200,7 @@ def _written(settings: PipelineSettings, bench: Bench, body: Mapping[str, Any]) 
         clear=False,
     )
     path = run.write_json(STUDY_FILE, body)
-    title = settings.report.title if settings.report else ""
-    report = write_study_report(body, run.path("report.html"), title=title)
+    report = write_study_report(body, run.path("report.html"))
     run.finish(volatile_files=["report.html"])
     for table in body["tables"]:
         console.table(table["title"], table["columns"], [_cells(row) for row in table["rows"]])

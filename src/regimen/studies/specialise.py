@@ -87,6 +87,7 @@ class SpecialiseStudy:
                     "title": "Gain on the job against change elsewhere",
                     "x": "change on other unseen tasks (points)",
                     "y": "gain on the job (points)",
+                    "origin": "generalist",
                     "points": points,
                 },
             ),
