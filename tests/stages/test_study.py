@@ -28,6 +28,13 @@ WORDS = (
     *("door", "cup", "hat", "sky", "sea", "leaf", "brick"),
     *("coat", "book", "bird", "fence", "lamp", "shoe", "wall"),
 )
+TUNE = {
+    "model": {"path": "base"},
+    "tokens_per_batch": 64,
+    "max_length": 64,
+    "learning_rate": 0.01,
+    "precision": "fp32",
+}
 TASKS = tuple(f"task{number:02}" for number in range(14))
 HELD_OUT = TASKS[2:]
 
@@ -70,13 +77,7 @@ def settings(folder: Path, name: str, **more: Any) -> Path:
             "sources": [{"path": "tasks"}],
             "held_out": {"tasks": list(HELD_OUT), "items_per_task": 1},
         },
-        "tune": {
-            "model": {"path": "base"},
-            "tokens_per_batch": 64,
-            "max_length": 64,
-            "learning_rate": 0.01,
-            "precision": "fp32",
-        },
+        "tune": TUNE,
         "evaluate": {"max_new_tokens": 2},
         "study": grid(0.01, 0.02),
         **more,
@@ -183,7 +184,9 @@ def test_a_cell_that_fails_stops_no_other_and_ends_with_its_error(studied: Studi
     first = studied.first
     assert first.status == 1
     assert "study-cells-failed" in first.warned
-    assert "tune.learning_rate=-1.0,seed=1" in first.warned
+    assert "tune.learning_rate=-1.0,seed=1: " in first.warned
+    assert first.warned.count("fix:") == 1
+    assert "cell tune.learning_rate=-1.0,seed=1 failed" in first.said
     assert "1 of the study's cells failed" in first.warned
     body = json.loads((studied.place / "study.json").read_text())
     assert [claim["name"] for claim in body["claims"]] == ["tune.learning_rate=0.02"]
@@ -280,7 +283,12 @@ def test_rewrites_run_from_settings_to_verdict(
     "section",
     [
         {"tasks": {"counts": [1, 2], "instances": [4]}},
-        {"formatting": {"parts": ["encodings"], "encodings": {"a": {}, "b": {"positive": 1}}}},
+        {
+            "formatting": {
+                "parts": ["encodings"],
+                "encodings": {"definition": {}, "definition-positive": {"positive": 1}},
+            }
+        },
         {
             "specialise": {
                 "target": {"path": "job"},
@@ -300,7 +308,9 @@ def test_every_kind_runs_from_settings_to_verdict(
     if not (folder / "job").exists():
         write_tasks(folder / "job", 3, 12)
     study = {"seeds": 1, "jobs": 2, "tokens": 190, **section}
-    assert run(settings(folder, kind, study=study), "--json") == 0
+    # demonstrations make prompts longer
+    tune = {**TUNE, "max_length": 128, "tokens_per_batch": 128}
+    assert run(settings(folder, kind, study=study, tune=tune), "--json") == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert {cell["state"] for cell in result["cells"]} == {"done"}
     assert result["kind"] == kind

@@ -240,7 +240,8 @@ def _failed(failed: Sequence[Outcome], files: Mapping[str, Any]) -> EvaluationEr
     return EvaluationError(
         f"{len(failed)} of the study's cells failed; the others are in the report.",
         slug="study-cells-failed",
-        got=f"{first.cell.name}: {first.error}",
+        # the whole of each error was told when its cell failed, and is in the report
+        got=f"{first.cell.name}: {first.error.partition(chr(10))[0]}",
         fix="Mend the cause and run the same command: what is done is not made again.",
         where=str(files["report"]),
     )

@@ -78,7 +78,7 @@ def _level(cell: Cell) -> tuple[int, int] | None:
 
 def _reference(grid: Grid) -> int:
     """The instances per task of the curve: those with most levels, 8 or the most among them."""
-    by = Counter(instances for _, instances in grid.scores)
+    by: Counter[int] = Counter(instances for _, instances in grid.scores)
     return max(by, key=lambda n: (by[n], n == 8, n))
 
 
