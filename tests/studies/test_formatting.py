@@ -103,7 +103,7 @@ def test_the_spread_over_templates_by_hand() -> None:
     assert spreads[1,].tolist() == [[0.25, 0.5], [0.0, 0.0]]
 
 
-def ways(part: str, names: Mapping[str, Any]) -> list[dict[str, Any]]:
+def ways(names: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {**row, "suite": f"unseen@{name}", "item_id": f"{name} {row['item_id']}"}
         for name in names
@@ -126,7 +126,7 @@ def test_the_matrix_gives_the_verdicts_that_its_effects_have(tmp_path: Path) -> 
         return value
 
     found = STUDY.findings(
-        asked, outcomes(STUDY.cells(asked), tmp_path, ways("encodings", ENCODINGS), score, 0.005)
+        asked, outcomes(STUDY.cells(asked), tmp_path, ways(ENCODINGS), score, 0.005)
     )
     assert verdicts(found) == {
         "positive demonstrations help": "reproduced",
@@ -154,7 +154,7 @@ def test_shares_give_claims_for_each_way_of_asking(tmp_path: Path) -> None:
         zero = item["suite"].endswith("zero-shot")
         return {0: 0.5 if zero else 0.1, 0.5: 0.5, 1: 0.3 if zero else 0.5}[share]
 
-    rows = ways("shots", {"zero-shot": {}, "few-shot": {}})
+    rows = ways({"zero-shot": {}, "few-shot": {}})
     found = STUDY.findings(asked, outcomes(STUDY.cells(asked), tmp_path, rows, score))
     said = verdicts(found)
     assert said["mixed beats zero-shot alone, asked both"] == "reproduced"
@@ -198,7 +198,7 @@ def test_templates_buy_less_spread_and_no_higher_mean(tmp_path: Path) -> None:
 
 def test_levels_that_failed_cost_their_claims_alone(tmp_path: Path) -> None:
     asked = asked_about(parts=["encodings", "templates"], template_counts=[1, 4])
-    rows = [*ways("encodings", ENCODINGS), *ways("templates", {"templates": {}})]
+    rows = [*ways(ENCODINGS), *ways({"templates": {}})]
 
     def score(cell: Cell, item: Mapping[str, Any]) -> float | None:
         failed = cell.factors.get("train") == "definition-steps"
@@ -218,3 +218,17 @@ def test_a_part_without_any_result_is_an_error(tmp_path: Path) -> None:
     made = outcomes(STUDY.cells(asked), tmp_path, items(), lambda cell, item: None)
     with pytest.raises(EvaluationError, match="nothing can be compared"):
         STUDY.findings(asked, made)
+
+
+def test_a_part_without_any_result_costs_no_other_part(tmp_path: Path) -> None:
+    asked = asked_about(
+        parts=["templates", "encodings"], encodings={"mine": {}, "other": {"positive": 1}}
+    )
+
+    def score(cell: Cell, item: Mapping[str, Any]) -> float | None:
+        return None if "templates" in cell.factors else 0.5
+
+    rows = ways({"mine": {}, "other": {}})
+    found = STUDY.findings(asked, outcomes(STUDY.cells(asked), tmp_path, rows, score))
+    assert [figure["kind"] for figure in found.figures] == ["matrix"]
+    assert found.verdict == "No claim is about these levels. Without a result: templates."

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from regimen.errors import EvaluationError
 from regimen.evaluation.ratios import Floats
 from regimen.studies.cells import Cell, Outcome
 from regimen.studies.claims import Claim, Expected, summary
@@ -64,11 +65,26 @@ class FormattingStudy:
         )
 
     def findings(self, asked: Question, outcomes: Sequence[Outcome]) -> Findings:
-        """Claims, tables and figures of every part."""
-        found = [_FOUND[part](asked, outcomes) for part in asked.options["parts"]]
+        """Claims, tables and figures of every part that has a result.
+
+        Raises:
+            EvaluationError: as :func:`~regimen.studies.scores.read_grid`; that nothing can be
+                compared only where it is so in every part.
+        """
+        found, without = [], []
+        for part in asked.options["parts"]:
+            try:
+                found.append(_FOUND[part](asked, outcomes))
+            except EvaluationError as error:
+                if error.slug != "study-no-cells":
+                    raise
+                without.append((part, error))
+        if not found:
+            raise without[0][1]
         claims = tuple(claim for one in found for claim in one.claims)
+        said = summary(claims) if claims else "No claim is about these levels"
         return Findings(
-            verdict=summary(claims) + ".",
+            verdict="".join([said, ".", *(f" Without a result: {part}." for part, _ in without)]),
             claims=claims,
             figures=tuple(figure for one in found for figure in one.figures),
             tables=tuple(table for one in found for table in one.tables),
