@@ -14,7 +14,8 @@ from regimen.errors import EvaluationError
 from regimen.settings.study import ENCODINGS
 from regimen.settings.study import FormattingStudy as Section
 from regimen.studies.cells import Cell
-from regimen.studies.formatting import PLAIN, FormattingStudy, drawn_shots, template_spread
+from regimen.studies.formatting import FormattingStudy, template_spread
+from regimen.studies.formatting_arms import PLAIN, drawn_shots
 from regimen.studies.scores import Grid, Row
 
 STUDY = FormattingStudy()

@@ -5,5 +5,5 @@ runner      cells in processes of their own: cached, resumable, side by side, fa
 scores      the scores of cells on the same items as arrays, and contrasts between them
 fits        curves over levels: power law with offset against log-linear, the knee
 claims      what was expected, what was measured, and the verdict in words
-tasks, formatting, specialise, rewrites    the designs: which cells, which claims
+tasks, formatting, specialise, rewrites, grid    the designs: which cells, which claims
 """

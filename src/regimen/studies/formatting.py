@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -20,33 +19,19 @@ from regimen.studies.claims import Claim, Expected, summary
 from regimen.studies.design import (
     Findings,
     Question,
-    changed,
     contrast,
     difference,
-    done_places,
     grid_of,
     lean,
     mean_json,
     pipeline_cell,
 )
+from regimen.studies.formatting_arms import ARMS
 from regimen.studies.scores import Grid, by_asking
 
 SNI = "Super-NaturalInstructions, arXiv 2204.07705"
 FLAN22 = "Flan Collection, arXiv 2301.13688"
 T0 = "T0, arXiv 2110.08207"
-TENTHS = 20
-"""Shares are rounded to twentieths: each instance draws one of at most so many numbers."""
-
-PLAIN: Mapping[str, Any] = {
-    "encoding": "definition",
-    "definition": True,
-    "avoid": False,
-    "positive": 0,
-    "negative": 0,
-    "explanations": False,
-    "chain_of_thought": "none",
-}
-"""What an encoding has unless it says otherwise, in training and in questions."""
 
 
 class FormattingStudy:
@@ -57,7 +42,7 @@ class FormattingStudy:
     def cells(self, asked: Question) -> tuple[Cell, ...]:
         """The cells of every part that is wanted."""
         plain = lean(asked.settings, asked)
-        arms = [arm for part in asked.options["parts"] for arm in _ARMS[part](plain, asked.options)]
+        arms = [arm for part in asked.options["parts"] for arm in ARMS[part](plain, asked.options)]
         return tuple(
             pipeline_cell(factors, seed, settings, asked)
             for seed in asked.seeds
@@ -89,55 +74,6 @@ class FormattingStudy:
             figures=tuple(figure for one in found for figure in one.figures),
             tables=tuple(table for one in found for table in one.tables),
         )
-
-
-Arm = tuple[dict[str, Any], dict[str, Any]]
-
-
-def _formatted(plain: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings whose training prompts have these fields; others keep the file's."""
-    return changed(plain, {f"build.formatting.{name}": value for name, value in fields.items()})
-
-
-def _encoding_arms(plain: Mapping[str, Any], options: Mapping[str, Any]) -> list[Arm]:
-    ways = {name: {**PLAIN, **fields} for name, fields in options["encodings"].items()}
-    return [
-        (
-            {"part": "encodings", "train": name},
-            changed(_formatted(plain, fields), {"build.held_out.asked": ways}),
-        )
-        for name, fields in ways.items()
-    ]
-
-
-def _shot_arms(plain: Mapping[str, Any], options: Mapping[str, Any]) -> list[Arm]:
-    shots = options["shots"]
-    ways = {"zero-shot": dict(PLAIN), "few-shot": {**PLAIN, "positive": shots}}
-    arms = []
-    for share in options["few_shot_shares"]:
-        fields = {**PLAIN, "positive": drawn_shots(share, shots)}
-        settings = changed(_formatted(plain, fields), {"build.held_out.asked": ways})
-        arms.append(({"part": "shots", "share": share}, settings))
-    return arms
-
-
-def drawn_shots(share: float, shots: int) -> list[int]:
-    """Numbers of demonstrations to draw from: ``[0, 0, 0, 2]`` for a quarter."""
-    part = Fraction(share).limit_denominator(TENTHS)
-    return [0] * (part.denominator - part.numerator) + [shots] * part.numerator
-
-
-def _template_arms(plain: Mapping[str, Any], options: Mapping[str, Any]) -> list[Arm]:
-    ways = {"templates": {"encoding": "template", "templates": "all", "template_pool": None}}
-    arms = []
-    for count in options["template_counts"]:
-        fields = {"encoding": "template", "templates": "one", "template_pool": count}
-        settings = changed(_formatted(plain, fields), {"build.held_out.asked": ways})
-        arms.append(({"part": "templates", "templates": count}, settings))
-    return arms
-
-
-_ARMS = {"encodings": _encoding_arms, "shots": _shot_arms, "templates": _template_arms}
 
 
 def _grid(asked: Question, outcomes: Sequence[Outcome], part: str, factor: str) -> Grid:
@@ -388,5 +324,3 @@ def _spread(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _FOUND = {"encodings": _encodings, "shots": _shots, "templates": _templates}
-
-__all__ = ["FormattingStudy", "done_places", "drawn_shots", "template_spread"]
