@@ -15,7 +15,7 @@ from typing import Any
 from regimen.errors import RegimenError
 from regimen.files import atomic_write, json_text
 from regimen.manifests import read_manifest
-from regimen.runs import Run
+from regimen.runs import METRICS, Run
 from regimen.stages.study_scores import SCORES, TIMES, keep_scores
 from regimen.studies.cells import FAILED, RESULT, beside
 
@@ -23,6 +23,9 @@ PIPELINE = "run"
 """Folder of a cell in which its pipeline runs; an interrupted one goes on from there."""
 
 KEPT = ("model", "items")
+GOES_ON = ("checkpoint-*", METRICS)
+"""What a training in the cell's own directory goes on from."""
+
 ORPHAN_SECONDS = 1.0
 STARTED = time.monotonic()
 
@@ -123,7 +126,7 @@ def main(arguments: Sequence[str]) -> int:
     failed.unlink(missing_ok=True)
     try:
         run = Run.start(
-            place, stage="cell", key=body["key"], settings=body["work"], keep=(PIPELINE,)
+            place, stage="cell", key=body["key"], settings=body["work"], keep=(PIPELINE, *GOES_ON)
         )
         run.write_json(RESULT, WORKS[body["kind"]](body, run))
         run.finish(volatile_files=[TIMES])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,61 +17,99 @@ from regimen.models.hardware import bf16_is_fast, set_up
 from regimen.models.loading import ModelSpec, load_model
 from regimen.objectives.supervised import Supervised
 from regimen.runs import Run
+from regimen.settings.training import TrainingSettings
 from regimen.stages.study_scores import SCORES, TIMES, score_table
-from regimen.studies.rewrites import END, LETTERS, Example, Form, encoded, examples, rules
+from regimen.stages.training import Prepared
+from regimen.stages.training_run import Job, run_training
+from regimen.studies.rewrites import (
+    END,
+    LETTERS,
+    MARKS,
+    Example,
+    Form,
+    Rule,
+    encoded,
+    examples,
+    rules,
+)
 from regimen.tables import write_table
+from regimen.tokens.rendering import Renderer
 from regimen.tokens.store import TokenRows
-from regimen.training.loop import Hooks, LoopOptions, State, train
-from regimen.training.optimizers import OPTIMIZERS, parameter_groups
-from regimen.training.schedules import Schedule
 
 SEEN, UNSEEN = "seen_rules", "unseen_rules"
 ROWS_AT_ONCE = 128
+SAVED_EVERY = 500
+"""Steps between checkpoints: a small cell loses half a minute at most."""
+
 MARGIN = 8
 """Letters beyond the longest result that an answer may have."""
 
 
 def train_and_ask(body: Mapping[str, Any], run: Run) -> dict[str, Any]:
-    """Train on ``work.rules`` rules and ask those that it saw and others."""
+    """Train on ``work.rules`` rules and ask those that it saw and others.
+
+    An interrupted training goes on from its last checkpoint, as any training does.
+    """
     set_up()
     began = time.monotonic()
     form, seed = Form(**body["work"]["form"]), int(body["seed"])
     trained, unseen = rules(form, int(body["work"]["rules"]), form.unseen, seed)
-    rows = _rows(examples(trained, form, form.examples, seed))
-    network = load_model(ModelSpec(config=_config(form)), seed=seed)
-    model = prepare(network)
-    options = LoopOptions(
-        learning_rate=form.learning_rate,
-        schedule=Schedule("wsd", 0.03, 0.3),
-        tokens_per_batch=form.tokens_per_batch,
-        num_train_epochs=None,
-        max_steps=form.steps,
-        bf16=bf16_is_fast(),
-        seed=seed,
-        log_every=50,
-    )
-    optimizer = OPTIMIZERS["adamw"](parameter_groups(network, 0.01))
-
-    def log(state: State, losses: Mapping[str, float]) -> None:
-        run.log({"step": state.step, **losses, "num_tokens": state.tokens})
-
-    state = train(model, rows, Supervised(), optimizer, options, Hooks(log=log))
+    model = prepare(load_model(ModelSpec(config=_config(form)), seed=seed))
+    state = run_training(run, _job(form, seed, model, trained)).state
     trained_in = time.monotonic() - began
     # the asked examples are the same for every seed and every number of rules
     asked = {
         UNSEEN: examples(unseen, form, form.asked, -1),
         SEEN: examples(trained, form, form.asked, -2),
     }
-    found = {name: _right(model, some, form, bf16=options.bf16) for name, some in asked.items()}
+    found = {name: _right(model, some, form, bf16=bf16_is_fast()) for name, some in asked.items()}
     _write(run, asked, found)
-    times = {"tune": trained_in, "whole": time.monotonic() - began}
-    run.write_json(TIMES, times)
+    run.write_json(TIMES, {"tune": trained_in, "whole": time.monotonic() - began})
+    for checkpoint in run.directory.glob("checkpoint-*"):
+        shutil.rmtree(checkpoint)
     return {
         "num_tokens": state.tokens,
         "steps": state.step,
         "rules": len(trained),
         **{name: float(np.mean(right)) for name, right in found.items()},
     }
+
+
+def _job(form: Form, seed: int, model: LanguageModel, trained: Sequence[Rule]) -> Job:
+    """The training of a cell by the one loop."""
+    tokenizer = _tokenizer(form)
+    return Job(
+        prepared=Prepared(model, tokenizer, Renderer(tokenizer), ()),
+        rows=_rows(examples(trained, form, form.examples, seed)),
+        objective=Supervised(),
+        training=TrainingSettings(
+            learning_rate=form.learning_rate,
+            weight_decay=0.01,
+            schedule="wsd",
+            warmup_ratio=0.03,
+            decay_ratio=0.3,
+            tokens_per_batch=form.tokens_per_batch,
+            max_steps=form.steps,
+            logging_steps=50,
+            save_steps=SAVED_EVERY,
+            save_total_limit=1,
+        ),
+        seed=seed,
+    )
+
+
+def _tokenizer(form: Form) -> Any:
+    """A symbol for each id, so that the folder of a checkpoint is a whole model."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    names = [*MARKS, *(f"a{number}" for number in range(form.letters))]
+    words = models.WordLevel({name: number for number, name in enumerate(names)}, unk_token=".")
+    tokenizer = Tokenizer(words)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, eos_token=MARKS[END]
+    )
 
 
 def _rows(some: Sequence[Example]) -> TokenRows:

@@ -32,6 +32,9 @@ FOLLOWED, IGNORED = 0.9, 0.1
 ARROW, BAR, EQUALS, END, LETTERS = 0, 1, 2, 3, 4
 """Ids of the marks; letters come after them."""
 
+MARKS = (">", "|", "=", ".")
+"""How the marks are written."""
+
 Rule = tuple[tuple[int, ...], tuple[int, ...]]
 
 
