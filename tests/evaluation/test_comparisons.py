@@ -86,7 +86,7 @@ def test_one_wrong_word_is_rare_with_right_and_wrong_answers(groups):
     assert float((p.min(axis=1) < 0.05).mean()) > 0.15
 
 
-@pytest.mark.slow
+@pytest.mark.simulation
 def test_verdicts_of_equal_systems_by_family_are_rarely_wrong():
     """The same through the functions that evaluations use."""
     rng = np.random.default_rng(5)

@@ -70,7 +70,7 @@ def test_items_taken_as_independent_would_not_cover():
     assert held / 200 < 0.8
 
 
-@pytest.mark.slow
+@pytest.mark.simulation
 @pytest.mark.parametrize("clusters", [10, 20, 60])
 @pytest.mark.parametrize("kind", ["equal", "mild", "skewed"])
 @pytest.mark.parametrize(("base", "correlation"), [(0.5, 0.05), (0.5, 0.2), (0.2, 0.2), (0.3, 0.5)])
@@ -81,7 +81,7 @@ def test_differences_cover_93_to_97_percent(clusters, kind, base, correlation):
     assert 0.93 <= held <= 0.97
 
 
-@pytest.mark.slow
+@pytest.mark.simulation
 @pytest.mark.parametrize("clusters", [10, 20, 60])
 @pytest.mark.parametrize("kind", ["equal", "mild", "skewed"])
 @pytest.mark.parametrize(("mean", "correlation"), [(0.5, 0.05), (0.5, 0.2), (0.2, 0.2), (0.3, 0.3)])
@@ -92,7 +92,7 @@ def test_rates_cover_93_to_97_percent(clusters, kind, mean, correlation):
     assert 0.93 <= held <= 0.97
 
 
-@pytest.mark.slow
+@pytest.mark.simulation
 @pytest.mark.parametrize("clusters", [10, 20, 60])
 def test_equal_systems_are_rarely_told_apart(clusters):
     _, claims = paired_coverage(

@@ -73,7 +73,7 @@ def test_intervals_over_tasks_and_seeds_cover_quickly(clusters):
     assert tasks_only < held - 0.05
 
 
-@pytest.mark.slow
+@pytest.mark.simulation
 @pytest.mark.parametrize("clusters", [10, 20, 60])
 @pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize("kind", ["equal", "mild", "skewed"])

@@ -104,6 +104,7 @@ def test_a_template_that_cannot_be_parsed_says_where(
     assert "line 1" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoding", "lost", "workers"), [("definition", "length", 1), ("template", "format", 0)]
 )

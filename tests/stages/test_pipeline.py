@@ -174,7 +174,7 @@ def test_two_runs_from_the_same_settings_are_equal_to_the_byte(project, capsys):
     assert body["judged_by"]["name"] == "longer"
 
 
-@pytest.mark.parametrize("quantise", ["null", "nf4"])
+@pytest.mark.parametrize("quantise", [pytest.param("null", marks=pytest.mark.slow), "nf4"])
 def test_an_adapter_is_tuned_aligned_and_loads_in_peft(project, base, capsys, quantise):
     from peft import PeftModel
 

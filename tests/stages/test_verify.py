@@ -157,6 +157,7 @@ def test_books_are_not_read_to_their_end(text_project, monkeypatch):
     assert 0 < len(text) <= 60
 
 
+@pytest.mark.slow
 def test_each_of_several_tunings_is_checked_from_where_it_starts(project, capsys):
     file = project.folder / settings(project, align=None)
     told = yaml.safe_load(file.read_text())

@@ -99,6 +99,7 @@ def build(project: Path, name: str, count: int, hash_seed: int) -> dict[str, str
     return {file: file_hash(place / file) for file in names}
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_and_any_hash_seed_write_the_same_bytes(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

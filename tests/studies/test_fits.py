@@ -90,7 +90,7 @@ def test_replicates_centre_on_the_means_and_do_not_depend_on_the_run() -> None:
     assert np.array_equal(values, replicates(sums_LSC, sizes_C))
 
 
-@pytest.mark.slow
+@pytest.mark.simulation
 def test_the_ribbon_covers_the_curve_in_most_repetitions() -> None:
     inside = []
     for seed in range(40):
@@ -100,7 +100,7 @@ def test_the_ribbon_covers_the_curve_in_most_repetitions() -> None:
     assert 0.88 <= np.mean(inside) <= 0.99
 
 
-@pytest.mark.slow
+@pytest.mark.simulation
 def test_the_interval_of_the_knee_holds_the_true_knee_in_most_repetitions() -> None:
     along = steps_of(LEVELS)
     (true,) = knees_of(0.6 - 0.9 * along[None, :] ** -0.8, along, 0.03)

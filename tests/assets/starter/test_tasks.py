@@ -151,6 +151,7 @@ def test_rows_depend_on_the_seed_alone(task: Task, seed: int, n: int) -> None:
     assert len(rows) == n
 
 
+@pytest.mark.slow
 def test_another_process_with_another_hash_seed_gives_the_same_tasks() -> None:
     hash_seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
     done = subprocess.run(

@@ -15,6 +15,8 @@ def fresh(monkeypatch, tmp_path):
     """A process that has compiled nothing yet, with an empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv(build.SWITCH, raising=False)
+    # what is compiled here is loaded and not called, so it need not be fast
+    monkeypatch.setattr(build, "FLAGS", ("-O0", *build.FLAGS[1:]))
     return build.built.__wrapped__
 
 
