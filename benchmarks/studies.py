@@ -1,0 +1,110 @@
+"""The shipped studies, run whole: verdicts, intervals and minutes.
+
+    python benchmarks/studies.py NAME [--run DIR] [--quick] [--json]
+
+NAME is a recipe of recipes/studies. A full run writes benchmarks/results/study_NAME.json and
+docs/study-results.md. With --run, the study is kept in DIR, where it goes on after an interruption;
+its minutes are then those of the last part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ending import conclude
+from regimen import __version__, console
+from regimen.errors import RegimenError, RunError
+from result import machine
+from study_page import ROOT, write_study_page
+
+RECIPES = ROOT / "recipes" / "studies"
+QUICK = ("study.seeds=1", "study.tokens=4000", "build.tasks=40", "build.held_out.max_tasks=10")
+KEPT = ("kind", "question", "verdict", "seeds", "tokens", "claims", "knee", "curve", "half")
+
+
+def bench(name: str, run: Path, *, quick: bool) -> dict[str, Any]:
+    """Run the recipe and keep what its study.json says, without the figures.
+
+    Raises:
+        RunError: there is no such recipe, or the study failed before it had a verdict.
+    """
+    recipe = RECIPES / f"{name}.yaml"
+    if not recipe.is_file():
+        known = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+        raise RunError(
+            f"There is no recipe of a study called {name!r}.",
+            slug="benchmark-recipe",
+            expected=f"one of {known}",
+        )
+    where = machine()
+    small = QUICK if quick and "build:" in recipe.read_text() else ()
+    start_it = "from regimen.cli import main; main()"
+    command = [sys.executable, "-c", start_it, "study", str(recipe), f"run={run}", *small]
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, check=False)
+    seconds = time.perf_counter() - start
+    file = run / "study.json"
+    if not file.is_file():
+        raise RunError(
+            "The study ended without a verdict.",
+            slug="benchmark-study",
+            got=f"exit status {done.returncode}",
+            fix="Read its output above.",
+        )
+    body = json.loads(file.read_text(encoding="utf-8"))
+    cells = body["cells"]
+    return {
+        "name": f"study_{name}",
+        "versions": {
+            "regimen": __version__,
+            "torch": version("torch"),
+            "transformers": version("transformers"),
+        },
+        "machine": where,
+        "quick": quick,
+        "recipe": recipe.read_text(encoding="utf-8"),
+        "minutes": seconds / 60,
+        "cells": {
+            "all": len(cells),
+            "failed": [cell["name"] for cell in cells if cell["state"] == "failed"],
+        },
+        **{key: body[key] for key in KEPT if key in body},
+        "rows": body["tables"],
+        "ratios": {},
+    }
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """The verdict and what it took."""
+    console.line(f"{result['name']}: {result['verdict']} ({result['minutes']:.1f} minutes)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one study; the exit status."""
+    parser = argparse.ArgumentParser(description="A shipped study, run whole.")
+    parser.add_argument("name", help="a recipe of recipes/studies")
+    parser.add_argument("--run", type=Path, help="where the study is kept")
+    parser.add_argument("--quick", action="store_true", help="one seed, few tokens: no results")
+    parser.add_argument("--json", action="store_true", help="print one JSON object last")
+    options = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory(prefix="study-") as folder:
+        try:
+            result = bench(options.name, options.run or Path(folder), quick=options.quick)
+        except RegimenError as problem:
+            console.error(problem)
+            return 1
+    show(result)
+    return conclude(result["name"], result, options, write_study_page)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
