@@ -28,7 +28,7 @@ forms the same products alone.
 """
 
 OWN_PAGE = ("ifeval", "lints", "refusal", "judges")
-"""Results that have a page of their own."""
+"""Results that have a page of their own, as those of studies do."""
 LEFT = "\\* left after its second step: slower than half the best until then."
 NO_RESULT = "\nNo result has been committed yet.\n"
 
@@ -42,7 +42,7 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
 
 def section(result: Mapping[str, Any]) -> str:
     """One benchmark: where it ran, its ratios, its rows; a section for each of its works."""
-    if result["name"] in OWN_PAGE:
+    if result["name"] in OWN_PAGE or result["name"].startswith("study_"):
         return ""
     if result["name"] == "head":
         return head_section(result)
