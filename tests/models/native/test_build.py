@@ -81,6 +81,18 @@ def test_there_is_one_openmp_runtime_in_the_process():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+def test_of_several_runtimes_the_one_beside_torch_is_taken(tmp_path):
+    for place in ("torch/lib/libgomp-a.so.1", "other.libs/libgomp-b.so.1", "third/libiomp5.so"):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).touch()
+    own, other, third = (next(tmp_path.rglob(name)) for name in ("*-a*", "*-b*", "libiomp*"))
+    library, folder = tmp_path / "torch/lib/libtorch.so", tmp_path / "torch"
+    assert build.of_torch([other, library, own, third], folder) == own
+    assert build.of_torch([other, library], folder) == other
+    assert build.of_torch([other, third], folder) is None
+    assert build.of_torch([library, tmp_path / "torch/libomp.so"], folder) is None
+
+
 @SKIP
 def test_every_function_of_the_table_is_in_the_library():
     assert set(ops._functions()) == set(ops.SIGNATURES)

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -63,14 +64,23 @@ def built() -> Built:
 
 
 def openmp_runtime() -> Path | None:
-    """The OpenMP library that this process has in memory."""
+    """The OpenMP library that torch computes with in this process."""
     torch.ones(2).sum()  # the runtime comes with the first operator at the latest
     maps = Path("/proc/self/maps")
     lines = maps.read_text().splitlines() if maps.is_file() else []
     loaded = {parts[5] for line in lines if len(parts := line.split(maxsplit=5)) == 6}
+    return of_torch([Path(name) for name in loaded], Path(torch.__file__).parent)
+
+
+def of_torch(loaded: Sequence[Path], torch_folder: Path) -> Path | None:
+    """Among loaded files the one OpenMP runtime that is torch's; None where that cannot be told.
+
+    Other packages bring a runtime of their own, such as scikit-learn; torch's lies in its folder.
+    """
     names = ("libgomp", "libiomp", "libomp")
-    found = sorted(p for p in loaded if Path(p).name.startswith(names) and Path(p).is_file())
-    return Path(found[0]) if len(found) == 1 else None
+    found = [path for path in loaded if path.name.startswith(names) and path.is_file()]
+    own = [path for path in found if torch_folder in path.parents] or found
+    return own[0] if len(own) == 1 else None
 
 
 def _library(compiler: str, runtime: Path) -> Path:
