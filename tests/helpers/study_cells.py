@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from regimen.studies.cells import Cell, Outcome
-from regimen.studies.design import SCORES, Question
+from regimen.studies.cells import SCORES, Cell, Outcome
+from regimen.studies.design import Question
 from regimen.tables import write_table
 
 Score = Callable[[Cell, Mapping[str, Any]], float | None]

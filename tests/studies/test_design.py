@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from helpers.study_cells import STAGES, items, outcomes, question
 from regimen.evaluation.seeds import seeded_difference
+from regimen.settings.training import LIMITS
 from regimen.studies.cells import Cell
 from regimen.studies.design import (
-    LIMITS,
     base_cell,
     baseline_scores,
     changed,

@@ -16,15 +16,11 @@ from regimen.errors import RegimenError
 from regimen.files import atomic_write, json_text
 from regimen.manifests import read_manifest
 from regimen.runs import METRICS, Run
-from regimen.stages.study_scores import SCORES, TIMES, keep_scores
-from regimen.studies.cells import FAILED, RESULT, beside
+from regimen.stages.study_scores import keep_scores
+from regimen.studies.cells import FAILED, LINE, RESULT, SCORES, TIMES, beside
 
-PIPELINE = "run"
-"""Folder of a cell in which its pipeline runs; an interrupted one goes on from there."""
-
-KEPT = ("model", "items")
-GOES_ON = ("checkpoint-*", METRICS)
-"""What a training in the cell's own directory goes on from."""
+GOES_ON = (LINE, "checkpoint-*", METRICS)
+"""What an interrupted cell goes on from: its line of stages, or a training of its own."""
 
 ORPHAN_SECONDS = 1.0
 STARTED = time.monotonic()
@@ -41,7 +37,7 @@ def pipeline(body: Mapping[str, Any], run: Run) -> dict[str, Any]:
     from regimen.stages.pipeline import run_pipeline
 
     work = body["work"]
-    directory = run.path(PIPELINE)
+    directory = run.path(LINE)
     settings = settings_from(
         {**_placed(work["settings"], body["places"]), "run": str(directory), "seed": body["seed"]}
     )
@@ -125,9 +121,7 @@ def main(arguments: Sequence[str]) -> int:
     failed = beside(place, FAILED)
     failed.unlink(missing_ok=True)
     try:
-        run = Run.start(
-            place, stage="cell", key=body["key"], settings=body["work"], keep=(PIPELINE, *GOES_ON)
-        )
+        run = Run.start(place, stage="cell", key=body["key"], settings=body["work"], keep=GOES_ON)
         run.write_json(RESULT, WORKS[body["kind"]](body, run))
         run.finish(volatile_files=[TIMES])
     except RegimenError as error:

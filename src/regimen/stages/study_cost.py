@@ -9,13 +9,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from regimen.studies.cells import Cell, read_outcome
+from regimen.studies.cells import TIMES, Cell, read_outcome
+from regimen.studies.design import changed
 from regimen.studies.runner import Bench, run_cells
 
 PROBE_SHARE = 0.1
 """Part of a cell's tokens that the measurement trains on."""
-
-TIMES = "times.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +118,6 @@ def _behind(cell: Cell, cells: Sequence[Cell]) -> list[Cell]:
 
 def _short(cell: Cell, tokens: int) -> dict[str, Any]:
     """The cell's work with few tokens."""
-    from regimen.studies.design import changed
-
     work = dict(cell.work)
     if "settings" in work and "tune" in work["settings"]:
         work["settings"] = changed(work["settings"], {"tune.max_tokens": tokens})

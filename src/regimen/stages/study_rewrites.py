@@ -18,9 +18,10 @@ from regimen.models.loading import ModelSpec, load_model
 from regimen.objectives.supervised import Supervised
 from regimen.runs import Run
 from regimen.settings.training import TrainingSettings
-from regimen.stages.study_scores import SCORES, TIMES, score_table
+from regimen.stages.study_scores import score_table
 from regimen.stages.training import Prepared
 from regimen.stages.training_run import Job, run_training
+from regimen.studies.cells import SCORES, TIMES
 from regimen.studies.rewrites import (
     END,
     LETTERS,

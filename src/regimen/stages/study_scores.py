@@ -11,7 +11,6 @@ from regimen.tables import write_table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCORES, TIMES = "scores.parquet", "times.json"
 COLUMNS = ("suite", "item_id", "system", "score", "cluster", "task", "family", "language")
 OPTIONAL = ("source", "row", "template")
 """Columns that tell apart how one row was asked."""

@@ -14,6 +14,11 @@ from regimen.manifests import is_fresh
 from regimen.records import stable_hash
 
 CELL, RESULT, FAILED, LOG = "cell.json", "result.json", "failed.json", "log.txt"
+SCORES, TIMES = "scores.parquet", "times.json"
+"""Scores of every item, and seconds of the parts of the work."""
+
+LINE = "run"
+"""Folder of a cell in which its line of stages runs."""
 
 State = Literal["done", "failed", "open"]
 
@@ -28,7 +33,7 @@ class Cell:
         seed: of training and of the draws of its data; items are the same for every seed.
         work: what the work needs, as JSON: mostly the settings of a pipeline.
         needs: names of cells whose result the work starts from.
-        tokens, answers: tokens to train on and answers to generate, for the estimate of the cost.
+        tokens: that it trains on, for the estimate of the cost.
     """
 
     kind: str
@@ -37,7 +42,6 @@ class Cell:
     work: Mapping[str, Any]
     needs: tuple[str, ...] = ()
     tokens: int = 0
-    answers: int = 0
 
     @property
     def name(self) -> str:

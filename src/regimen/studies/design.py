@@ -11,15 +11,12 @@ import numpy as np
 
 from regimen.evaluation.ratios import Floats
 from regimen.evaluation.seeds import seeded_difference, seeded_mean
-from regimen.studies.cells import Cell, Outcome
+from regimen.settings.training import LIMITS
+from regimen.studies.cells import SCORES, Cell, Outcome
 from regimen.studies.claims import Claim, Measured
 from regimen.studies.scores import Grid, Level, read_grid
 
-SCORES = "scores.parquet"
 PIPELINE = "pipeline"
-LIMITS = ("num_train_epochs", "max_steps", "max_tokens", "max_time")
-"""Ways to end a training; a study replaces them by its tokens."""
-
 BASELINES = ("base", "base_prompted", "copy_input", "copy_demonstration")
 
 
@@ -50,7 +47,7 @@ class Question:
 class Findings:
     """What a study found: a sentence, claims, tables and figures, all JSON-compatible.
 
-    ``figures`` are mappings with ``kind`` (curve, matrix, frontier, spread), ``title`` and data;
+    ``figures`` are mappings with ``kind`` (curve, matrix, frontier), ``title`` and data;
     ``tables`` mappings with ``title``, ``columns`` and ``rows``.
     """
 
@@ -99,28 +96,42 @@ def _copied(value: Any) -> Any:
     return [_copied(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def lean(settings: Mapping[str, Any], asked: Question) -> dict[str, Any]:
-    """The settings of a cell: equal tokens, equal items, the tuned model alone is asked.
+def last_tuning(settings: dict[str, Any]) -> dict[str, Any]:
+    """The section of the only tuning, or of the last of a list."""
+    tune = settings["tune"]
+    found: dict[str, Any] = tune[-1] if isinstance(tune, list) else tune
+    return found
 
-    What is only measured beside the scores is left out, save retention.
-    """
+
+def _asked_alone(
+    settings: Mapping[str, Any], asked: Question, systems: Sequence[str]
+) -> dict[str, Any]:
+    """Settings that ask some systems the study's items, without what is measured beside scores."""
     plain = changed(
         settings,
         {
             "build.workers": 0,
             "build.lints": False,
             "build.held_out.seed": asked.seed,
-            "evaluate.systems": ["tuned"],
+            "evaluate.systems": list(systems),
             "evaluate.nearest": 0,
-            "tune.max_tokens": asked.tokens,
         },
     )
-    last = plain["tune"][-1] if isinstance(plain["tune"], list) else plain["tune"]
+    for beside in ("safety", "judge", "gate", "lm_eval"):
+        plain["evaluate"].pop(beside, None)
+    return plain
+
+
+def lean(settings: Mapping[str, Any], asked: Question) -> dict[str, Any]:
+    """The settings of a cell: equal tokens, equal items, the tuned model alone is asked.
+
+    What is only measured beside the scores is left out, save retention.
+    """
+    plain = changed(_asked_alone(settings, asked, ("tuned",)), {"tune.max_tokens": asked.tokens})
+    last = last_tuning(plain)
     for limit in LIMITS:
         if limit != "max_tokens":
             last.pop(limit, None)
-    for beside in ("safety", "judge", "gate", "lm_eval"):
-        plain["evaluate"].pop(beside, None)
     return plain
 
 
@@ -150,21 +161,11 @@ def pipeline_cell(
 
 def base_cell(asked: Question) -> Cell:
     """The base, the prompted base and the copies, asked the same items once."""
-    settings = changed(
-        asked.settings,
-        {
-            "build.workers": 0,
-            "build.lints": False,
-            "build.held_out.seed": asked.seed,
-            "evaluate.systems": list(BASELINES),
-            "evaluate.nearest": 0,
-            "evaluate.base": first_model(asked.settings),
-            # nobody asks it; its template is that of the questions
-            "evaluate.tuned": first_model(asked.settings),
-        },
-    )
-    for beside in ("safety", "judge", "gate", "lm_eval", "retention"):
-        settings["evaluate"].pop(beside, None)
+    model = first_model(asked.settings)
+    # nobody asks the tuned model; its template is that of the questions
+    models = {"evaluate.base": model, "evaluate.tuned": model}
+    settings = changed(_asked_alone(asked.settings, asked, BASELINES), models)
+    settings["evaluate"].pop("retention", None)
     settings.pop("tune", None)
     return pipeline_cell({}, asked.seeds[0], settings, asked, stages=("build", "evaluate"))
 
@@ -246,9 +247,8 @@ def mean_json(scores_SN: Floats, clusters: Sequence[str]) -> dict[str, Any]:
 
 def baseline_scores(outcomes: Sequence[Outcome], asked: Question) -> Iterator[tuple[str, float]]:
     """Scores of the baselines on the study's suites, where their cell was made."""
-    for system in BASELINES:
-        places = done_places(outcomes, lambda cell: None if cell.factors else ())
-        if places:
-            grid = grid_of(outcomes, asked, lambda cell: None if cell.factors else (), system)
-            if grid.rows:
-                yield system, float(grid.scores[()].mean())
+    places = done_places(outcomes, lambda cell: None if cell.factors else ())
+    for system in BASELINES if places else ():
+        grid = read_grid(places, system, asked.suites)
+        if grid.rows:
+            yield system, float(grid.scores[()].mean())

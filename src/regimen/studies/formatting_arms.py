@@ -8,7 +8,7 @@ from typing import Any
 
 from regimen.studies.design import changed
 
-TENTHS = 20
+TWENTIETHS = 20
 """Shares are rounded to twentieths: each instance draws one of at most so many numbers."""
 
 PLAIN: Mapping[str, Any] = {
@@ -55,7 +55,7 @@ def _shot_arms(plain: Mapping[str, Any], options: Mapping[str, Any]) -> list[Arm
 
 def drawn_shots(share: float, shots: int) -> list[int]:
     """Numbers of demonstrations to draw from: ``[0, 0, 0, 2]`` for a quarter."""
-    part = Fraction(share).limit_denominator(TENTHS)
+    part = Fraction(share).limit_denominator(TWENTIETHS)
     return [0] * (part.denominator - part.numerator) + [shots] * part.numerator
 
 

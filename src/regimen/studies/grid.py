@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
+from regimen.settings.training import LIMITS
 from regimen.studies.cells import Cell, Outcome
 from regimen.studies.claims import Claim, in_words
 from regimen.studies.design import (
@@ -14,12 +15,13 @@ from regimen.studies.design import (
     changed,
     contrast,
     grid_of,
+    last_tuning,
     lean,
     mean_json,
     pipeline_cell,
 )
 
-BUDGETS = ("tune.num_train_epochs", "tune.max_steps", "tune.max_tokens", "tune.max_time")
+BUDGETS = tuple(f"tune.{limit}" for limit in LIMITS)
 
 
 class GridStudy:
@@ -32,8 +34,7 @@ class GridStudy:
         vary = asked.options["vary"]
         plain = lean(asked.settings, asked)
         if set(vary) & set(BUDGETS):
-            last = plain["tune"][-1] if isinstance(plain["tune"], list) else plain["tune"]
-            last.pop("max_tokens")
+            last_tuning(plain).pop("max_tokens")
         return tuple(
             pipeline_cell(
                 dict(zip(vary, values, strict=True)),

@@ -13,16 +13,18 @@ from dataclasses import replace
 from typing import Any
 
 from regimen.errors import EvaluationError
-from regimen.studies.cells import Cell, Outcome
+from regimen.evaluation.statistics import MIN_CLUSTERS
+from regimen.settings.training import LIMITS
+from regimen.studies.cells import LINE, Cell, Outcome
 from regimen.studies.claims import Claim, in_words, summary
 from regimen.studies.design import (
-    LIMITS,
     Findings,
     Question,
     changed,
     contrast,
     first_model,
     grid_of,
+    last_tuning,
     lean,
     mean_json,
     pipeline_cell,
@@ -34,8 +36,7 @@ JOB, ELSEWHERE = "job", "elsewhere"
 generalist's build holds out."""
 
 SOURCE = "this study"
-ITEMS = "run/build/items.parquet"
-FEWEST_CLUSTERS = 10
+ITEMS = f"{LINE}/build/items.parquet"
 
 
 class SpecialiseStudy:
@@ -166,7 +167,7 @@ def _model(plain: Mapping[str, Any]) -> str:
     """The model that the generalist's last tuning made."""
     tune = plain["tune"]
     last = f"tune-{len(tune) - 1}" if isinstance(tune, list) else "tune"
-    return f"{{place:0}}/run/{last}/final"
+    return f"{{place:0}}/{LINE}/{last}/final"
 
 
 def _specialist(
@@ -179,8 +180,7 @@ def _specialist(
     domain: bool,
 ) -> Cell:
     settings = changed(_asked_files(_job_build(plain, asked)), {"build.rows": rows})
-    tune = settings["tune"][-1] if isinstance(settings["tune"], list) else settings["tune"]
-    tune = {**tune, "model": {"path": _model(plain)}}
+    tune = {**last_tuning(settings), "model": {"path": _model(plain)}}
     tokens = asked.tokens
     if domain:
         text = asked.options["domain_text"]
@@ -212,7 +212,7 @@ def _level(cell: Cell) -> Level | None:
 
 def _by_row(grid: Grid) -> Grid:
     """A job of few tasks is sampled by its rows: each is a cluster of its own."""
-    if len(set(grid.clusters)) >= FEWEST_CLUSTERS:
+    if len(set(grid.clusters)) >= MIN_CLUSTERS:
         return grid
     return replace(grid, rows=tuple(replace(row, cluster=row.item_id) for row in grid.rows))
 
