@@ -17,12 +17,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any
 
-import regimen
 from regimen.errors import DataError, RegimenError
+from regimen.processes import module_command, module_environment
 from regimen.stages.producing import Chunk, Plan, Producer, Product
 
 ENOUGH_ROWS = 20_000
@@ -95,15 +94,11 @@ class _Worker:
     """A worker process, spoken to by one thread at a time."""
 
     def __init__(self, plan: Plan) -> None:
-        # -P: files of the working directory must not stand in for modules
-        command = [sys.executable, "-P", "-m", "regimen.stages.workers"]
-        # the worker finds the package where this process found it
-        paths = [str(Path(regimen.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         self._popen = subprocess.Popen(
-            command,
+            module_command("regimen.stages.workers"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            env=module_environment(),
         )
         self._plan: Plan | None = plan
 

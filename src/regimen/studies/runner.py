@@ -7,17 +7,15 @@ any moment goes on with the cells that are not done; a process whose study is go
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import regimen
 from regimen.manifests import read_manifest
+from regimen.processes import module_command, module_environment
 from regimen.studies.cells import (
     FAILED,
     LOG,
@@ -60,6 +58,15 @@ class Bench:
         return self.directory / "cells" / cell.name
 
 
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A cell that is to be made: its key, and the directories of what it starts from."""
+
+    outcome: Outcome
+    key: Mapping[str, str]
+    places: Sequence[str]
+
+
 @dataclass(slots=True)
 class _Running:
     outcome: Outcome
@@ -82,6 +89,7 @@ def run_cells(cells: Sequence[Cell], bench: Bench, told: Told | None = None) -> 
     outcomes: dict[str, Outcome] = {}
     waiting = list(cells)
     running: list[_Running] = []
+    looked_at: dict[str, _Open] = {}
 
     def settle(outcome: Outcome) -> None:
         outcomes[outcome.cell.name] = outcome
@@ -92,7 +100,7 @@ def run_cells(cells: Sequence[Cell], bench: Bench, told: Told | None = None) -> 
         while waiting or running:
             for outcome in _ended(running):
                 settle(outcome)
-            waiting = _start(waiting, running, outcomes, bench, settle)
+            waiting = _start(waiting, running, outcomes, looked_at, bench, settle)
             if running:
                 time.sleep(POLL_SECONDS)
     finally:
@@ -118,10 +126,14 @@ def _start(
     waiting: Sequence[Cell],
     running: list[_Running],
     outcomes: Mapping[str, Outcome],
+    looked_at: dict[str, _Open],
     bench: Bench,
     settle: Told,
 ) -> list[Cell]:
-    """Settle what is done or cannot be made, start what can be; returns what still waits."""
+    """Settle what is done or cannot be made, start what can be; returns what still waits.
+
+    A cell is looked at once: only this process makes cells, so one that is open stays so.
+    """
     left: list[Cell] = []
     for cell in waiting:
         needed = [outcomes.get(name) for name in cell.needs]
@@ -134,12 +146,15 @@ def _start(
             error = f"it starts from {failed[0]}, which failed"
             settle(Outcome(cell=cell, state="failed", directory=bench.place(cell), error=error))
             continue
-        key = cell.key(bench.code, {one.cell.name: _content(one.directory) for one in ready})
-        found = read_outcome(cell, bench.place(cell), key)
-        if found.state == "done":
-            settle(found)
-        elif len(running) < bench.jobs:
-            running.append(_process(found, key, bench, [str(one.directory) for one in ready]))
+        if cell.name not in looked_at:
+            key = cell.key(bench.code, {one.cell.name: _content(one.directory) for one in ready})
+            found = read_outcome(cell, bench.place(cell), key)
+            if found.state == "done":
+                settle(found)
+                continue
+            looked_at[cell.name] = _Open(found, key, [str(one.directory) for one in ready])
+        if len(running) < bench.jobs:
+            running.append(_process(looked_at[cell.name], bench))
         else:
             left.append(cell)
     return left
@@ -149,27 +164,20 @@ def _content(directory: Path) -> str:
     return read_manifest(directory).content_key
 
 
-def _process(
-    outcome: Outcome, key: Mapping[str, str], bench: Bench, places: Sequence[str]
-) -> _Running:
+def _process(one: _Open, bench: Bench) -> _Running:
     """The process of a cell. What it says goes to a log beside the directory."""
-    directory = outcome.directory
-    file = write_cell(directory, outcome.cell, key, places)
-    paths = [str(Path(regimen.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "OMP_NUM_THREADS": str(bench.threads),
-        "TOKENIZERS_PARALLELISM": "false",
-    }
+    directory = one.outcome.directory
+    file = write_cell(directory, one.outcome.cell, one.key, one.places)
+    environment = module_environment(
+        OMP_NUM_THREADS=str(bench.threads), TOKENIZERS_PARALLELISM="false"
+    )
     stack = ExitStack()
     log = stack.enter_context(_log(directory).open("wb"))
-    # -P: files of the working directory must not stand in for modules
-    command = [sys.executable, "-P", "-m", bench.module, str(file), str(directory)]
+    command = module_command(bench.module, str(file), str(directory))
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
     )
-    return _Running(outcome, process, stack)
+    return _Running(one.outcome, process, stack)
 
 
 def _log(directory: Path) -> Path:
