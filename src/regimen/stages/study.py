@@ -16,6 +16,7 @@ from regimen.settings.study import KINDS, StudySettings
 from regimen.stages.common import MODULES
 from regimen.stages.study_cost import Cost, estimate
 from regimen.studies.cells import Cell, Outcome
+from regimen.studies.claims import Measured, in_words
 from regimen.studies.design import Findings, Question, Study
 from regimen.studies.formatting import FormattingStudy
 from regimen.studies.grid import GridStudy
@@ -221,18 +222,9 @@ def _cells(row: Sequence[Any]) -> list[Any]:
 
 
 def _claim_row(claim: Mapping[str, Any]) -> list[Any]:
-    measured = claim["measured"]
-    words = f"{100 * measured['difference']:+.1f}"
-    if measured["low"] is not None:
-        words += f" [{100 * measured['low']:.1f}, {100 * measured['high']:.1f}]"
-    return [
-        claim["name"],
-        words,
-        claim["verdict"],
-        measured["n"],
-        measured["clusters"],
-        measured["seeds"],
-    ]
+    found = Measured(**claim["measured"])
+    words = in_words(found, unit="")
+    return [claim["name"], words, claim["verdict"], found.n, found.clusters, found.seeds]
 
 
 def _failed(failed: Sequence[Outcome], files: Mapping[str, Any]) -> EvaluationError:

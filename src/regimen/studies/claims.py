@@ -13,7 +13,7 @@ Expected = Literal["more", "less", "no more"]
 Verdict = Literal["reproduced", "not reproduced", "the opposite", "cannot tell", "no evidence"]
 
 MARGIN = 0.02
-"""Half a claim of "no more" is how much would not matter: two points."""
+"""A claim of "no more" allows this much, which would not matter: two points."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +76,12 @@ def verdict_of(expected: Expected, measured: Measured, margin: float = MARGIN) -
     return "the opposite" if high < 0 else "cannot tell"
 
 
-def in_words(measured: Measured) -> str:
+def in_words(measured: Measured, unit: str = " points") -> str:
     """``+4.1 points [1.2, 7.0]``."""
-    points = 100 * measured.difference
+    words = f"{100 * measured.difference:+.1f}{unit}"
     if measured.low is None or measured.high is None:
-        return f"{points:+.1f} points"
-    return f"{points:+.1f} points [{100 * measured.low:.1f}, {100 * measured.high:.1f}]"
+        return words
+    return f"{words} [{100 * measured.low:.1f}, {100 * measured.high:.1f}]"
 
 
 def summary(claims: Sequence[Claim]) -> str:

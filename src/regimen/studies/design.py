@@ -13,7 +13,7 @@ from regimen.evaluation.ratios import Floats
 from regimen.evaluation.seeds import seeded_difference, seeded_mean
 from regimen.settings.training import LIMITS
 from regimen.studies.cells import SCORES, Cell, Outcome
-from regimen.studies.claims import Claim, Measured
+from regimen.studies.claims import Claim, Expected, Measured
 from regimen.studies.scores import Grid, Level, read_grid
 
 PIPELINE = "pipeline"
@@ -231,6 +231,22 @@ def contrast(grid: Grid, weights: Mapping[Level, float]) -> Measured:
     total = sum(weight * grid.scores[level] for level, weight in weights.items())
     total_SN = np.asarray(total, dtype=np.float64)
     return difference(total_SN, np.zeros_like(total_SN), grid.clusters, reach)
+
+
+def claim_on(
+    grid: Grid,
+    weights: Mapping[Level, float],
+    *,
+    name: str,
+    text: str,
+    source: str,
+    expected: Expected,
+) -> list[Claim]:
+    """A claim on a contrast; none where a level has no result or is compared with itself."""
+    if not any(weights.values()) or not weights.keys() <= grid.scores.keys():
+        return []
+    measured = contrast(grid, weights)
+    return [Claim(name=name, text=text, source=source, expected=expected, measured=measured)]
 
 
 def mean_json(scores_SN: Floats, clusters: Sequence[str]) -> dict[str, Any]:

@@ -42,12 +42,10 @@ class Curve:
     b: float
     c: float = 0.0
 
-    def at(self, x: Floats | float) -> Floats:
-        """Its values."""
-        points = np.asarray(x, dtype=np.float64)
-        if self.kind == "log":
-            return self.a + self.b * np.log(points)
-        return self.a - self.b * points ** (-self.c)
+    def at(self, x: Floats) -> Floats:
+        """Its values at points: (P,)."""
+        one = Rows(self.kind, np.asarray([self.a]), np.asarray([self.b]), np.asarray([self.c]))
+        return np.asarray(one.at(x)[0])
 
     @property
     def formula(self) -> str:
@@ -96,14 +94,10 @@ class Rows:
             return np.asarray(self.a_B[:, None] + self.b_B[:, None] * np.log(points))
         return np.asarray(self.a_B[:, None] - self.b_B[:, None] * points ** (-self.c_B[:, None]))
 
-    def curve(self, row: int = 0) -> Curve:
-        """One of them."""
-        return Curve(
-            kind=self.kind,
-            a=float(self.a_B[row]),
-            b=float(self.b_B[row]),
-            c=float(self.c_B[row]),
-        )
+    def first(self) -> Curve:
+        """The first of them."""
+        a, b, c = (float(some[0]) for some in (self.a_B, self.b_B, self.c_B))
+        return Curve(kind=self.kind, a=a, b=b, c=c)
 
 
 def fit_log(x: Floats, y_BL: Floats) -> Rows:
@@ -165,7 +159,7 @@ def choose(x: Floats, y: Floats) -> Choice:
     errors = {kind: float(found[0]) for kind, found in left_out_errors(x, y[None, :]).items()}
     best = min(errors, key=lambda kind: (errors[kind], kind != "power"))
     return Choice(
-        curve=FITS[best](x, y[None, :]).curve(),
+        curve=FITS[best](x, y[None, :]).first(),
         errors={str(kind): error for kind, error in errors.items()},
     )
 
@@ -206,6 +200,11 @@ def steps_of(x: Floats) -> Floats:
     return np.asarray(lowest * (highest / lowest) ** (np.arange(count + 1) / count))
 
 
+def level_means(sums_LSC: Floats, sizes_C: Floats) -> Floats:
+    """Mean scores by level and seed (L, S) from sums by level, seed and cluster."""
+    return np.asarray(sums_LSC.sum(axis=2) / sizes_C.sum())
+
+
 def replicates(
     sums_LSC: Floats, sizes_C: Floats, *, seed: int = 0, count: int = REPLICATES
 ) -> Floats:
@@ -223,7 +222,7 @@ def replicates(
     levels, seeds, clusters = sums_LSC.shape
     weights_BC = rng.multinomial(clusters, [1 / clusters] * clusters, size=count)
     drawn_BL = (weights_BC @ sums_LSC.mean(axis=1).T) / (weights_BC @ sizes_C)[:, None]
-    means_LS = sums_LSC.sum(axis=2) / sizes_C.sum()
+    means_LS = level_means(sums_LSC, sizes_C)
     means_L = means_LS.mean(axis=1)
     few = clusters / (clusters - 1) if clusters > 1 else 1.0
     values_BL = means_L + np.sqrt(few) * (drawn_BL - means_L)
@@ -257,8 +256,7 @@ def fit_levels(levels: Sequence[float], sums_LSC: Floats, sizes_C: Floats, *, ga
         ValueError: as :func:`choose`.
     """
     x = np.asarray(levels, dtype=np.float64)
-    means = sums_LSC.sum(axis=(1, 2)) / (sizes_C.sum() * sums_LSC.shape[1])
-    choice = choose(x, means)
+    choice = choose(x, level_means(sums_LSC, sizes_C).mean(axis=1))
     drawn_BL = replicates(sums_LSC, sizes_C)
     along = steps_of(x)
     values_BP = values_along(x, drawn_BL, along)

@@ -19,7 +19,7 @@ from regimen.studies.claims import Claim, Expected, summary
 from regimen.studies.design import (
     Findings,
     Question,
-    contrast,
+    claim_on,
     difference,
     grid_of,
     lean,
@@ -82,16 +82,6 @@ def _grid(asked: Question, outcomes: Sequence[Outcome], part: str, factor: str) 
         asked,
         lambda cell: (cell.factors[factor],) if cell.factors.get("part") == part else None,
     )
-
-
-def _claim(
-    name: str, text: str, source: str, expected: Any, grid: Grid, weights: Mapping[Any, float]
-) -> list[Claim]:
-    """A claim on a contrast, where every level of it has a result."""
-    if any(level not in grid.scores for level in weights):
-        return []
-    measured = contrast(grid, weights)
-    return [Claim(name=name, text=text, source=source, expected=expected, measured=measured)]
 
 
 Diagonal = tuple[str, str]
@@ -166,7 +156,14 @@ def _encodings(asked: Question, outcomes: Sequence[Outcome]) -> Findings:
     claims = [
         claim
         for name, text, source, expected, one, other in EXPECTED
-        for claim in _claim(name, text, source, expected, grid, {one: 1, other: -1})
+        for claim in claim_on(
+            grid,
+            {one: 1, other: -1},
+            name=name,
+            text=text,
+            source=source,
+            expected=expected,
+        )
     ]
     cells = [
         {"train": train, "test": test, **mean_json(scores, grid.clusters)}
@@ -209,13 +206,13 @@ def _shots(asked: Question, outcomes: Sequence[Outcome]) -> Findings:
         ):
             weights = {(share, way): 1 / len(mixed) / len(ways) for share in mixed for way in ways}
             weights |= {(pure, way): -1 / len(ways) for way in ways}
-            claims += _claim(
-                f"mixed beats {name} alone, asked {asked_in}",
-                f"the mean over mixed shares against {name} prompts alone, asked {asked_in}",
-                FLAN22,
-                "more",
+            claims += claim_on(
                 grid,
                 weights,
+                name=f"mixed beats {name} alone, asked {asked_in}",
+                text=f"the mean over mixed shares against {name} prompts alone, asked {asked_in}",
+                source=FLAN22,
+                expected="more",
             )
     lines = {
         f"asked {way}": [
@@ -272,13 +269,13 @@ def _templates(asked: Question, outcomes: Sequence[Outcome]) -> Findings:
     tasks = [str(number) for number in range(spreads[few,].shape[1])]
     claims: list[Claim] = []
     if few != many:
-        claims += _claim(
-            "templates do not raise the mean",
-            f"{many} templates of a task gain no more than 2 points over {few}",
-            "FLAN, arXiv 2109.01652",
-            "no more",
+        claims += claim_on(
             grid,
             {(many,): 1, (few,): -1},
+            name="templates do not raise the mean",
+            text=f"{many} templates of a task gain no more than 2 points over {few}",
+            source="FLAN, arXiv 2109.01652",
+            expected="no more",
         )
     if tasks and few != many:
         measured = difference(spreads[many,], spreads[few,], tasks)

@@ -21,8 +21,8 @@ import numpy as np
 from regimen.evaluation.ratios import Floats
 from regimen.studies.cells import Cell, Outcome
 from regimen.studies.claims import Claim, Measured, in_words, summary
-from regimen.studies.design import Findings, Question, contrast, difference, grid_of, mean_json
-from regimen.studies.fits import interval, replicates
+from regimen.studies.design import Findings, Question, claim_on, difference, grid_of, mean_json
+from regimen.studies.fits import interval, level_means, replicates
 from regimen.studies.scores import Grid, cluster_sums
 
 SOURCE = "Instruction Diversity Drives Generalization, arXiv 2402.10891"
@@ -270,16 +270,14 @@ def _claims(unseen: Grid, counts: Sequence[int]) -> list[Claim]:
             measured=_above(unseen, many, FOLLOWED),
         ),
     ]
-    if few != many:
-        claims.append(
-            Claim(
-                name="more rules help",
-                text=f"{many} rules against {few}, for the same number of examples",
-                source=SOURCE,
-                expected="more",
-                measured=contrast(unseen, {(many,): 1.0, (few,): -1.0}),
-            )
-        )
+    claims += claim_on(
+        unseen,
+        {(many,): 1.0, (few,): -1.0} if few != many else {},
+        name="more rules help",
+        text=f"{many} rules against {few}, for the same number of examples",
+        source=SOURCE,
+        expected="more",
+    )
     return claims
 
 
@@ -289,15 +287,12 @@ def _threshold(grid: Grid, counts: Sequence[int]) -> dict[str, float] | None:
     None where that happens at none of the levels, or at all of them.
     """
     sums_LSC, sizes_C = cluster_sums(grid, [(count,) for count in counts])
-    means = sums_LSC.sum(axis=(1, 2)) / (sizes_C.sum() * sums_LSC.shape[1])
-    at = crossing(np.asarray(counts, dtype=np.float64), means)
+    x = np.asarray(counts, dtype=np.float64)
+    at = crossing(x, level_means(sums_LSC, sizes_C).mean(axis=1))
     if at is None:
         return None
-    found = [
-        place
-        for row in replicates(sums_LSC, sizes_C)
-        if (place := crossing(np.asarray(counts, dtype=np.float64), row)) is not None
-    ]
+    drawn = (crossing(x, row) for row in replicates(sums_LSC, sizes_C))
+    found = [place for place in drawn if place is not None]
     low, high = interval(np.asarray(found))
     return {"at": at, "low": low, "high": high}
 

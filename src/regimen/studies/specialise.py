@@ -16,11 +16,12 @@ from regimen.errors import EvaluationError
 from regimen.evaluation.statistics import MIN_CLUSTERS
 from regimen.settings.training import LIMITS
 from regimen.studies.cells import LINE, Cell, Outcome
-from regimen.studies.claims import Claim, in_words, summary
+from regimen.studies.claims import Claim, Expected, in_words, summary
 from regimen.studies.design import (
     Findings,
     Question,
     changed,
+    claim_on,
     contrast,
     first_model,
     grid_of,
@@ -221,12 +222,8 @@ def _claims(job: Grid, elsewhere: Grid) -> list[Claim]:
     rows = sorted({rows for rows, _ in job.scores if rows})
     general, most, least = (0, False), (rows[-1], False), (rows[0], False)
 
-    def claim(name: str, text: str, expected: Any, grid: Grid, weights: Any) -> list[Claim]:
-        """None where a level has no result, or is compared with itself."""
-        if not any(weights.values()) or not weights.keys() <= grid.scores.keys():
-            return []
-        measured = contrast(grid, weights)
-        return [Claim(name=name, text=text, source=SOURCE, expected=expected, measured=measured)]
+    def claim(name: str, text: str, expected: Expected, grid: Grid, weights: Any) -> list[Claim]:
+        return claim_on(grid, weights, name=name, text=text, source=SOURCE, expected=expected)
 
     claims = [
         *claim(

@@ -6,8 +6,10 @@ unseen tasks while more instances of a task soon do not. Every cell trains on eq
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from regimen.studies.cells import Cell, Outcome
@@ -18,7 +20,7 @@ from regimen.studies.design import (
     base_cell,
     baseline_scores,
     changed,
-    contrast,
+    claim_on,
     grid_of,
     lean,
     mean_json,
@@ -56,16 +58,15 @@ class TasksStudy:
         reference = _reference(grid)
         counts = sorted({tasks for tasks, instances in grid.scores if instances == reference})
         claims = [*_task_claims(grid, counts, reference), *_instance_claims(grid, counts)]
-        fits = {suite: _fit(grid.suite(suite), counts, reference, asked) for suite in grid.suites}
-        fits["all suites"] = _fit(grid, counts, reference, asked)
-        whole = fits["all suites"]
+        whole = _fit(grid, counts, reference, asked)
+        apart = [grid.suite(name) for name in grid.suites] if len(grid.suites) > 1 else []
+        fits = [(one.suites[0], one, _fit(one, counts, reference, asked)) for one in apart]
         return Findings(
             verdict=_verdict(whole, claims, counts),
             claims=tuple(claims),
             figures=tuple(
-                _figure(name, grid if name == "all suites" else grid.suite(name), fit, reference)
-                for name, fit in fits.items()
-                if len(grid.suites) > 1 or name == "all suites"
+                _figure(name, one, fit, reference)
+                for name, one, fit in [*fits, ("all suites", grid, whole)]
             ),
             tables=(_table(grid, dict(baseline_scores(outcomes, asked))),),
             more={"knee": _knee(whole), "curve": _curve(whole)},
@@ -87,18 +88,15 @@ def _task_claims(grid: Grid, counts: Sequence[int], instances: int) -> list[Clai
     if len(counts) < 2:
         return []
     levels = [(count, instances) for count in counts]
-    made = [
-        Claim(
-            name="more tasks help",
-            text=f"{counts[-1]} tasks are better on unseen tasks than {counts[0]}",
-            source=SNI,
-            expected="more",
-            measured=contrast(grid, {levels[-1]: 1.0, levels[0]: -1.0}),
-        )
-    ]
+    made = claim_on(
+        grid,
+        {levels[-1]: 1.0, levels[0]: -1.0},
+        name="more tasks help",
+        text=f"{counts[-1]} tasks are better on unseen tasks than {counts[0]}",
+        source=SNI,
+        expected="more",
+    )
     if len(counts) > FEWEST_LEVELS:
-        import math
-
         first = 1 / math.log2(counts[1] / counts[0])
         last = 1 / math.log2(counts[-1] / counts[-2])
         weights = dict.fromkeys(levels, 0.0)
@@ -106,15 +104,14 @@ def _task_claims(grid: Grid, counts: Sequence[int], instances: int) -> list[Clai
         weights[levels[-2]] -= last
         weights[levels[1]] -= first
         weights[levels[0]] += first
-        made.append(
-            Claim(
-                name="then plateau",
-                text=f"a doubling of the tasks from {counts[-2]} on gains less than one from "
-                f"{counts[0]} on",
-                source=FLAN,
-                expected="less",
-                measured=contrast(grid, weights),
-            )
+        made += claim_on(
+            grid,
+            weights,
+            name="then plateau",
+            text=f"a doubling of the tasks from {counts[-2]} on gains less than one from "
+            f"{counts[0]} on",
+            source=FLAN,
+            expected="less",
         )
     return made
 
@@ -125,30 +122,28 @@ def _instance_claims(grid: Grid, counts: Sequence[int]) -> list[Claim]:
     if len(levels) < 2:
         return []
     few, many = levels[len(levels) // 2 - 1 if len(levels) > 2 else 0], levels[-1]
-    claims = [
-        Claim(
-            name="more instances do not",
-            text=f"{many} instances of each of {counts[-1]} tasks gain no more than 2 points over "
-            f"{few}, for the same tokens",
-            source=SNI,
-            expected="no more",
-            measured=contrast(grid, {(counts[-1], many): 1.0, (counts[-1], few): -1.0}),
-        ),
-    ]
-    if len(counts) > 1 and (counts[0], few) in grid.scores:
+    claims = claim_on(
+        grid,
+        {(counts[-1], many): 1.0, (counts[-1], few): -1.0},
+        name="more instances do not",
+        text=f"{many} instances of each of {counts[-1]} tasks gain no more than 2 points over "
+        f"{few}, for the same tokens",
+        source=SNI,
+        expected="no more",
+    )
+    if len(counts) > 1:
         weights = _added(
             {(counts[-1], few): 1.0, (counts[0], few): -1.0},
             {(counts[-1], many): -1.0, (counts[-1], levels[0]): 1.0},
         )
-        claims.append(
-            Claim(
-                name="tasks before instances",
-                text=f"the step from {counts[0]} to {counts[-1]} tasks gains more than the step "
-                f"from {levels[0]} to {many} instances",
-                source=SNI,
-                expected="more",
-                measured=contrast(grid, weights),
-            )
+        claims += claim_on(
+            grid,
+            weights,
+            name="tasks before instances",
+            text=f"the step from {counts[0]} to {counts[-1]} tasks gains more than the step "
+            f"from {levels[0]} to {many} instances",
+            source=SNI,
+            expected="more",
         )
     return claims
 
@@ -169,16 +164,7 @@ def _fit(grid: Grid, counts: Sequence[int], instances: int, asked: Question) -> 
 
 
 def _knee(fit: Fit | None) -> dict[str, Any] | None:
-    if fit is None:
-        return None
-    knee = fit.knee
-    return {
-        "gain": knee.gain,
-        "at": knee.at,
-        "low": knee.low,
-        "high": knee.high,
-        "reached": knee.reached,
-    }
+    return None if fit is None else asdict(fit.knee)
 
 
 def _curve(fit: Fit | None) -> dict[str, Any] | None:
