@@ -37,9 +37,7 @@ class LocalGenerator:
         max_length: int | None = None,
     ) -> None:
         self._name, self.tokenizer, self.renderer = name, tokenizer, renderer
-        self.max_length = max_length or int(
-            getattr(model.model.config, "max_position_embeddings", 0) or 1 << 30
-        )
+        self.max_length = max_length or model.context_length
         self.engine = Engine(
             model, stop_ids(tokenizer, renderer), rows=rows, bf16=bf16, decode=self._decode
         )

@@ -29,6 +29,11 @@ class LanguageModel:
     ragged: bool
     reason: str = ""
 
+    @property
+    def context_length(self) -> int:
+        """Most tokens that the model can read; very many where its config does not say."""
+        return int(getattr(self.model.config, "max_position_embeddings", 0) or 1 << 30)
+
     def hidden(self, batch: RaggedBatch, read_N: Tensor | None = None) -> Tensor:
         """Last hidden states (after the final norm) of every token: (T, D).
 

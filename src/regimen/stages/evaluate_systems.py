@@ -99,16 +99,11 @@ def _lengths(
         lengths[name] = plan.max_new_tokens
         if not plan.capped:
             continue
-        half = context_length(generators["tuned"].loaded.language_model.model.config) // 2
+        half = generators["tuned"].loaded.language_model.context_length // 2
         if half < plan.max_new_tokens:
             console.line(f"suite {name}: answers of at most {half} tokens, half of the context")
             lengths[name] = half
     return lengths
-
-
-def context_length(config: Any) -> int:
-    """Tokens that a model takes; very many where it does not say."""
-    return int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
 
 
 def _prompted(
@@ -152,7 +147,7 @@ def measured_change(generators: Mapping[str, LazyGenerator], items: Sequence[Ite
     base, tuned = generators["base"].loaded, generators["tuned"].loaded
     suites = by_suite(items).values()
     probe = [item for suite in suites for item in suite.items[:PROBED]]
-    most = context_length(base.language_model.model.config)
+    most = base.language_model.context_length
     texts = [base.renderer.document(item.messages[-1].text) for item in probe]
     rows = token_rows([Rendered(text.ids[:most], text.weights[:most]) for text in texts])
     bf16 = generators["base"].bf16

@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from regimen.errors import TokenError
-from regimen.models.forward import LanguageModel
 from regimen.protocols import Alternatives, AnswerLogps
 from regimen.records import Message
 from regimen.stages.models import LazyGenerator
 from regimen.tokens.rendering import Rendered, Renderer
 from regimen.tokens.sharing import RenderedShared
 from regimen.training.measure import continuation_logps
-
-
-def context_of(model: LanguageModel) -> int:
-    """Most positions that the model can read; a very large number where its config names none."""
-    return int(getattr(model.model.config, "max_position_embeddings", 0) or 1 << 30)
 
 
 class LocalLikelihoods:
@@ -44,7 +38,7 @@ class LocalLikelihoods:
     def answer_logps(self, asked: Sequence[Alternatives]) -> Iterator[tuple[str, AnswerLogps]]:
         """In order. A template that refuses, or a prompt beyond the context, is an error there."""
         loaded = self.generator.loaded
-        context = context_of(loaded.language_model)
+        context = loaded.language_model.context_length
         for start in range(0, len(asked), self.chunk):
             piece = asked[start : start + self.chunk]
             rendered = [_rendered(loaded.renderer, one, context) for one in piece]
