@@ -105,6 +105,17 @@ def test_a_suite_that_changes_is_asked_again(two_models, capsys):
     assert (alone["clusters"], alone["systems"]["tuned"]["low"]) == (1, None)
 
 
+@pytest.mark.parametrize(("system", "cut"), [("base", True), ("copy_input", False)])
+def test_the_length_of_a_format_keeps_to_the_context_of_whoever_is_asked(
+    two_models, capsys, system, cut
+):
+    asked = {"instruction_id_list": ["en:punctuation:no_comma"], "kwargs": [{}]}
+    write_lines(two_models / "ifeval.jsonl", [{"key": 1, "prompt": "say 1", **asked}])
+    long = {"format": "ifeval", "path": "ifeval.jsonl"}
+    assert run(settings(two_models, f"only-{system}", [long], systems=[system])) == 0
+    assert ("at most 64 tokens, half of the context" in capsys.readouterr().out) == cut
+
+
 def test_starter_tasks_and_constraints_need_no_settings_of_their_own(tmp_path):
     starter = SuiteSettings(format="starter", families=("pick",), languages=("en",), limit=3)
     plan = suite_plan(starter)

@@ -95,11 +95,13 @@ def _lengths(
 ) -> dict[str, int]:
     """Longest answer by suite; a length of the format's gives way to half of the context."""
     lengths: dict[str, int] = {}
+    # the tuned model's, where it is asked; the copy baselines read nothing
+    model = generators.get("tuned") or next(iter(generators.values()), None)
     for name, plan in asked.plans.items():
         lengths[name] = plan.max_new_tokens
-        if not plan.capped:
+        if model is None or not plan.capped:
             continue
-        half = generators["tuned"].loaded.language_model.context_length // 2
+        half = model.loaded.language_model.context_length // 2
         if half < plan.max_new_tokens:
             console.line(f"suite {name}: answers of at most {half} tokens, half of the context")
             lengths[name] = half
