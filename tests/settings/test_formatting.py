@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from regimen.instances.encodings import FormattingSpec
 from regimen.instances.options import MIXED, STYLES
 from regimen.settings.formatting import FormattingSettings, OptionLabels
-from regimen.stages.build_items import formatting_spec
+from regimen.stages.asked import formatting_spec
 
 LABELS = {field.name for field in fields(FormattingSpec) if field.name.endswith("_label")}
 

@@ -14,7 +14,8 @@ from regimen.instances.formatting import task_instances
 from regimen.instances.templates import TemplateWorker
 from regimen.records import Example, Instance, Item, Message, Task, Template
 from regimen.settings.build import BuildSettings, CurationSettings, FormattingSettings
-from regimen.stages.build_items import build_items, formatting_spec
+from regimen.stages.asked import formatting_spec
+from regimen.stages.build_items import build_items
 from regimen.stages.evaluate_items import AskedItems
 from regimen.stages.producing import leak_filters
 from regimen.stages.splits import hold_out_rows, split_tasks

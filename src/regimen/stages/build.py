@@ -21,7 +21,8 @@ from regimen.runs import Run
 from regimen.settings.build import BuildSettings, FormattingSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.tune import TuneSettings
-from regimen.stages.build_items import build_items, formatting_spec
+from regimen.stages.asked import formatting_spec
+from regimen.stages.build_items import build_items
 from regimen.stages.common import StageResult, path_key, run_stage
 from regimen.stages.preferences import make_preferences
 from regimen.stages.producing import ROWS_AT_ONCE, Plan, chunks, clean_filters, token_counter

@@ -24,8 +24,6 @@ from regimen.stages.asked import (
 )
 from regimen.stages.splits import Split, held_out_seed
 
-__all__ = ["build_items", "formatting_spec"]
-
 VALIDATION_TASKS = 48
 FEWEST_ROWS = 20
 """A task all of whose rows are trained on gives one away for validation if it has this many."""

@@ -46,17 +46,14 @@ DEFAULT_METRICS = metrics_named("exact", "rouge_l")
 class Evaluated:
     """What is known once every system has answered every item.
 
-    ``root`` is the pipeline's run directory, ``models`` the folders by name; ``asked`` says where
-    the items come from and how each suite is asked; ``result`` holds the items, the answers of
-    every system and their scores; ``shots`` says how the prompted base was chosen, ``traces`` what
-    the items have to do with the training rows.
+    ``asked`` says where the items come from and how each suite is asked; ``result`` holds the
+    items, the answers of every system and their scores; ``shots`` says how the prompted base was
+    chosen, ``traces`` what the items have to do with the training rows.
     """
 
     section: EvaluateSettings
     seed: int
-    root: Path
     run: Run
-    models: Mapping[str, str]
     generators: Mapping[str, LazyGenerator]
     asked: AskedItems
     result: EvaluationResult
@@ -121,7 +118,7 @@ def evaluate(settings: PipelineSettings, root: Path, models: Mapping[str, str]) 
 
     def work(run: Run) -> Mapping[str, Any]:
         asked = asked_items(section, items)
-        return _written(_answered(section, seed, root, run, asked, models, files))
+        return _written(_answered(section, seed, run, asked, models, files))
 
     return run_stage("evaluate", settings, root / "evaluate", inputs, work)
 
@@ -129,7 +126,6 @@ def evaluate(settings: PipelineSettings, root: Path, models: Mapping[str, str]) 
 def _answered(
     section: EvaluateSettings,
     seed: int,
-    root: Path,
     run: Run,
     asked: AskedItems,
     models: Mapping[str, str],
@@ -154,9 +150,7 @@ def _answered(
     return Evaluated(
         section=section,
         seed=seed,
-        root=root,
         run=run,
-        models=models,
         generators=generators,
         asked=asked,
         result=result,

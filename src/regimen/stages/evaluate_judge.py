@@ -29,8 +29,6 @@ def judge_blocks(
     run: Run,
     items: Sequence[Item],
     answers: Mapping[str, Sequence[Answer]],
-    *,
-    seeds: int = 1,
 ) -> dict[str, Any]:
     """The blocks ``judge`` and ``judged_by`` of ``evaluation.json``; none without a judge.
 
@@ -41,7 +39,6 @@ def judge_blocks(
         run: of the stage.
         items: of all suites.
         answers: of every system, aligned with the items.
-        seeds: training seeds behind the systems.
 
     Raises:
         EvaluationError: ``judge-suite``, ``judge-system``, ``nothing-judged``.
@@ -55,7 +52,6 @@ def judge_blocks(
         pairs=section.pairs,
         scale=section.scale if section.kind == "pointwise" else None,
         swap=section.swap,
-        seeds=seeds,
     )
     chosen = judged_items(items, section.suites, section.limit)
     given: Given = {
