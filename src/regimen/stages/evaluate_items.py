@@ -27,6 +27,7 @@ from regimen.records import Item
 from regimen.settings.evaluate import EvaluateSettings
 from regimen.settings.suites import RESERVED, SuiteSettings
 from regimen.stages.common import path_key
+from regimen.stages.sources import selected
 from regimen.tables import read_table, table_to_items
 
 STEPS_METRICS = metrics_named("steps_exact", "exact", "rouge_l")
@@ -173,12 +174,7 @@ def _starter(spec: SuiteSpec, families: Sequence[str]) -> Iterator[Found]:
     form = FormattingSpec(positive=spec.shots)
     seed = spec.seed or 0
     for task in catalogue():
-        wanted = (
-            (not families or task.family in families)
-            and (not spec.languages or task.language in spec.languages)
-            and (not spec.tasks or task.name in spec.tasks)
-        )
-        if wanted:
+        if selected(task, spec.tasks, families, spec.languages):
             yield from task_items(task, spec.name, spec.per_task or 1, seed, form)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,8 @@ def read_sources(section: BuildSettings, seed: int, ledger: Ledger) -> Material:
         with ledger.step(step_name) as step:
             for record in _limited(_records(source, seed), source.limit):
                 step.enter()
-                if isinstance(record, Task) and not _selected(record, source):
+                choice = (source.tasks, source.families, source.languages)
+                if isinstance(record, Task) and not selected(record, *choice):
                     step.remove(record.name, "not_selected")
                     continue
                 if isinstance(record, RowFailure):
@@ -84,13 +85,11 @@ def _limited(records: Iterable[Record], limit: int | None) -> Iterator[Record]:
         yield record
 
 
-def _selected(task: Task, source: SourceSettings) -> bool:
-    """Whether the source's choice of names, families and languages takes a task."""
-    choices = (
-        (source.tasks, task.name),
-        (source.families, task.family),
-        (source.languages, task.language),
-    )
+def selected(
+    task: Task, names: Collection[str], families: Collection[str], languages: Collection[str]
+) -> bool:
+    """Whether a choice of names, families and languages takes a task; an empty one takes all."""
+    choices = ((names, task.name), (families, task.family), (languages, task.language))
     return all(not wanted or own in wanted for wanted, own in choices)
 
 
