@@ -16,7 +16,7 @@ from torch import Tensor
 
 from regimen.generation.decoding import Decoder
 from regimen.generation.padded import generate_padded
-from regimen.generation.reading import Rest, rest_groups, split_reading
+from regimen.generation.reading import rest_groups, split_reading
 from regimen.generation.rows import Continuation, Decode, Prompt, Row, choose
 from regimen.models.forward import LanguageModel
 from regimen.tokens.ragged import Plan
@@ -114,16 +114,12 @@ class Engine:
         fresh = {p.ids: place for place, p in reversed(taken.items()) if p.ids not in source}
         whole, rests = split_reading(fresh, source) if decoder.network is not None else (fresh, [])
         for group in _groups(whole, decoder.batch_tokens):
-            lengths = tuple(len(ids) for ids in group)
-            places, sizes = torch.tensor(list(group.values())), torch.tensor(lengths)
-            position = torch.cat([torch.arange(n) for n in lengths])
-            plan = Plan(lengths, (-1,) * len(lengths))
-            cache.point(plan, torch.repeat_interleave(places, sizes), position)
-            ids = torch.tensor([i for ids in group for i in ids])
-            hidden = decoder.hidden(ids, position, sizes.cumsum(0) - 1)
-            cache.last |= zip(group.values(), hidden, strict=True)
+            plan = Plan(tuple(len(ids) for ids in group), (-1,) * len(group))
+            _read_into(decoder, plan, [(ids, place, 0) for ids, place in group.items()])
         for rested in rest_groups(rests):
-            _read_rests(decoder, rested)
+            for rest in rested:
+                cache.copy(rest.source, rest.place, rest.start)
+            _read_into(decoder, None, [(rest.ids, rest.place, rest.start) for rest in rested])
         source |= fresh
         for place, prompt in taken.items():
             if source[prompt.ids] != place:
@@ -154,18 +150,23 @@ class Engine:
                 yield row.prompt.id, row.done()
 
 
-def _read_rests(decoder: Decoder, rests: Sequence[Rest]) -> None:
-    """Read prompts from where they part with the rows that hold their beginning."""
-    cache = decoder.cache
-    for rest in rests:
-        cache.copy(rest.source, rest.place, rest.start)
-    sizes = torch.tensor([len(rest.ids) - rest.start for rest in rests])
-    position = torch.cat([torch.arange(rest.start, len(rest.ids)) for rest in rests])
-    places = torch.repeat_interleave(torch.tensor([rest.place for rest in rests]), sizes)
-    cache.point(None, places, position)
-    ids = torch.tensor([i for rest in rests for i in rest.ids[rest.start :]])
-    hidden = decoder.hidden(ids, position, sizes.cumsum(0) - 1)
-    cache.last |= zip((rest.place for rest in rests), hidden, strict=True)
+def _read_into(
+    decoder: Decoder, plan: Plan | None, prompts: Sequence[tuple[tuple[int, ...], int, int]]
+) -> None:
+    """Read prompts into their rows, each from a first token that is not there yet.
+
+    Args:
+        decoder: of the rows.
+        plan: of the tokens where nothing of the prompts is there; None reads over the cache.
+        prompts: ids, row, and number of the first token.
+    """
+    sizes = torch.tensor([len(ids) - start for ids, _, start in prompts])
+    position = torch.cat([torch.arange(start, len(ids)) for ids, _, start in prompts])
+    places = torch.tensor([place for _, place, _ in prompts])
+    decoder.cache.point(plan, torch.repeat_interleave(places, sizes), position)
+    tokens = torch.tensor([i for ids, _, start in prompts for i in ids[start:]])
+    hidden = decoder.hidden(tokens, position, sizes.cumsum(0) - 1)
+    decoder.cache.last |= zip(places.tolist(), hidden, strict=True)
 
 
 def _groups(

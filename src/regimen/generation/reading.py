@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from regimen.tokens.sharing import common_beginning
+
 Ids = tuple[int, ...]
 
 LEAST = 64
@@ -47,7 +49,8 @@ def split_reading(
         beside = [(one, running[one]) for one in known[max(at - 1, 0) : at + 1]]
         if leader is not None:
             beside.append((leader, fresh[leader]))
-        shared, source = max(((_common(one, ids), place) for one, place in beside), default=(0, -1))
+        alike = ((common_beginning(one, ids), place) for one, place in beside)
+        shared, source = max(alike, default=(0, -1))
         start = min(shared, len(ids) - 1)
         if start >= LEAST:
             rests.append(Rest(ids, fresh[ids], source, start))
@@ -71,11 +74,3 @@ def rest_groups(rests: Sequence[Rest]) -> Iterator[list[Rest]]:
         tokens += more
     if group:
         yield group
-
-
-def _common(one: Ids, other: Ids) -> int:
-    """How many ids two prompts begin with alike."""
-    most = min(len(one), len(other))
-    if one[:most] == other[:most]:
-        return most
-    return next(place for place in range(most) if one[place] != other[place])

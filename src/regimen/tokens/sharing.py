@@ -39,7 +39,8 @@ def _groups(rows: Sequence[Rendered], most: int) -> Iterator[Rendered | Rendered
     while start < len(rows):
         common, end = _unsupervised(rows[start]), start + 1
         while end < len(rows) and end - start < most:
-            shared = min(_common(rows[start].ids, rows[end].ids, common), _unsupervised(rows[end]))
+            alike = common_beginning(rows[start].ids, rows[end].ids, common)
+            shared = min(alike, _unsupervised(rows[end]))
             if shared < LEAST or (common - shared) * (end - start) > shared:
                 break  # what it would take from the others is more than what it saves
             common, end = shared, end + 1
@@ -60,8 +61,12 @@ def _unsupervised(row: Rendered) -> int:
     return min(first, len(row.ids) - 1)
 
 
-def _common(a: Sequence[int], b: Sequence[int], most: int) -> int:
-    for place in range(min(most, len(b))):
+def common_beginning(a: Sequence[int], b: Sequence[int], most: int | None = None) -> int:
+    """How many ids two rows begin with alike, looking at no more than ``most``."""
+    end = min(len(a), len(b)) if most is None else min(len(a), len(b), most)
+    if a[:end] == b[:end]:
+        return end
+    for place in range(end):
         if a[place] != b[place]:
             return place
-    return min(most, len(b))
+    return end
