@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from regimen.reports.evidence import Estimate, estimate
 from regimen.reports.files import Json, mapping, number, whole
-from regimen.reports.wording import NONE, count, interval, plain, points, signed
+from regimen.reports.wording import NONE, bracketed, count, counts, interval, points, signed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +33,12 @@ class GateCheck:
             return points(self.found)
         if self.unit == "share":
             return interval(self.found)
-        text = signed(self.found.value, 3)
-        if self.found.low is not None and self.found.high is not None:
-            text += f" [{plain(self.found.low, 3)}, {plain(self.found.high, 3)}]"
-        return text
+        return bracketed(self.found, 3, signed)
 
     @property
     def basis(self) -> str:
         """Items, clusters and seeds behind the value."""
-        return ", ".join(map(count, (self.n, self.clusters, self.seeds)))
+        return counts(self.n, self.clusters, self.seeds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,10 @@ from regimen.files import atomic_write
 from regimen.reports import study_curves, study_specs
 from regimen.reports.charts import Spec, anchor, figure
 from regimen.reports.evidence import Estimate
-from regimen.reports.files import read_object
+from regimen.reports.files import Json, read_object
 from regimen.reports.markup import Child, Column, Section, details, el, join, paragraph, table
 from regimen.reports.page import document
-from regimen.reports.study_curves import COLOURS, Json
+from regimen.reports.study_curves import COLOURS
 from regimen.reports.wording import NONE, count, points, significant, things
 
 STUDY_FILE = "study.json"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from regimen.reports.charts import WIDE, Spec
+from regimen.reports.files import Json
 from regimen.reports.specs import EDGE, GLYPH
 from regimen.reports.theme import sentinel
 
@@ -25,8 +26,6 @@ BESIDE = 4
 
 STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Shares between two ticks, the first that needs at most five."""
-
-Json = Mapping[str, Any]
 
 
 def curve(figure: Json, width: int) -> Spec:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from regimen.reports.charts import WIDE, Spec
+from regimen.reports.files import Json
 from regimen.reports.specs import EDGE, GLYPH
-from regimen.reports.study_curves import COLOURS, Json, label_room, padding
+from regimen.reports.study_curves import COLOURS, label_room, padding
 from regimen.reports.theme import sentinel
 
 AXIS = 40

@@ -5,6 +5,8 @@ Scores are shares in 0..1 and are written in percent; differences are written in
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from regimen.reports.evidence import Estimate, Group, Paired
 from regimen.reports.theme import system
 
@@ -12,6 +14,9 @@ MINUS = "\N{MINUS SIGN}"
 NONE = "\N{EN DASH}"
 
 BASIS = "n, clusters, seeds"
+
+Writer = Callable[[float, int], str]
+"""A number and its digits as text: ``plain`` or ``signed``."""
 
 
 def percent(share: float | None) -> str:
@@ -46,6 +51,16 @@ def plain(value: float, digits: int) -> str:
     """A number without a plus; a rounded 0 has no sign."""
     text = f"{value:.{digits}f}"
     return text.lstrip("-") if float(text) == 0 else text.replace("-", MINUS)
+
+
+def bracketed(estimate: Estimate | None, digits: int, write: Writer = plain) -> str:
+    """``0.61 [0.55, 0.67]``: a value as it is, with its interval; ``signed`` writes its sign."""
+    if estimate is None:
+        return NONE
+    text = write(estimate.value, digits)
+    if estimate.low is None or estimate.high is None:
+        return text
+    return f"{text} [{plain(estimate.low, digits)}, {plain(estimate.high, digits)}]"
 
 
 def interval(estimate: Estimate | None) -> str:
@@ -148,14 +163,17 @@ def evidence_line(pair: Paired | None, suite: Group) -> str:
 
 def basis(pair: Paired | None) -> str:
     """``480, 96, 1``: items, clusters and training seeds behind a difference."""
-    return NONE if pair is None else ", ".join(map(count, (pair.n, pair.clusters, pair.seeds)))
+    return NONE if pair is None else counts(pair.n, pair.clusters, pair.seeds)
+
+
+def counts(n: int | None, clusters: int | None, seeds: int | None) -> str:
+    """What a value rests on, under ``BASIS``."""
+    return ", ".join(map(count, (n, clusters, seeds)))
 
 
 def bits_difference(difference: Estimate, base: float | None) -> str:
     """``+0.031 [0.020, 0.042] (+1.5%)``: bits per byte, and their share of the base's."""
-    text = signed(difference.value, 3)
-    if difference.low is not None and difference.high is not None:
-        text += f" [{plain(difference.low, 3)}, {plain(difference.high, 3)}]"
+    text = bracketed(difference, 3, signed)
     return f"{text} ({signed(100 * difference.value / base, 1)}%)" if base else text
 
 

@@ -16,9 +16,9 @@ from regimen.reports.wording import (
     NONE,
     basis,
     bits_difference,
+    bracketed,
     interval,
     percent,
-    plain,
     points,
     things,
     title,
@@ -151,6 +151,4 @@ def retention_rows(rates: Rates) -> list[list[Child]]:
 
 def bits(found: Estimate) -> str:
     """Bits per byte with the interval."""
-    if found.low is None or found.high is None:
-        return plain(found.value, 3)
-    return f"{plain(found.value, 3)} [{plain(found.low, 3)}, {plain(found.high, 3)}]"
+    return bracketed(found, 3)

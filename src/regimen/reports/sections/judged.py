@@ -11,7 +11,17 @@ from regimen.reports.judged import Agreement, JudgedPair, JudgedRun, People
 from regimen.reports.markup import Child, Column, Section, paragraph, table
 from regimen.reports.rundata import RunData
 from regimen.reports.theme import system
-from regimen.reports.wording import NONE, count, interval, percent, plain, things, title
+from regimen.reports.wording import (
+    BASIS,
+    NONE,
+    bracketed,
+    count,
+    counts,
+    interval,
+    percent,
+    things,
+    title,
+)
 
 UNMEASURED = (
     "The agreement of this judge with people was not measured: these win rates say what this judge "
@@ -56,7 +66,7 @@ def _pairs(found: JudgedRun) -> Markup:
         Column(label="First place wins", number=True),
         Column(label="Ties", number=True),
         Column(label="Failed", number=True),
-        Column(label="n, clusters, seeds", number=True),
+        Column(label=BASIS, number=True),
     ]
     return table("Win rate of the first system", columns, [_row(pair) for pair in found.pairs])
 
@@ -73,14 +83,14 @@ def _row(pair: JudgedPair) -> list[Child]:
         percent(pair.first_position),
         count(pair.ties),
         count(pair.failed),
-        f"{count(pair.n)}, {count(pair.clusters)}, {count(pair.seeds)}",
+        counts(pair.n, pair.clusters, pair.seeds),
     ]
 
 
 def _strengths(suite: str, own: Mapping[str, Estimate]) -> Markup:
     columns = [Column(label="System"), Column(label="Strength, log-odds [95%]", number=True)]
     rows: list[list[Child]] = [
-        [title(system(name).label), _number(found)] for name, found in own.items()
+        [title(system(name).label), bracketed(found, 2)] for name, found in own.items()
     ]
     return table(f"{title(suite)}: strengths against the average system", columns, rows)
 
@@ -98,7 +108,7 @@ def _people(people: People) -> Markup:
         ("One person", "the majority of the others", people.ceiling),
     ]
     rows: list[list[Child]] = [
-        [who, against, interval(found.agreement), _number(found.kappa)]
+        [who, against, interval(found.agreement), bracketed(found.kappa, 2)]
         for who, against, found in lines
         if found is not None
     ]
@@ -107,14 +117,5 @@ def _people(people: People) -> Markup:
         f"{things(people.pairs, 'labelled pair')}; the judge failed on {count(people.failed)}"
     )
     if people.alpha is not None:
-        caption += f"; Krippendorff's alpha of the people {_number(people.alpha)}"
+        caption += f"; Krippendorff's alpha of the people {bracketed(people.alpha, 2)}"
     return table(caption, columns, rows)
-
-
-def _number(found: Estimate | None) -> str:
-    """``0.61 [0.55, 0.67]``."""
-    if found is None:
-        return NONE
-    if found.low is None or found.high is None:
-        return plain(found.value, 2)
-    return f"{plain(found.value, 2)} [{plain(found.low, 2)}, {plain(found.high, 2)}]"
