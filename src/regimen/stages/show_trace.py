@@ -6,11 +6,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regimen.errors import RunError, SettingsError, near
 from regimen.reports.files import first_existing, mapping, read_object, read_table
 from regimen.stages.show_trace_tables import print_item, print_record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MOST = 6
 """Ids named where several, or none, are meant."""
@@ -100,7 +103,8 @@ def _removed(run: Path) -> list[Path]:
 
 def _found(places: Sequence[Place], wanted: str) -> tuple[str, Place]:
     """The one id that begins with ``wanted``, and where it is."""
-    matches = _beginning(places, wanted) if wanted else {}
+    columns = [(place, read_table(place.path, [place.column])[place.column]) for place in places]
+    matches = _beginning(columns, wanted) if wanted else {}
     if len(matches) == 1:
         return next(iter(matches.items()))
     if matches and wanted in matches:
@@ -108,7 +112,7 @@ def _found(places: Sequence[Place], wanted: str) -> tuple[str, Place]:
     if not matches:
         close: dict[str, Place] = {}
         for end in range(len(wanted) - 1, -1, -1):
-            close = _beginning(places, wanted[:end])
+            close = _beginning(columns, wanted[:end])
             if close:
                 break
         raise SettingsError(
@@ -129,13 +133,12 @@ def _found(places: Sequence[Place], wanted: str) -> tuple[str, Place]:
     )
 
 
-def _beginning(places: Sequence[Place], wanted: str) -> dict[str, Place]:
+def _beginning(columns: Sequence[tuple[Place, pa.ChunkedArray]], wanted: str) -> dict[str, Place]:
     """The ids that begin so, in order, each with the first place that has it."""
     import pyarrow.compute as pc
 
     found: dict[str, Place] = {}
-    for place in places:
-        ids = read_table(place.path, [place.column])[place.column]
+    for place, ids in columns:
         for key in ids.filter(pc.starts_with(ids, wanted)).to_pylist():
             found.setdefault(key, place)
     return found
