@@ -16,11 +16,10 @@ from regimen.protocols import Alternatives
 from regimen.records import SCHEMA_VERSION, Item
 from regimen.runs import Run
 from regimen.settings.choices import ChoiceSettings
+from regimen.stages.evaluate_systems import PROMPTED
 from regimen.stages.likelihoods import LocalLikelihoods
 from regimen.stages.models import LazyGenerator
 from regimen.tables import write_table
-
-PROMPTED = "base_prompted"
 
 
 def suite_choices(

@@ -13,9 +13,8 @@ from regimen.evaluation.lm_eval_results import lm_eval_tasks
 from regimen.evaluation.summaries import default_pairs
 from regimen.settings.lm_eval import LmEvalSettings
 from regimen.stages.common import path_key
+from regimen.stages.evaluate_systems import PROMPTED
 from regimen.stages.models import LazyGenerator
-
-PROMPTED = "base_prompted"
 
 # What lm-eval and the data sets behind it raise; the rest would be a fault of this program.
 _FAILURES = (OSError, ValueError, LookupError, TypeError, AssertionError)

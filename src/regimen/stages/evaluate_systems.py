@@ -30,6 +30,9 @@ from regimen.stages.models import LazyGenerator, load, token_logps
 from regimen.tokens.rendering import Rendered
 from regimen.tokens.store import token_rows
 
+PROMPTED = "base_prompted"
+"""The base as a few-shot prompt in plain text asks it: a system without a model of its own."""
+
 PROBED = 16
 """Items of each suite on whose prompts the log-probabilities of base and tuned are compared."""
 
@@ -45,7 +48,7 @@ def model_generators(
     section: EvaluateSettings, models: Mapping[str, str]
 ) -> dict[str, LazyGenerator]:
     """One generator per model that answers; all are asked with the tuned model's template."""
-    asked = {"base" if name == "base_prompted" else name for name in section.systems}
+    asked = {"base" if name == PROMPTED else name for name in section.systems}
     bf16 = bf16_is_fast()
     template = _template(models["tuned"])
     return {
@@ -80,7 +83,7 @@ def named_systems(
     for name in section.systems:
         if name in generators:
             found[name] = GeneratedSystem(generators[name], chat)
-        elif name == "base_prompted":
+        elif name == PROMPTED:
             k, shots = _shots(section, generators["base"], asked, metrics)
             found[name] = GeneratedSystem(generators["base"], _prompted(section, asked, k, lengths))
         elif name == "copy_input":
