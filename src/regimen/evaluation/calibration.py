@@ -30,12 +30,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import optimize, special
 
-from regimen.evaluation.ratios import LEVEL, Floats, Values, t_quantile
+from regimen.evaluation.ratios import (
+    LEVEL,
+    Floats,
+    Values,
+    cluster_index,
+    effective_df,
+    t_quantile,
+)
 from regimen.evaluation.statistics import Interval, clustered_mean, clustered_rate
 
 BINS = 15
@@ -160,7 +167,7 @@ def calibration_error(
     size_B = np.bincount(bin_N)
     gap_B = np.bincount(bin_N, gap_N) / size_B
     share_B = size_B / len(gap_N)
-    cluster_N = np.unique(np.asarray(clusters, dtype=np.str_), return_inverse=True)[1]
+    cluster_N = cluster_index(clusters)
     single = bool(cluster_N.max() == 0)
     unit_N = np.arange(len(gap_N)) if single else cluster_N
     # scaled by the root of the shares, the form is the squared length of one vector
@@ -174,8 +181,7 @@ def calibration_error(
     noise = float((spread_BB**2).sum())
     variance = 2 * noise + 4 * max(float(scaled_B @ spread_BB @ scaled_B) - noise, 0.0)
     weight_G = np.bincount(unit_N) / len(gap_N)
-    df = max(1.0, 1 / float((weight_G**2).sum()) - 1)
-    half = t_quantile((1 + LEVEL) / 2, df) * math.sqrt(variance)
+    half = t_quantile((1 + LEVEL) / 2, effective_df(weight_G)) * math.sqrt(variance)
     low, root, high = (
         math.sqrt(min(1.0, max(0.0, value))) for value in (squared - half, squared, squared + half)
     )
@@ -223,14 +229,11 @@ def auroc(confidence: Values, correct: Sequence[bool], clusters: Sequence[str]) 
     share = len(wins) / len(confidence_N)
     weight_N = np.where(right_N, share, 1 - share)
     found = clustered_mean(area + (place_N - area) / weight_N, clusters)
-    return Interval(
+    return replace(
+        found,
         estimate=area,
         low=None if found.low is None else max(0.0, found.low),
         high=None if found.high is None else min(1.0, found.high),
-        n=found.n,
-        clusters=found.clusters,
-        se=found.se,
-        df=found.df,
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from regimen.evaluation.ratios import LEVEL, t_quantile
+from regimen.evaluation.ratios import LEVEL, cluster_index, effective_df, t_quantile
 from regimen.evaluation.statistics import Interval
 
 MOST_GROUPS = 200
@@ -48,37 +48,33 @@ def jackknife(
         The interval; without bounds for one cluster, or where leaving out a cluster leaves an
         estimate that is not defined.
     """
-    ((found,), many) = _deleted(lambda rows: np.asarray([estimator(rows)]), clusters)
-    se, df = _error(many[0][:, 0], found, many[1])
-    low = high = None
-    if se is not None and df is not None:
-        half = t_quantile((1 + LEVEL) / 2, df) * se
-        low, high = (_within(show(x), bounds) for x in (found - half, found + half))
-    return Interval(
-        estimate=_within(show(float(found)), bounds),
-        low=low,
-        high=high,
-        n=len(clusters),
-        clusters=len(set(clusters)),
-        se=se,
-        df=df,
+    (found,) = jackknife_all(
+        lambda rows: np.asarray([estimator(rows)]), clusters, bounds=bounds, show=show
     )
+    return found
 
 
 def jackknife_all(
-    estimator: Callable[[Rows], Estimates], clusters: Sequence[str]
+    estimator: Callable[[Rows], Estimates],
+    clusters: Sequence[str],
+    *,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    show: Callable[[float], float] = float,
 ) -> tuple[Interval, ...]:
     """As :func:`jackknife` for several estimates that are made together."""
-    estimates, (without, share_G) = _deleted(estimator, clusters)
+    estimates, without, share_G = _deleted(estimator, clusters)
     found = []
-    for place, estimate in enumerate(estimates):
-        se, df = _error(without[:, place], float(estimate), share_G)
-        half = None if se is None or df is None else t_quantile((1 + LEVEL) / 2, df) * se
+    for place, estimate in enumerate(map(float, estimates)):
+        se, df = _error(without[:, place], estimate, share_G)
+        low = high = None
+        if se is not None and df is not None:
+            half = t_quantile((1 + LEVEL) / 2, df) * se
+            low, high = (_within(show(x), bounds) for x in (estimate - half, estimate + half))
         found.append(
             Interval(
-                estimate=float(estimate),
-                low=None if half is None else float(estimate) - half,
-                high=None if half is None else float(estimate) + half,
+                estimate=_within(show(estimate), bounds),
+                low=low,
+                high=high,
                 n=len(clusters),
                 clusters=len(set(clusters)),
                 se=se,
@@ -90,17 +86,17 @@ def jackknife_all(
 
 def _deleted(
     estimator: Callable[[Rows], Estimates], clusters: Sequence[str]
-) -> tuple[Estimates, tuple[Estimates, Estimates]]:
-    """The estimates from all rows, and without each group, with the groups' shares of the rows."""
+) -> tuple[Estimates, Estimates, Estimates]:
+    """The estimates from all rows, and without each group; the groups' shares of the rows."""
     if not len(clusters):
         raise ValueError("no rows to estimate from")
-    index_N = np.unique(np.asarray(clusters, dtype=np.str_), return_inverse=True)[1] % MOST_GROUPS
+    index_N = cluster_index(clusters) % MOST_GROUPS
     every = np.arange(len(clusters), dtype=np.int64)
     groups = int(index_N.max()) + 1
     without = [estimator(every[index_N != g]) for g in range(groups)] if groups > 1 else []
     share_G = np.bincount(index_N) / len(index_N)
     estimates = np.asarray(estimator(every), dtype=np.float64)
-    return estimates, (np.asarray(without).reshape(len(without), len(estimates)), share_G)
+    return estimates, np.asarray(without).reshape(len(without), len(estimates)), share_G
 
 
 def _error(
@@ -111,7 +107,7 @@ def _error(
     if count < 2 or not (np.isfinite(without_G).all() and math.isfinite(estimate)):
         return None, None
     variance = (count - 1) / count * float(((without_G - estimate) ** 2).sum())
-    return math.sqrt(variance), max(1.0, 1 / float((share_G**2).sum()) - 1)
+    return math.sqrt(variance), effective_df(share_G)
 
 
 def _within(value: Any, bounds: tuple[float, float]) -> float:

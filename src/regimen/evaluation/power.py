@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regimen.evaluation.ratios import equal_df
+from regimen.evaluation.ratios import cluster_index, equal_df
 from regimen.evaluation.seeds import score_table, variance_parts
 from regimen.evaluation.statistics import (
     MIN_CLUSTERS,
@@ -91,7 +91,7 @@ def pilot_variances(differences: ArrayLike, clusters: Sequence[str]) -> Variance
     scores_SN = score_table(differences, clusters)
     parts = variance_parts(scores_SN, clusters)
     mean_N = scores_SN.mean(axis=0)
-    index_N = np.unique(np.asarray(clusters, dtype=np.str_), return_inverse=True)[1]
+    index_N = cluster_index(clusters)
     sizes_G = np.bincount(index_N)
     groups, rows = len(sizes_G), len(mean_N)
     if groups < 2 or rows == groups:

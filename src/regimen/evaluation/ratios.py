@@ -84,6 +84,19 @@ def largest(totals_N: Floats, sizes_N: Floats) -> float:
     return float(np.abs(totals_N / sizes_N).max())
 
 
+def cluster_index(clusters: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The cluster of each row as a number from 0, in the order of the clusters' names."""
+    return np.unique(np.asarray(clusters, dtype=np.str_), return_inverse=True)[1]
+
+
+def effective_df(share_G: Floats) -> float:
+    """Degrees of freedom from the effective number of clusters of these shares, G* - 1.
+
+    At least 1: a dominating cluster must not ask for the quantile of a t with 0 degrees.
+    """
+    return max(1.0, 1 / float((share_G**2).sum()) - 1)
+
+
 def clustered_ratio(
     totals_N: Floats, sizes_N: Floats, clusters: Sequence[str], *, scale: float
 ) -> Ratio:
@@ -95,7 +108,7 @@ def clustered_ratio(
         scale: magnitude of the numbers the totals were made of; differences far below it are
             rounding.
     """
-    index_N = np.unique(np.asarray(clusters, dtype=np.str_), return_inverse=True)[1]
+    index_N = cluster_index(clusters)
     totals_G = np.bincount(index_N, weights=totals_N)
     sizes_G = np.bincount(index_N, weights=sizes_N)
     estimate, count = float(totals_G.sum() / sizes_G.sum()), len(sizes_G)
@@ -107,8 +120,7 @@ def clustered_ratio(
     if flat and abs(estimate) <= ROUNDING * scale:
         estimate = 0.0
     pull_G = share_G * (means_G - estimate) / (1 - share_G)
-    # One dominating cluster must not ask for the quantile of a t with 0 degrees.
-    df = max(1.0, 1 / float((share_G**2).sum()) - 1)
+    df = effective_df(share_G)
     return Ratio(
         estimate=estimate,
         n=len(totals_N),

@@ -42,6 +42,7 @@ from regimen.evaluation.ratios import (
     Floats,
     Ratio,
     check_rows,
+    cluster_index,
     clustered_ratio,
     equal_df,
     half_width,
@@ -200,7 +201,7 @@ def variance_parts(
     if count == 1 or ratio.se is None:
         tasks = 0.0 if ratio.se is None else ratio.se**2
         return Parts(ratio=ratio, per_seed_S=per_seed_S, tasks=tasks, seeds=0.0, noise=0.0)
-    index_N = np.unique(np.asarray(clusters, dtype=np.str_), return_inverse=True)[1]
+    index_N = cluster_index(clusters)
     sizes_G = np.bincount(index_N)
     share_G = sizes_G / sizes_G.sum()
     means_SG = np.stack([np.bincount(index_N, weights=row) for row in scores_SN]) / sizes_G

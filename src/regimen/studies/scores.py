@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from regimen.errors import EvaluationError, near
-from regimen.evaluation.ratios import Floats
+from regimen.evaluation.ratios import Floats, cluster_index
 
 Level = tuple[Any, ...]
 """The values of the factors of a cell, in the order of the study's factors."""
@@ -109,7 +109,7 @@ def by_asking(grid: Grid) -> Grid:
 
 def cluster_sums(grid: Grid, levels: Sequence[Level]) -> tuple[Floats, Floats]:
     """Sums of scores by level, seed and cluster (L, S, C), and items of each cluster (C,)."""
-    index_N = np.unique(np.asarray(grid.clusters, dtype=np.str_), return_inverse=True)[1]
+    index_N = cluster_index(grid.clusters)
     sizes_C = np.bincount(index_N).astype(np.float64)
     sums = [[np.bincount(index_N, weights=row) for row in grid.scores[level]] for level in levels]
     return np.asarray(sums, dtype=np.float64), sizes_C
