@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from regimen.errors import SettingsError, near
-from regimen.evaluation.comparisons import holm
+from regimen.evaluation.comparisons import adjusted
 from regimen.evaluation.criteria import (
     Check,
     Criterion,
@@ -119,9 +119,8 @@ def _gain(evaluation: Json, one: Gain) -> Check:
     if not block["paired"]:
         return _unscored(str(one.suite), "points", one.at_least)
     pair, entry = _pair(evaluation, block["paired"], one)
-    low, high, clusters = entry["low"], entry["high"], entry["clusters"]
     strict = one.at_least == 0
-    found = decide(low, high, clusters, one.at_least, strict=strict, show=_points)
+    found = _decided(entry, one.at_least, strict=strict, show=_points)
     wanted = "better" if strict else f"better by {_points(one.at_least)} or more"
     return _check(f"{one.suite}: {pair}", wanted, "points", one.at_least, entry, found)
 
@@ -133,14 +132,10 @@ def _gain_anywhere(evaluation: Json, one: Gain) -> Check:
     pair = f"{one.system or subject_of(evaluation)} against {one.over}"
     where = f"at least one of {len(names)} suites" if len(names) != 1 else "the only suite"
     requirement = f"better on {where}"
-    tested = {
-        name: entry
-        for name, entry in found.items()
-        if entry["p"] is not None and entry["clusters"] >= MIN_CLUSTERS
-    }
-    steps = zip(tested, holm([entry["p"] for entry in tested.values()]), strict=True)
-    better = {name: p for name, p in steps if p < 1 - LEVEL and tested[name]["difference"] > 0}
-    ends = [decide(e["low"], e["high"], e["clusters"], 0.0, strict=True) for e in found.values()]
+    p_values = {name: entry["p_adjusted"] for name, entry in adjusted(found).items()}
+    tested = {name: p for name, p in p_values.items() if p is not None}
+    better = {n: p for n, p in tested.items() if p < 1 - LEVEL and found[n]["difference"] > 0}
+    ends = [_decided(entry, 0.0, strict=True, show=_points) for entry in found.values()]
     if better:
         best = min(better, key=lambda name: better[name])
         decision = Decision(outcome="pass", reason=f"adjusted p = {better[best]:.2g}")
@@ -168,7 +163,7 @@ def _no_regression(evaluation: Json, one: NoRegression, name: str) -> Check:
     if not block["paired"]:
         return _unscored(name, "points", -one.margin)
     pair, entry = _pair(evaluation, block["paired"], one)
-    found = decide(entry["low"], entry["high"], entry["clusters"], -one.margin, show=_points)
+    found = _decided(entry, -one.margin, show=_points)
     wanted = f"not worse by more than {100 * one.margin:g} points"
     return _check(f"{name}: {pair}", wanted, "points", -one.margin, entry, found)
 
@@ -186,13 +181,8 @@ def _retention(evaluation: Json, one: Retention) -> Iterator[Check]:
         share = one.unit == "share"
         base = text["systems"][one.over]["bits_per_byte"]
         bound = one.margin * base if share else one.margin
-        found = decide(
-            entry["low"],
-            entry["high"],
-            entry["clusters"],
-            bound,
-            at_most=True,
-            show=lambda value: f"{value:+.3f} bits per byte",
+        found = _decided(
+            entry, bound, at_most=True, show=lambda value: f"{value:+.3f} bits per byte"
         )
         margin = f"{100 * one.margin:g}%" if share else f"{one.margin:g} bits per byte"
         what, wanted = f"retention of {name}: {pair}", f"at most {margin} more bits per byte"
@@ -243,9 +233,17 @@ def _rate(block: Json, score: Any, low: Any, high: Any) -> Json:
     return {"score": score, "low": low, "high": high, **basis}
 
 
-def _decided(entry: Json, bound: float, *, at_most: bool = False) -> Decision:
+def _decided(
+    entry: Json,
+    bound: float,
+    *,
+    at_most: bool = False,
+    strict: bool = False,
+    show: Callable[[float], str] = _share,
+) -> Decision:
+    """What the interval of an entry says about a bound."""
     ends = entry["low"], entry["high"], entry["clusters"]
-    return decide(*ends, bound, at_most=at_most, show=_share)
+    return decide(*ends, bound, at_most=at_most, strict=strict, show=show)
 
 
 def _unscored(suite: str, unit: Unit, bound: float) -> Check:
