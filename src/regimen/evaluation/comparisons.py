@@ -99,6 +99,18 @@ def adjusted_pairs(paired: Mapping[str, Entry], second: Mapping[str, str]) -> di
     return result
 
 
+def adjusted_cells(cells: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Blocks by name, each with ``paired``: the verdicts of a pair are a family of comparisons."""
+    pairs = dict.fromkeys(pair for cell in cells.values() for pair in cell["paired"])
+    found = {
+        pair: adjusted({n: cell["paired"][pair] for n, cell in cells.items()}) for pair in pairs
+    }
+    return {
+        name: {**cell, "paired": {pair: entries[name] for pair, entries in found.items()}}
+        for name, cell in cells.items()
+    }
+
+
 def _tested(entry: Entry) -> bool:
     return entry["p"] is not None and entry["clusters"] >= MIN_CLUSTERS
 

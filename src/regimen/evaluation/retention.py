@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from regimen.errors import EvaluationError
-from regimen.evaluation.comparisons import adjusted
+from regimen.evaluation.comparisons import adjusted_cells
 from regimen.evaluation.margins import RETENTION_MARGIN, decide
 from regimen.evaluation.statistics import Interval, clustered_mean, paired_difference
 from regimen.evaluation.summaries import Pair, default_pairs, pair_name, paired_json
@@ -138,11 +138,7 @@ def retention_panel(
         name: retention(documents, known, pairs=pairs, seeds=seeds)
         for name, documents in texts.items()
     }
-    for pair in whole["paired"]:
-        found = adjusted({name: block["paired"][pair] for name, block in blocks.items()})
-        for name, entry in found.items():
-            blocks[name]["paired"][pair] = entry
-    return {**whole, "texts": blocks}
+    return {**whole, "texts": adjusted_cells(blocks)}
 
 
 def _remembered(name: str, model: DocumentLoss, texts: Sequence[str]) -> DocumentLoss:

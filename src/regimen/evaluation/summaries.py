@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from regimen.evaluation.changes import bucket_counts
-from regimen.evaluation.comparisons import adjusted, adjusted_pairs
+from regimen.evaluation.comparisons import adjusted_cells, adjusted_pairs
 from regimen.evaluation.metrics import Metrics
 from regimen.evaluation.ratios import Floats
 from regimen.evaluation.statistics import Interval, Paired, clustered_rate, paired_difference
@@ -226,16 +226,4 @@ def _breakdown(
     cells = {
         name: cell(scores, np.asarray(groups[name]), pairs, seeds=seeds) for name in sorted(groups)
     }
-    return _read_together(cells)
-
-
-def _read_together(cells: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Cells of one breakdown: the verdicts of a pair are a family of comparisons."""
-    pairs = dict.fromkeys(pair for cell in cells.values() for pair in cell["paired"])
-    found = {
-        pair: adjusted({n: cell["paired"][pair] for n, cell in cells.items()}) for pair in pairs
-    }
-    return {
-        name: {**cell, "paired": {pair: entries[name] for pair, entries in found.items()}}
-        for name, cell in cells.items()
-    }
+    return adjusted_cells(cells)
