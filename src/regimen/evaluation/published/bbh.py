@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from regimen.evaluation.published.reading import (
+    SIGNATURES,
     Found,
     SuiteSpec,
     asked_item,
@@ -60,7 +61,7 @@ def read_bbh(spec: SuiteSpec) -> Iterator[Found]:
         task = suffixes_removed(file)
         prompt = _prompt(file, spec)
         parts = (prompt.description, STEPS if spec.chain_of_thought else "")
-        for row in suite_rows(file, spec, ("input", "target"), EXPECTED):
+        for row in suite_rows(file, spec, SIGNATURES["bbh"], EXPECTED):
             if isinstance(row, RowFailure):
                 yield row
                 continue

@@ -61,10 +61,15 @@ def _per_task(items: Sequence[Item], spec: SuiteSpec, most: int) -> list[Item]:
         places.setdefault(item.lineage.task, []).append(place)
     kept: list[int] = []
     for task, own in places.items():
-        if spec.seed is not None and len(own) > most:
-            own = seeded(spec.seed, spec.name, task).sample(own, most)
-        kept += own[:most]
+        kept += [own[place] for place in of_task(len(own), spec, task, most)]
     return [items[place] for place in sorted(kept)]
+
+
+def of_task(total: int, spec: SuiteSpec, task: str, most: int) -> list[int]:
+    """At most ``most`` of the ``total`` places of a task: the first, or drawn ones with a seed."""
+    if spec.seed is None or total <= most:
+        return list(range(min(total, most)))
+    return sorted(seeded(spec.seed, spec.name, task).sample(range(total), most))
 
 
 def _places(total: int, spec: SuiteSpec, most: int) -> list[int]:

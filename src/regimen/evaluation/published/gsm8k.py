@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 
 from regimen.evaluation.published.reading import (
+    SIGNATURES,
     Found,
     SuiteSpec,
     asked_item,
@@ -28,7 +29,7 @@ from regimen.instances.readers import RawRow, RowFailure
 from regimen.records import Example
 
 EXPECTED = "JSON lines with question and answer, '####' before the answer's number"
-COLUMNS = ("question", "answer")
+COLUMNS = SIGNATURES["gsm8k"]
 MARK = "####"
 EXAMPLES = 8
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from regimen.evaluation.published.reading import (
+    SIGNATURES,
     Found,
     SuiteSpec,
     asked_item,
@@ -25,7 +26,7 @@ from regimen.instances.readers import RawRow, RowFailure
 from regimen.records import Constraint
 
 EXPECTED = "JSON lines with prompt, instruction_id_list and kwargs"
-COLUMNS = ("prompt", "instruction_id_list", "kwargs")
+COLUMNS = SIGNATURES["ifeval"]
 
 _LANGUAGE = re.compile(r"([a-z]{2,3})[_-]")
 

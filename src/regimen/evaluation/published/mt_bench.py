@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from regimen.errors import DataError
 from regimen.evaluation.published.reading import (
+    SIGNATURES,
     Found,
     SuiteSpec,
     asked_item,
@@ -40,7 +41,7 @@ def read_mt_bench(spec: SuiteSpec) -> Iterator[Found]:
             fix="Name the file itself.",
             where=str(spec.path),
         )
-    for row in suite_rows(files[0], spec, ("question_id", "turns"), EXPECTED):
+    for row in suite_rows(files[0], spec, SIGNATURES["mt_bench"], EXPECTED):
         yield row if isinstance(row, RowFailure) else _item(spec, row)
 
 

@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from regimen.evaluation.published.choosing import of_task
 from regimen.evaluation.published.reading import (
+    SIGNATURES,
     Found,
     SuiteSpec,
     source_of,
     suite_files,
     wrong_format,
 )
-from regimen.instances.draws import seeded
 from regimen.instances.encodings import FormattingSpec
 from regimen.instances.evaluation_items import askable_items
 from regimen.instances.formats import suffixes_removed
@@ -44,7 +45,7 @@ def read_super_ni(spec: SuiteSpec) -> Iterator[Found]:
             if isinstance(row, RowFailure):
                 yield replace(row, source=source_of(file, spec))
                 continue
-            if "Definition" not in row.values or "Instances" not in row.values:
+            if not set(SIGNATURES["super_ni"]) <= row.values.keys():
                 raise wrong_format(file, spec, row.values, EXPECTED)
             yield from _task_items(
                 spec,
@@ -79,14 +80,9 @@ def _task_items(spec: SuiteSpec, file: Path, found: Iterator[Task | RowFailure])
 def _chosen(task: Task, spec: SuiteSpec) -> list[tuple[int, Row]]:
     """The first instances of a task, as published, or drawn ones, with their places from 0."""
     rows: list[tuple[int, Row]] = list(enumerate(task.instances))
-    if spec.per_task is None or len(rows) <= spec.per_task:
+    if spec.per_task is None:
         return rows
-    if spec.seed is None:
-        return rows[: spec.per_task]
-    return sorted(
-        seeded(spec.seed, spec.name, task.name).sample(rows, spec.per_task),
-        key=lambda pair: pair[0],
-    )
+    return [rows[place] for place in of_task(len(rows), spec, task.name, spec.per_task)]
 
 
 def _form(spec: SuiteSpec) -> FormattingSpec:
