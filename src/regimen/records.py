@@ -105,6 +105,11 @@ def content_of(messages: Sequence[Message]) -> list[dict[str, Any]]:
     ]
 
 
+def last_user_text(messages: Sequence[Message]) -> str:
+    """What the user said last; empty where the user said nothing."""
+    return next((one.text for one in reversed(messages) if one.role == "user"), "")
+
+
 def instance_identity(content_id: str, lineage: Lineage) -> str:
     """hash(content_id, source, row, template, seed, variant)."""
     keys = (lineage.source, lineage.row, lineage.template, lineage.seed, lineage.variant)

@@ -15,7 +15,7 @@ from regimen.errors import EvaluationError
 from regimen.evaluation.metrics import Metrics, require_fields
 from regimen.evaluation.systems import GeneratedSystem, answer_items, scored
 from regimen.protocols import Generator, Request
-from regimen.records import Item
+from regimen.records import Item, last_user_text
 
 MAX_NEW_TOKENS = 64
 
@@ -79,10 +79,7 @@ def cluster_of(item: Item) -> str:
 
 def input_of(item: Item) -> str:
     """The bare input; without one, the text of the last user turn."""
-    if item.input:
-        return item.input
-    users = [message.text for message in item.messages if message.role == "user"]
-    return users[-1] if users else ""
+    return item.input or last_user_text(item.messages)
 
 
 def ask_chat(item: Item, *, max_new_tokens: int = MAX_NEW_TOKENS) -> Request:

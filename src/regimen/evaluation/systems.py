@@ -20,7 +20,7 @@ from regimen.protocols import (
     Request,
     Scorer,
 )
-from regimen.records import Item, Message
+from regimen.records import Item, Message, last_user_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class GeneratedSystem:
         ``GenerationError`` in the middle keeps what came before it; the rest failed with it.
         """
         by_id = {item.item_id: item for item in items}
-        requests = {request.id: request for request in map(self.ask, items)}
+        first = requests = {request.id: request for request in map(self.ask, items)}
         turns: dict[str, tuple[Turn, ...]] = {}
         while requests:
             later: dict[str, Request] = {}
@@ -98,7 +98,7 @@ class GeneratedSystem:
                 before = turns.get(key, ())
                 turns[key] = (*before, _turn(by_id[key], len(before), answer))
                 if answer.error or len(before) == len(asked):
-                    yield key, whole_answer(turns[key], answer, self.ask(by_id[key]))
+                    yield key, whole_answer(turns[key], answer, first[key])
                 else:
                     later[key] = follow_up(requests[key], answer.text, asked[len(before)])
             requests = later
@@ -129,8 +129,7 @@ def follow_up(request: Request, answer: str, user: str) -> Request:
 
 def _turn(item: Item, number: int, answer: Answer) -> Turn:
     """The turn that an answer ends, counted from 0."""
-    first = [message.text for message in item.messages if message.role == "user"][-1:]
-    user = item.follow_ups[number - 1] if number else "".join(first)
+    user = item.follow_ups[number - 1] if number else last_user_text(item.messages)
     return Turn(user=user, answer=answer.text, finish=answer.finish, tokens=answer.tokens)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from regimen.errors import EvaluationError
 from regimen.judging.ifeval.kinds import KINDS, check
 from regimen.judging.ifeval.languages import language_of
-from regimen.records import Item
+from regimen.records import Item, last_user_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ def verdicts(item: Item, answer: str, loose: bool = False) -> tuple[bool, ...]:
             expected="one constraint or more per item",
             fix="Score this suite by its references, or leave the item out.",
         )
-    prompt = next((m.text for m in reversed(item.messages) if m.role == "user"), "")
+    prompt = last_user_text(item.messages)
     tried = variants(answer) if loose else (answer,)
     return tuple(
         any(check(constraint, text, prompt) for text in tried) for constraint in item.constraints
