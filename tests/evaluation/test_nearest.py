@@ -9,12 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regimen.evaluation.nearest import NearestSearch, nearest
+from regimen.evaluation.nearest import NearestSearch
 from regimen.evaluation.terms import MOST_TEXTS, TermCounter
 from regimen.instances.words import tokens
 
 WORDS = ("red", "blue", "the", "of", "Straße", "日本語", "หมา", "x1", "!!", "")
 texts = st.lists(st.lists(st.sampled_from(WORDS), max_size=7).map(" ".join), max_size=12)
+
+
+def nearest(queries, chunks, k=3):
+    search = NearestSearch(queries, k)
+    for piece in chunks():
+        search.count(piece)
+    for piece in chunks():
+        search.compare(piece)
+    return search.found()
 
 
 def terms(text):

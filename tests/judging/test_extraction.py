@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regimen.judging.extraction import after_answer, final, final_numeric
-from regimen.judging.numbers import last_number
+from regimen.judging.numbers import quantities
 from regimen.judging.rules import normalised
 
 
@@ -92,8 +92,7 @@ def test_every_target_of_gsm8k_is_read(shared_data: Path) -> None:
     assert len(rows) == 1319
     for row in rows:
         target = row["answer"].rpartition("####")[2].strip()
-        number = last_number(target)
-        assert number is not None
+        number = quantities(target)[-1].value
         assert number == int(target.replace(",", ""))
         assert final_numeric(row["answer"], [target]) == 1
         assert final_numeric(f"So the answer is {target}.", [row["answer"]]) == 1

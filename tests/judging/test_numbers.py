@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regimen.judging.numbers import Quantity, last_number, quantities
+from regimen.judging.numbers import Number, Quantity, quantities
 from regimen.judging.rules import numeric
+
+
+def last_number(text: str) -> Number | None:
+    found = quantities(text)
+    return found[-1].value if found else None
+
 
 # Arabic, Persian, Devanagari, Bengali, Thai, full width.
 ZEROS = "٠۰०০๐０"

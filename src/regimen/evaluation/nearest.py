@@ -16,7 +16,7 @@ H pairs of a training text and an item, K neighbours kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,28 +49,11 @@ class Neighbours(NamedTuple):
     similarity_QK: Floats
 
 
-def nearest(
-    queries: Sequence[str], chunks: Callable[[], Iterable[Sequence[str]]], k: int = 3
-) -> Neighbours:
-    """The k nearest texts of each query.
-
-    Args:
-        queries: texts of items.
-        chunks: gives the training texts in order, in pieces of any size, each time it is called.
-        k: neighbours, 1 or more.
-    """
-    search = NearestSearch(queries, k)
-    for texts in chunks():
-        search.count(texts)
-    for texts in chunks():
-        search.compare(texts)
-    return search.found()
-
-
 class NearestSearch:
-    """The search of ``nearest`` from outside: all texts go to ``count``, then again to ``compare``.
+    """The k nearest texts of each query: all texts go to ``count``, then again to ``compare``.
 
-    Memory is that of the items and of ``BUCKETS`` counters, whatever the number of texts.
+    Memory is that of the items and of ``BUCKETS`` counters, whatever the number of texts. The
+    texts come in order, in pieces of any size.
     """
 
     def __init__(self, queries: Sequence[str], k: int = 3) -> None:

@@ -110,12 +110,6 @@ class Quantity:
         return bare.value in (named.value, named.scaled)
 
 
-def last_number(text: str) -> Number | None:
-    """The last number of a text, without the word behind it; None without one."""
-    found = quantities(text)
-    return found[-1].value if found else None
-
-
 def quantities(text: str) -> list[Quantity]:
     """The numbers of a text in order; Han numerals where there are no digits."""
     plain = _plain(text)
