@@ -80,9 +80,7 @@ def paired_table(paired: Json, title: str) -> TableRows:
             points(entry["difference"]),
             span(entry["low"], entry["high"], points),
             entry["verdict"],
-            str(entry["n"]),
-            str(entry["clusters"]),
-            str(entry["seeds"]),
+            *counts(entry),
             points(entry["resolvable"]).lstrip("+"),
         )
         for name, entry in paired.items()
@@ -223,9 +221,7 @@ def judge_table(result: Json, title: str = "Judge") -> TableRows:
             percent(entry["position_consistency"]),
             str(entry["ties"]),
             str(entry["failed"]),
-            str(entry["n"]),
-            str(entry["clusters"]),
-            str(entry["seeds"]),
+            *counts(entry),
         )
         for suite, block in result["judge"].items()
         for name, entry in block.items()

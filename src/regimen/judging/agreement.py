@@ -78,14 +78,8 @@ def krippendorff_alpha(codes_UR: Codes, categories: int, *, level: Level = "nomi
     ordinal ones, (sum of n_g from c to k - (n_c + n_k) / 2)^2. A unit with fewer than two ratings
     says nothing about agreement and is left out.
     """
-    counts_UC = np.stack([(codes_UR == c).sum(axis=1) for c in range(categories)], axis=1)
-    return alpha_of_counts(counts_UC.astype(np.float64), level=level)
-
-
-def alpha_of_counts(counts_UC: Floats, *, level: Level) -> float:
-    """Krippendorff's alpha from how many raters put each unit into each category."""
-    total_U = counts_UC.sum(axis=1)
-    counts_UC = counts_UC[total_U >= 2]
+    counts_UC = _counts(codes_UR, categories).astype(np.float64)
+    counts_UC = counts_UC[counts_UC.sum(axis=1) >= 2]
     if not len(counts_UC):
         return float("nan")
     scaled_UC = counts_UC / (counts_UC.sum(axis=1, keepdims=True) - 1)
@@ -98,6 +92,11 @@ def alpha_of_counts(counts_UC: Floats, *, level: Level) -> float:
     return 1 - (float(margin_C.sum()) - 1) * float((pairs_CC * delta_CC).sum()) / expected
 
 
+def _counts(codes_UR: Codes, categories: int) -> Codes:
+    """How many raters put each unit into each category."""
+    return np.stack([(codes_UR == c).sum(axis=1) for c in range(categories)], axis=1)
+
+
 def _delta(margin_C: Floats, level: Level) -> Floats:
     if level == "nominal":
         return _distance(len(margin_C), "nominal")
@@ -108,7 +107,7 @@ def _delta(margin_C: Floats, level: Level) -> Floats:
 
 def majority(codes_UR: Codes, categories: int) -> Codes:
     """The category that most raters gave, for each unit; missing where several share the lead."""
-    counts_UC = np.stack([(codes_UR == c).sum(axis=1) for c in range(categories)], axis=1)
+    counts_UC = _counts(codes_UR, categories)
     most_U = counts_UC.max(axis=1)
     single_U = ((counts_UC == most_U[:, None]).sum(axis=1) == 1) & (most_U > 0)
     found: npt.NDArray[Any] = np.where(single_U, counts_UC.argmax(axis=1), MISSING)
