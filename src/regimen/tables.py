@@ -66,7 +66,14 @@ def _schema(fields: list[tuple[str, pa.DataType]]) -> pa.Schema:
     lineage += [("option_permutation", pa.list_(pa.int64()))]
     taken = {name for name, _ in fields}
     columns = [(f"lineage_{name}" if name in taken else name, kind) for name, kind in lineage]
-    return pa.schema([*fields, *columns], metadata={"schema_version": str(SCHEMA_VERSION)})
+    return versioned([*fields, *columns])
+
+
+def versioned(fields: Sequence[tuple[str, pa.DataType]]) -> pa.Schema:
+    """A schema of these columns with the schema version in its metadata."""
+    import pyarrow as pa
+
+    return pa.schema(fields, metadata={"schema_version": str(SCHEMA_VERSION)})
 
 
 def _message(message: Message) -> dict[str, Any]:

@@ -24,14 +24,15 @@ from typing import IO, Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from regimen.records import SCHEMA_VERSION, Instance, Item, Preference
+from regimen.records import Instance, Item, Preference
 from regimen.runs import atomic_write
+from regimen.tables import versioned
 
 ROWS_PER_GROUP = 2_000
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _OWN_FILE = re.compile(r"\d\d-.*\.(removed\.parquet|failed\.jsonl)(\.partial)?|summary\.json")
 
-REMOVED_SCHEMA = pa.schema(
+REMOVED_SCHEMA = versioned(
     [
         ("record_id", pa.string()),
         ("content_id", pa.string()),
@@ -42,8 +43,7 @@ REMOVED_SCHEMA = pa.schema(
         ("reason", pa.string()),
         ("detail", pa.string()),
         ("record", pa.string()),
-    ],
-    metadata={"schema_version": str(SCHEMA_VERSION)},
+    ]
 )
 
 _HALVES = "backslashreplace"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from regimen.evaluation.suites import cluster_of
 from regimen.evaluation.systems import Answer
-from regimen.records import SCHEMA_VERSION, Item
+from regimen.records import Item
+from regimen.tables import versioned
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -135,6 +136,6 @@ def answers_to_table(
     fields += [("row", pa.int64())]
     fields += [(name, pa.float64()) for name in ("score", "rouge_l", *extra)]
     fields += [("contaminated", pa.bool_())]
-    schema = pa.schema(fields, metadata={"schema_version": str(SCHEMA_VERSION)})
+    schema = versioned(fields)
     written = [{**row.as_dict(), "contaminated": contaminated(row.item_id)} for row in rows]
     return pa.Table.from_pylist(written, schema=schema)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from regimen.judging.comparisons import AnswerPair, Comparison
 from regimen.judging.judge import Verdict
 from regimen.judging.prompts import Turns
-from regimen.records import SCHEMA_VERSION, Item, Judgement
+from regimen.records import Item, Judgement
+from regimen.tables import versioned
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,7 +73,7 @@ def judgements_to_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     fields = [(name, pa.string()) for name in TEXTS]
     fields += [("value", pa.float64())]
     fields += [(name, pa.string()) for name in MORE_TEXTS]
-    schema = pa.schema(fields, metadata={"schema_version": str(SCHEMA_VERSION)})
+    schema = versioned(fields)
     return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
 
 

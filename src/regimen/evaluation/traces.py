@@ -16,7 +16,8 @@ from regimen.evaluation.contamination import (
 from regimen.evaluation.nearest import NearestSearch
 from regimen.evaluation.runner import EvaluationResult
 from regimen.evaluation.training_rows import LINEAGE, read_numbered, read_turns
-from regimen.records import SCHEMA_VERSION, Item
+from regimen.records import Item
+from regimen.tables import versioned
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -144,7 +145,7 @@ def nearest_to_table(rows: Sequence[NearRow]) -> pa.Table:
     text = pa.string()
     kinds = {"rank": pa.int64(), "similarity": pa.float64(), "row": pa.int64()}
     fields = [(name, kinds.get(name, text)) for name in NearRow.__dataclass_fields__]
-    schema = pa.schema(fields, metadata={"schema_version": str(SCHEMA_VERSION)})
+    schema = versioned(fields)
     columns = [[getattr(row, name) for row in rows] for name, _ in fields]
     return pa.table(columns, schema=schema)
 
@@ -158,10 +159,7 @@ def overlaps_to_table(traces: Traces) -> pa.Table:
     import pyarrow as pa
 
     kinds = {"item_id": pa.string(), "share": pa.float64(), "contaminated": pa.bool_()}
-    schema = pa.schema(
-        [*kinds.items(), ("instance_id", pa.string())],
-        metadata={"schema_version": str(SCHEMA_VERSION)},
-    )
+    schema = versioned([*kinds.items(), ("instance_id", pa.string())])
     known = (traces.overlaps or {}).items()
     columns = [
         [key for key, _ in known],

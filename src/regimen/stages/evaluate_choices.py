@@ -13,13 +13,13 @@ from regimen.evaluation.choices import Choices, ask_choices, ask_choices_prompte
 from regimen.evaluation.runner import EvaluationResult
 from regimen.evaluation.suites import cluster_of
 from regimen.protocols import Alternatives
-from regimen.records import SCHEMA_VERSION, Item
+from regimen.records import Item
 from regimen.runs import Run
 from regimen.settings.choices import ChoiceSettings
 from regimen.stages.evaluate_systems import PROMPTED
 from regimen.stages.likelihoods import LocalLikelihoods
 from regimen.stages.models import LazyGenerator
-from regimen.tables import write_table
+from regimen.tables import versioned, write_table
 
 
 def suite_choices(
@@ -124,8 +124,5 @@ def write_choices(run: Run, found: ChoiceResult) -> None:
         **dict.fromkeys(("logp", "premise_logp"), pa.float64()),
         "right": pa.bool_(),
     }
-    schema = pa.schema(
-        [(name, kinds.get(name, pa.string())) for name in ROW_COLUMNS],
-        metadata={"schema_version": str(SCHEMA_VERSION)},
-    )
+    schema = versioned([(name, kinds.get(name, pa.string())) for name in ROW_COLUMNS])
     write_table(run.path("choices.parquet"), pa.Table.from_pylist(list(found.rows), schema=schema))
