@@ -3,46 +3,50 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-NAMES = (
-    "work",
-    "works",
-    "grid",
-    "measure",
-    "processes",
-    "turns",
-    "render",
-    "result",
-    "train",
-    "regimen_sft",
-    "regimen_eval",
-    "generate",
-    "evaluate_page",
-    "evaluate_works",
-    "evaluate",
-    "head_page",
-    "head",
-)
+
+
+class Modules(SimpleNamespace):
+    """The benchmark's modules by name, each imported when a test first asks for it."""
+
+    def __getattr__(self, name: str) -> ModuleType:
+        if not (FOLDER / f"{name}.py").is_file():
+            raise AttributeError(f"the benchmarks have no module {name!r}")
+        return importlib.import_module(name)
 
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[SimpleNamespace]:
-    """The modules by name."""
+    """The modules by name; they leave with those that they import."""
+    before = set(sys.modules)
     sys.path.insert(0, str(FOLDER))
     try:
-        yield SimpleNamespace(**{name: importlib.import_module(name) for name in NAMES})
+        yield Modules()
     finally:
         sys.path.remove(str(FOLDER))
-        for name in NAMES:
-            sys.modules.pop(name, None)
+        for name in set(sys.modules) - before:
+            if (FOLDER / f"{name}.py").is_file():
+                del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def committed() -> Callable[[str], dict[str, Any]]:
+    """The committed result of a benchmark, by its name."""
+
+    def read(name: str) -> dict[str, Any]:
+        found = json.loads((FOLDER / "results" / f"{name}.json").read_text(encoding="utf-8"))
+        return dict(found)
+
+    return read
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,24 +16,6 @@ from regimen.errors import RunError
 from regimen.instances.templates import Rendering, TemplateWorker
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-NAMES = (
-    *("build_works", "build_bare", "build_regimen", "build_million", "build_page", "build"),
-    *("processes", "render"),
-)
-
-
-@pytest.fixture(scope="module")
-def bench() -> Iterator[SimpleNamespace]:
-    """The modules by name; those that they import leave with them."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
-    try:
-        yield SimpleNamespace(**{name: importlib.import_module(name) for name in NAMES})
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in set(sys.modules) - before:
-            if (FOLDER / f"{name}.py").is_file():
-                del sys.modules[name]
 
 
 def test_both_sides_write_the_same_texts(bench: SimpleNamespace) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,41 +15,24 @@ from regimen.errors import DataError
 from regimen.judging.ifeval.kinds import KINDS
 from regimen.judging.ifeval.scorers import verdicts
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-NAMES = ("render", "ifeval_page", "ifeval")
+Committed = Callable[[str], dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def bench() -> Iterator[SimpleNamespace]:
-    """The modules by name; those that they import leave with them."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
-    try:
-        yield SimpleNamespace(**{name: importlib.import_module(name) for name in NAMES})
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in set(sys.modules) - before:
-            if (FOLDER / f"{name}.py").is_file():
-                del sys.modules[name]
-
-
-@pytest.fixture(scope="module")
-def committed() -> dict[str, Any]:
-    return json.loads((FOLDER / "results" / "ifeval.json").read_text())
-
-
-def test_the_committed_result_is_the_page(bench: SimpleNamespace, committed: Any) -> None:
+def test_the_committed_result_is_the_page(bench: SimpleNamespace, committed: Committed) -> None:
+    result = committed("ifeval")
     text = bench.ifeval_page.TARGET.read_text()
-    assert text == bench.ifeval_page.ifeval_page(committed)
-    assert bench.render.section(committed) == ""
+    assert text == bench.ifeval_page.ifeval_page(result)
+    assert bench.render.section(result) == ""
 
 
 def test_every_disagreement_was_read_and_every_kind_is_told(
-    bench: SimpleNamespace, committed: Any
+    bench: SimpleNamespace, committed: Committed
 ) -> None:
     text = bench.ifeval_page.TARGET.read_text()
     assert "not read yet" not in text
-    differ = {(d["kind"], d["key"]) for row in committed["rows"] for d in row["disagreements"]}
+    differ = {
+        (d["kind"], d["key"]) for row in committed("ifeval")["rows"] for d in row["disagreements"]
+    }
     assert differ == bench.ifeval_page.CAUSES.keys()
     for kind in KINDS:
         assert f"| `{kind[3:] if kind[2] == ':' else kind}` |" in text
@@ -121,7 +102,7 @@ def test_rows_that_do_not_belong_together_are_an_error(
 
 @pytest.mark.realdata
 def test_stored_verdicts_agree(
-    bench: SimpleNamespace, shared_data: Path, committed: dict[str, Any]
+    bench: SimpleNamespace, shared_data: Path, committed: Committed
 ) -> None:
     """99% of each English file and of all; of the Japanese one, of what the text does not deny.
 
@@ -137,7 +118,7 @@ def test_stored_verdicts_agree(
         assert row["contradicted"] <= 4
         left = [one for one in row["disagreements"] if not one["contradicted"]]
         assert 1 - len(left) / (row["instructions"] - row["contradicted"]) >= 0.99
-    for ours, kept in zip(result["rows"], committed["rows"], strict=True):
+    for ours, kept in zip(result["rows"], committed("ifeval")["rows"], strict=True):
         assert ours["disagreements"] == kept["disagreements"]
 
 

@@ -2,36 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import zstandard
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-NAMES = ("render", "judge_page", "judge_sources", "judges")
 
-
-@pytest.fixture(scope="module")
-def bench() -> Iterator[SimpleNamespace]:
-    """The modules by name; those that they import leave with them."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
-    try:
-        yield SimpleNamespace(**{name: importlib.import_module(name) for name in NAMES})
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in set(sys.modules) - before:
-            if (FOLDER / f"{name}.py").is_file():
-                del sys.modules[name]
-
-
-def test_the_committed_result_is_the_page(bench: SimpleNamespace) -> None:
-    result = json.loads((FOLDER / "results" / "judges.json").read_text())
+def test_the_committed_result_is_the_page(
+    bench: SimpleNamespace, committed: Callable[[str], dict[str, Any]]
+) -> None:
+    result = committed("judges")
     assert bench.judge_page.TARGET.read_text() == bench.judge_page.judges_page(result)
     assert bench.render.section(result) == ""
     assert result["data"] == {

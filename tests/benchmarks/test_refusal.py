@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-NAMES = ("render", "refusal_page", "refusal")
 REFUSED, ANSWERED = "I cannot help with that.", "Boil it for ten minutes."
-
-
-@pytest.fixture(scope="module")
-def bench() -> Iterator[SimpleNamespace]:
-    """The modules by name; those that they import leave with them."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
-    try:
-        yield SimpleNamespace(**{name: importlib.import_module(name) for name in NAMES})
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in set(sys.modules) - before:
-            if (FOLDER / f"{name}.py").is_file():
-                del sys.modules[name]
 
 
 def write(folder: Path, name: str) -> None:
@@ -71,8 +54,10 @@ def test_counts(bench: SimpleNamespace, tmp_path: Path) -> None:
     assert both["by_type"]["safe_0"] == {"refusals": 4, "found": 2, "false": 2}
 
 
-def test_the_committed_result_is_the_table(bench: SimpleNamespace) -> None:
-    result = json.loads((FOLDER / "results" / "refusal.json").read_text())
+def test_the_committed_result_is_the_table(
+    bench: SimpleNamespace, committed: Callable[[str], dict[str, Any]]
+) -> None:
+    result = committed("refusal")
     page = bench.refusal_page.TARGET.read_text(encoding="utf-8")
     assert bench.refusal_page.with_table(page, result) == page
     assert bench.render.section(result) == ""

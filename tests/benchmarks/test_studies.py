@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,14 +11,14 @@ from regimen.errors import RunError
 
 
 def test_the_committed_results_are_the_page(bench: SimpleNamespace) -> None:
-    page = importlib.import_module("study_page")
+    page = bench.study_page
     results = page.kept()
     assert results
     assert page.TARGET.read_text(encoding="utf-8") == page.study_page(results)
 
 
 def test_every_kept_result_is_of_the_recipe_that_is_shipped(bench: SimpleNamespace) -> None:
-    page, studies = importlib.import_module("study_page"), importlib.import_module("studies")
+    page, studies = bench.study_page, bench.studies
     for result in page.kept():
         name = result["name"].removeprefix("study_")
         assert not result["quick"]
@@ -28,6 +27,5 @@ def test_every_kept_result_is_of_the_recipe_that_is_shipped(bench: SimpleNamespa
 
 
 def test_a_study_that_is_not_shipped_is_told(bench: SimpleNamespace, tmp_path: Path) -> None:
-    studies = importlib.import_module("studies")
     with pytest.raises(RunError, match="no recipe of a study called 'taks'"):
-        studies.bench("taks", tmp_path, quick=True)
+        bench.studies.bench("taks", tmp_path, quick=True)
