@@ -9,10 +9,8 @@ full run writes benchmarks/results/build.json and takes about ten minutes.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +18,10 @@ from typing import Any
 
 from build_million import LIMIT_BYTES, LIMIT_SECONDS, million
 from build_works import KINDS, write_rows
-from ending import conclude, require_peers
+from command import beside_peers, carry_out, parser
 from processes import HERE, Failure, Run, run, spread
 from regimen import console
-from regimen.errors import RegimenError, RunError
+from regimen.errors import RunError
 from render import write_page
 from result import machine
 
@@ -246,22 +244,22 @@ def show(result: Mapping[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; the exit status."""
-    parser = argparse.ArgumentParser(description="Speed and memory of building instances.")
-    parser.add_argument("--quick", action="store_true", help="few rows, under 3 minutes")
-    parser.add_argument("--json", action="store_true", help="print one JSON object last")
-    default = HERE.parent / ".venv-bench" / "bin" / "python"
-    parser.add_argument("--peer-python", type=Path, default=default, help="has `datasets`")
-    options = parser.parse_args(argv)
-    try:
-        require_peers(options.peer_python)
-        size = QUICK if options.quick else FULL
-        with tempfile.TemporaryDirectory() as folder:
-            result = bench(options.peer_python, Path(folder), size, quick=options.quick)
-    except RegimenError as problem:
-        console.error(problem)
-        return 1
-    show(result)
-    return conclude(NAME, result, options, write_page)
+    options = parser(
+        "Speed and memory of building instances.",
+        quick="few rows, under 3 minutes",
+        peer="has `datasets`",
+    ).parse_args(argv)
+    size = QUICK if options.quick else FULL
+
+    def measured(peer: Path, folder: Path) -> dict[str, Any]:
+        return bench(peer, folder, size, quick=options.quick)
+
+    return carry_out(
+        options,
+        lambda: beside_peers(options.peer_python, measured),
+        show,
+        lambda _: write_page(),
+    )
 
 
 if __name__ == "__main__":

@@ -12,164 +12,101 @@ give the same answers.
 
 from __future__ import annotations
 
-import statistics
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ending import conclude, require_peers
 from evaluate_works import WORKS
-from processes import HERE, Failure, Run, run, spread
+from processes import Run
 from regimen import console
-from regimen.errors import RegimenError, RunError
-from render import write_page
-from train import arguments, machine
+from regimen.errors import RunError
+from result import machine
+from sides import BLOCKS_KEPT, Sides, best_of, carry_out_beside
+from turns import speed
 
 NAME = "evaluate"
 LOOP = "loop"
-_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 GRID: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     LOOP: ({"batch": 1}, {}),
     "batch 32": ({"batch": 32}, {}),
     "batch 16, by length": ({"batch": 16, "sorted": True}, {}),
     "batch 32, by length": ({"batch": 32, "sorted": True}, {}),
-    "batch 32, by length, blocks kept": ({"batch": 32, "sorted": True}, _MALLOC),
+    "batch 32, by length, blocks kept": ({"batch": 32, "sorted": True}, BLOCKS_KEPT),
     "batch 64, by length": ({"batch": 64, "sorted": True}, {}),
-    "batch 64, by length, blocks kept": ({"batch": 64, "sorted": True}, _MALLOC),
-    "batch 32, by length, bf16": ({"batch": 32, "sorted": True, "dtype": "bfloat16"}, _MALLOC),
-    "batch 64, by length, bf16": ({"batch": 64, "sorted": True, "dtype": "bfloat16"}, _MALLOC),
+    "batch 64, by length, blocks kept": ({"batch": 64, "sorted": True}, BLOCKS_KEPT),
+    "batch 32, by length, bf16": ({"batch": 32, "sorted": True, "dtype": "bfloat16"}, BLOCKS_KEPT),
+    "batch 64, by length, bf16": ({"batch": 64, "sorted": True, "dtype": "bfloat16"}, BLOCKS_KEPT),
     "batch 32, by length, static cache": (
         {"batch": 32, "sorted": True, "cache_implementation": "static"},
-        _MALLOC,
+        BLOCKS_KEPT,
     ),
 }
 """Settings and environment of each of the peer's entries."""
 QUICK = (LOOP, "batch 32, by length")
-OURS: dict[str, dict[str, Any]] = {"as shipped": {}, "fp32": {"fp32": True}}
-ALIKE = 0.9
-"""Share of equal answers that fp32 runs must reach: near-ties may fall either way."""
+SIDES = Sides(
+    script="regimen_evaluate.py",
+    peer_script="transformers_evaluate.py",
+    grid=GRID,
+    limit=900,
+    unit="items",
+    digits=1,
+    answers="answers",
+    asked="answers",
+    same=lambda a, b: a.strip() == b.strip(),
+)
+ROUNDS = 3
 
 
-def one(python: str, script: str, work: Path, entry: str, rounds: int) -> Run:
-    """One process of one side.
-
-    Raises:
-        RunError: it failed.
-    """
-    settings, environment = GRID[entry] if entry in GRID else (OURS[entry], {})
-    command = [python, str(HERE / script)]
-    done = run(command, work, settings | {"rounds": rounds}, environment, warm=1, limit=900)
-    if isinstance(done, Failure):
-        raise RunError(f"{entry} failed.", slug="benchmark-failed", got=done.reason)
-    who = "regimen, " if entry in OURS else ""
-    console.line(f"  {who}{entry}: {done.tokens_per_second:,.1f} items/s")
-    return done
-
-
-def alike(one_run: Run, other: Run) -> float:
-    """Share of items that two runs answer alike."""
-    pairs = zip(one_run.raw["answers"], other.raw["answers"], strict=True)
-    return statistics.mean(a.strip() == b.strip() for a, b in pairs)
-
-
-def measure(
-    name: str, peer: Path, work: Path, *, quick: bool, repeats: int
-) -> tuple[list[dict[str, Any]], dict[str, float]]:
-    """The rows and ratios of one work.
+def measure(name: str, peer: Path, work: Path, *, quick: bool, repeats: int) -> dict[str, Any]:
+    """Rows and ratios of one work, with the versions and threads of its processes.
 
     Raises:
         RunError: a side failed, or the answers differ.
     """
-    theirs, mine = "peers/transformers_evaluate.py", "regimen_evaluate.py"
-    grid: dict[str, list[Run]] = {}
-    failures: dict[str, str] = {}
-    for entry in QUICK if quick else GRID:
-        try:
-            grid[entry] = [one(str(peer), theirs, work, entry, 2)]
-        except RunError as problem:
-            failures[entry] = str(problem.got)
-    if LOOP not in grid or len(grid) < 2:
+    theirs, failures = SIDES.tried(peer, work, QUICK if quick else GRID)
+    if LOOP not in theirs or len(theirs) < 2:
         got = "; ".join(failures.values())
         raise RunError("The peer's entries failed.", slug="benchmark-failed", got=got)
-    best = max((e for e in grid if e != LOOP), key=lambda e: _speed(grid[e]))
+    best = best_of(theirs, LOOP)
     ours: list[Run] = []
     for turn in range(1 if quick else repeats):
-        ours.append(one(sys.executable, mine, work, "as shipped", 3))
+        ours.append(SIDES.ours(work, "as shipped", ROUNDS))
         for entry in () if quick else (best, LOOP):
             # the run that chose the entry is no measurement of it
-            before = grid[entry] if turn else []
-            grid[entry] = [*before, one(str(peer), theirs, work, entry, 2)]
-    exact = one(sys.executable, mine, work, "fp32", 3)
-    same = {e: alike(ours[0] if "bf16" in e else exact, runs[0]) for e, runs in grid.items()}
-    for entry in grid:
-        if "bf16" not in entry and same[entry] < ALIKE:
-            raise RunError(
-                "The two sides do not give the same answers.",
-                slug="benchmark-unequal",
-                got=f"{name}, {entry}: {same[entry]:.0%} of the answers alike",
-            )
-    found = [
-        row(name, "regimen", "as shipped", ours, None),
-        row(name, "regimen", "fp32", [exact], None),
-        *(
-            row(name, "transformers", entry, runs, same[entry])
-            for entry, runs in sorted(grid.items(), key=lambda pair: -_speed(pair[1]))
-        ),
-        *(
-            {"work": name, "side": "transformers", "configuration": entry, "failed": reason}
-            for entry, reason in failures.items()
-        ),
-    ]
-    ratios = {"loop": _speed(ours) / _speed(grid[LOOP]), "best": _speed(ours) / _speed(grid[best])}
-    return found, ratios
+            before = theirs[entry] if turn else []
+            theirs[entry] = [*before, SIDES.theirs(peer, work, entry)]
+    exact = SIDES.ours(work, "fp32", ROUNDS)
+    alike = SIDES.alike(ours[0], exact, theirs, f"{name}, ")
+    return {
+        "rows": SIDES.rows(name, ours, exact, theirs, alike, failures),
+        "ratios": {
+            f"{NAME}_{name}_vs_loop": speed(ours) / speed(theirs[LOOP]),
+            f"{NAME}_{name}_vs_best": speed(ours) / speed(theirs[best]),
+        },
+        "versions": theirs[best][0].raw["versions"] | ours[0].raw["versions"],
+        "threads": ours[0].raw["threads"],
+    }
 
 
 def bench(peer: Path, folder: Path, *, quick: bool, repeats: int) -> dict[str, Any]:
     """Measure all works and put together the result."""
-    where, rows, ratios = machine(), [], {}
+    where, parts = machine(), []
     for name, write in WORKS.items():
         console.line(name)
         work = folder / name
         work.mkdir()
         write(work, quick=quick)
-        found, own = measure(name, peer, work, quick=quick, repeats=repeats)
-        rows += found
-        ratios |= {f"evaluate_{name}_vs_{side}": value for side, value in own.items()}
-    # the headline is the work that a user runs: items and a model that was tuned
-    ratios = {"evaluate_vs_generate": ratios["evaluate_tuned_vs_loop"], **ratios}
+        parts.append(measure(name, peer, work, quick=quick, repeats=repeats))
+    ratios = {key: value for part in parts for key, value in part["ratios"].items()}
     return {
         "name": NAME,
-        "versions": rows[2]["versions"] | rows[0]["versions"],
-        "machine": where | {"threads": rows[0]["threads"]},
+        "versions": parts[0]["versions"],
+        "machine": where | {"threads": parts[0]["threads"]},
         "quick": quick,
-        "rows": rows,
-        "ratios": ratios,
-    }
-
-
-def _speed(runs: Sequence[Run]) -> float:
-    return statistics.median(run.tokens_per_second for run in runs)
-
-
-def row(
-    work: str, side: str, configuration: str, runs: Sequence[Run], same: float | None
-) -> dict[str, Any]:
-    """One line of the result: a configuration and its runs."""
-    settings, environment = GRID.get(configuration, (OURS.get(configuration, {}), {}))
-    return {
-        "work": work,
-        "side": side,
-        "configuration": configuration,
-        "settings": settings,
-        "environment": environment,
-        "runs": len(runs),
-        "items_per_second": spread([r.tokens_per_second for r in runs]),
-        "memory_mib": spread([r.grown_bytes / 2**20 for r in runs]),
-        "same_answers": same,
-        "versions": runs[0].raw["versions"],
-        "threads": runs[0].raw["threads"],
+        "rows": [row for part in parts for row in part["rows"]],
+        # the headline is the work that a user runs: items and a model that was tuned
+        "ratios": {"evaluate_vs_generate": ratios["evaluate_tuned_vs_loop"], **ratios},
     }
 
 
@@ -193,21 +130,7 @@ def show(result: Mapping[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; the exit status."""
-    options = arguments(argv)
-    try:
-        require_peers(options.peer_python)
-        with tempfile.TemporaryDirectory() as directory:
-            result = bench(
-                options.peer_python,
-                Path(directory),
-                quick=options.quick,
-                repeats=options.repeats or 3,
-            )
-    except RegimenError as problem:
-        console.error(problem)
-        return 1
-    show(result)
-    return conclude(NAME, result, options, write_page)
+    return carry_out_beside(argv, bench, show)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,15 @@ gradients. A full run writes benchmarks/results/head.json and docs/images/head-m
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ending import conclude
+from command import carry_out, parser
 from head_page import write_figure
 from processes import HERE, Failure, Run, run
 from regimen import console
-from regimen.errors import RegimenError, RunError
+from regimen.errors import RunError
 from render import write_page
 from result import machine
 
@@ -122,17 +121,16 @@ def show(result: Mapping[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; the exit status."""
-    parser = argparse.ArgumentParser(description="Memory of the loss against the vocabulary.")
-    parser.add_argument("--quick", action="store_true", help="two vocabularies")
-    parser.add_argument("--json", action="store_true", help="print one JSON object last")
-    options = parser.parse_args(argv)
-    try:
-        result = bench(QUICK if options.quick else VOCABULARIES, quick=options.quick)
-    except RegimenError as problem:
-        console.error(problem)
-        return 1
-    show(result)
-    return conclude(NAME, result, options, lambda: write_figure(result), write_page)
+    options = parser(
+        "Memory of the loss against the vocabulary.", quick="two vocabularies"
+    ).parse_args(argv)
+    return carry_out(
+        options,
+        lambda: bench(QUICK if options.quick else VOCABULARIES, quick=options.quick),
+        show,
+        write_figure,
+        lambda _: write_page(),
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ questions by their keys and hold no text of theirs.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections import Counter
@@ -19,10 +18,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ending import conclude
+from command import carry_out, parser
 from ifeval_page import write_ifeval_page
 from regimen import __version__, console
-from regimen.errors import DataError, RegimenError
+from regimen.errors import DataError
 from regimen.instances.readers import RawRow, read_rows
 from regimen.judging.ifeval.scorers import accuracy, verdicts
 from regimen.records import Constraint, Item, Message
@@ -190,18 +189,14 @@ def show(result: Mapping[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare; the exit status."""
-    parser = argparse.ArgumentParser(description="Our verdicts on IFEval beside stored ones.")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the two folders")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ITEMS} items of each file")
-    parser.add_argument("--json", action="store_true", help="print one JSON object last")
-    options = parser.parse_args(argv)
-    try:
-        result = bench(options.data, quick=options.quick)
-    except RegimenError as problem:
-        console.error(problem)
-        return 1
-    show(result)
-    return conclude(NAME, result, options, lambda: write_ifeval_page(result))
+    options = parser(
+        "Our verdicts on IFEval beside stored ones.",
+        data="folder of the two folders",
+        quick=f"{QUICK_ITEMS} items of each file",
+    ).parse_args(argv)
+    return carry_out(
+        options, lambda: bench(options.data, quick=options.quick), show, write_ifeval_page
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ benchmarks/results/judges.json and docs/judges.md.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ending import conclude
+from command import carry_out, parser
 from judge_page import write_judges_page
 from judge_sources import (
     FOLDER,
@@ -31,7 +30,6 @@ from judge_sources import (
     read_pairs,
 )
 from regimen import __version__, console
-from regimen.errors import RegimenError
 from regimen.evaluation.agreement import agreement, judge_against_people, panel
 from regimen.evaluation.bradley_terry import Contest, strengths
 from regimen.evaluation.length_control import length_control
@@ -172,18 +170,12 @@ def show(result: Mapping[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the judges; the exit status."""
-    parser = argparse.ArgumentParser(description="Judges against people.")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the labelled pairs")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK} pairs")
-    parser.add_argument("--json", action="store_true", help="print one JSON object last")
-    options = parser.parse_args(argv)
-    try:
-        result = bench(options.data, quick=options.quick)
-    except RegimenError as problem:
-        console.error(problem)
-        return 1
-    show(result)
-    return conclude(NAME, result, options, lambda: write_judges_page(result))
+    options = parser(
+        "Judges against people.", data="folder of the labelled pairs", quick=f"{QUICK} pairs"
+    ).parse_args(argv)
+    return carry_out(
+        options, lambda: bench(options.data, quick=options.quick), show, write_judges_page
+    )
 
 
 if __name__ == "__main__":

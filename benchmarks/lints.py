@@ -8,7 +8,6 @@ benchmarks/results/lints.json and docs/lints.md.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections import Counter
@@ -18,11 +17,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ending import conclude
+from command import carry_out, parser
 from lint_page import write_lints_page
 from lint_sources import COLLECTIONS
 from regimen import __version__, console
-from regimen.errors import RegimenError
 from regimen.instances.lints.findings import SEVERITIES, Finding
 from regimen.instances.lints.spaces import stated_space
 from regimen.instances.lints.tasks import lint_task, lint_tasks
@@ -148,18 +146,14 @@ def show(result: Mapping[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the lints; the exit status."""
-    parser = argparse.ArgumentParser(description="Lints on published collections of tasks.")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the collections")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_TASKS} tasks of each")
-    parser.add_argument("--json", action="store_true", help="print one JSON object last")
-    options = parser.parse_args(argv)
-    try:
-        result = bench(options.data, quick=options.quick)
-    except RegimenError as problem:
-        console.error(problem)
-        return 1
-    show(result)
-    return conclude(NAME, result, options, lambda: write_lints_page(result))
+    options = parser(
+        "Lints on published collections of tasks.",
+        data="folder of the collections",
+        quick=f"{QUICK_TASKS} tasks of each",
+    ).parse_args(argv)
+    return carry_out(
+        options, lambda: bench(options.data, quick=options.quick), show, write_lints_page
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ were done.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import sys
@@ -20,10 +19,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ending import conclude
+from command import carry_out, parser
 from refusal_page import write_refusal_table
 from regimen import __version__, console
-from regimen.errors import RegimenError
 from regimen.evaluation.statistics import clustered_rate, paired_difference
 from regimen.instances.compression import open_text
 from regimen.judging.agreement import coded, cohen_kappa
@@ -181,20 +179,17 @@ def show(result: dict[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure; the exit status."""
-    parser = argparse.ArgumentParser(description="Rules of refusal against people's labels.")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the labelled answers")
-    parser.add_argument("--file", choices=FILES, help="one file alone; nothing is kept")
-    parser.add_argument("--looks", type=int, default=0, help="counts of the first file seen before")
-    parser.add_argument("--json", action="store_true", help="print one JSON object last")
-    options = parser.parse_args(argv)
+    made = parser(
+        "Rules of refusal against people's labels.", data="folder of the labelled answers"
+    )
+    made.add_argument("--file", choices=FILES, help="one file alone; nothing is kept")
+    made.add_argument("--looks", type=int, default=0, help="counts of the first file seen before")
+    options = made.parse_args(argv)
     options.quick = options.file is not None
-    try:
-        result = bench(options.data, [options.file] if options.file else FILES, options.looks)
-    except RegimenError as problem:
-        console.error(problem)
-        return 1
-    show(result)
-    return conclude(NAME, result, options, lambda: write_refusal_table(result))
+    names = [options.file] if options.file else FILES
+    return carry_out(
+        options, lambda: bench(options.data, names, options.looks), show, write_refusal_table
+    )
 
 
 if __name__ == "__main__":

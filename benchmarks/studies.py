@@ -9,7 +9,6 @@ its minutes are then those of the last part.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -20,9 +19,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ending import conclude
+from command import carry_out, parser
 from regimen import __version__, console
-from regimen.errors import RegimenError, RunError
+from regimen.errors import RunError
 from result import machine
 from study_page import ROOT, write_study_page
 
@@ -90,20 +89,18 @@ def show(result: Mapping[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one study; the exit status."""
-    parser = argparse.ArgumentParser(description="A shipped study, run whole.")
-    parser.add_argument("name", help="a recipe of recipes/studies")
-    parser.add_argument("--run", type=Path, help="where the study is kept")
-    parser.add_argument("--quick", action="store_true", help="one seed, few tokens: no results")
-    parser.add_argument("--json", action="store_true", help="print one JSON object last")
-    options = parser.parse_args(argv)
+    made = parser("A shipped study, run whole.", quick="one seed, few tokens: no results")
+    made.add_argument("name", help="a recipe of recipes/studies")
+    made.add_argument("--run", type=Path, help="where the study is kept")
+    options = made.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="study-") as folder:
-        try:
-            result = bench(options.name, options.run or Path(folder), quick=options.quick)
-        except RegimenError as problem:
-            console.error(problem)
-            return 1
-    show(result)
-    return conclude(result["name"], result, options, write_study_page)
+        run = options.run or Path(folder)
+        return carry_out(
+            options,
+            lambda: bench(options.name, run, quick=options.quick),
+            show,
+            lambda _: write_study_page(),
+        )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ and replaces the works' parts of benchmarks/results/train.json and docs/benchmar
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -19,11 +18,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ending import require_peers
+from command import keep, parser, require_peers
 from processes import HERE
 from regimen import console
 from regimen.errors import RegimenError
-from regimen.files import atomic_write, jsonable
 from render import write_page
 from result import NAME, machine, merged, part, read
 from turns import Bench, measure
@@ -62,21 +60,17 @@ def show(result: Mapping[str, Any], name: str) -> None:
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line; generate.py's too."""
-    parser = argparse.ArgumentParser(description="Speed and memory against the peers.")
-    parser.add_argument("--quick", action="store_true", help="one configuration, under 3 minutes")
-    parser.add_argument("--json", action="store_true", help="print one JSON object last")
-    parser.add_argument("--repeats", type=int, help="runs of each quoted configuration")
-    parser.add_argument(
-        "--work", action="append", choices=list(WORKS), help="a work of train.py; may be repeated"
+    """The command line."""
+    made = parser(
+        "Speed and memory against the peers.",
+        quick="one configuration, under 3 minutes",
+        peer="TRL's; the other peers' are looked for beside its environment",
     )
-    parser.add_argument(
-        "--peer-python",
-        type=Path,
-        default=HERE.parent / ".venv-bench" / "bin" / "python",
-        help="TRL's; the other peers' are looked for beside its environment",
+    made.add_argument("--repeats", type=int, help="runs of each quoted configuration")
+    made.add_argument(
+        "--work", action="append", choices=list(WORKS), help="a work; may be repeated"
     )
-    return parser.parse_args(argv)
+    return made.parse_args(argv)
 
 
 def interpreters(trl: Path) -> dict[str, Path]:
@@ -109,8 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             console.line(f"{name}: {(time.perf_counter() - began) / 60:.1f} minutes")
             show(result, name)
             if not options.quick:
-                text = json.dumps(jsonable(result), indent=1, allow_nan=False) + "\n"
-                atomic_write(path, text)
+                keep(path, result)
                 write_page()
     except RegimenError as problem:
         console.error(problem)

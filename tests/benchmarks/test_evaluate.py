@@ -34,7 +34,7 @@ def test_evaluation_is_compared_at_equal_answers(
         return bench.processes.Run(raw(seconds, 1 << 20) | {"answers": answers}, how["warm"])
 
     works = {name: lambda folder, *, quick: None for name in ("tuned", "shots")}
-    monkeypatch.setattr(bench.evaluate, "run", run)
+    monkeypatch.setattr(bench.sides, "run", run)
     monkeypatch.setattr(bench.evaluate, "WORKS", works)
     result = bench.evaluate.bench(Path("python"), _folder(tmp_path, "x"), quick=quick, repeats=2)
     assert result["ratios"] == {
@@ -56,7 +56,7 @@ def test_evaluation_is_compared_at_equal_answers(
             return done
         return bench.processes.Run(done.raw | {"answers": ["a", "c"]}, 1)
 
-    monkeypatch.setattr(bench.evaluate, "run", other)
+    monkeypatch.setattr(bench.sides, "run", other)
     with pytest.raises(RunError, match="same answers"):
         bench.evaluate.bench(Path("python"), _folder(tmp_path, "y"), quick=quick, repeats=2)
 

@@ -24,7 +24,7 @@ def test_generation_is_compared_at_equal_ids(
         seconds = 1.0 if "regimen" in command[1] else 2.0 if settings["batch"] > 1 else 5.0
         return bench.processes.Run(raw(seconds, 1 << 20) | {"ids": ids}, how["warm"])
 
-    monkeypatch.setattr(bench.generate, "run", run)
+    monkeypatch.setattr(bench.sides, "run", run)
     monkeypatch.setattr(bench.generate, "write", lambda work, rows: None)
     result = bench.generate.bench(Path("python"), tmp_path, quick=quick, repeats=2)
     assert result["ratios"] == {"generate_vs_best": 2.0, "generate_vs_defaults": 5.0}
@@ -44,6 +44,6 @@ def test_generation_is_compared_at_equal_ids(
 
     from regimen.errors import RunError
 
-    monkeypatch.setattr(bench.generate, "run", other)
+    monkeypatch.setattr(bench.sides, "run", other)
     with pytest.raises(RunError, match="same ids"):
         bench.generate.bench(Path("python"), tmp_path, quick=quick, repeats=2)
