@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from markdown_table import table
+
 SAID: Mapping[str, str] = {
     "bare": "jinja2 alone",
     "ours": "regimen: worker",
@@ -43,8 +45,6 @@ memory, every half second), the first process alone {parent_peak_mib:,.0f} MiB. 
 
 def build_section(result: Mapping[str, Any]) -> str:
     """Where it ran, the ratios, a line for each configuration, and the large build."""
-    from render import table
-
     machine, built, kinds = result["machine"], result["build"], result["data"]["kinds"]
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, load before "

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from markdown_table import table
+
 
 def evaluate_section(result: Mapping[str, Any]) -> str:
     """What was measured and on what, the ratios, a table for each work."""
-    from render import table
-
     machine = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     lines = [

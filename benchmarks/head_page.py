@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from markdown_table import table
+
 IMAGE = Path("images") / "head-memory.svg"
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 LABELS = {
@@ -23,8 +25,6 @@ Row = Mapping[str, Any]
 
 def head_section(result: Mapping[str, Any]) -> str:
     """What was measured and on what, the figure, and a line for each vocabulary."""
-    from render import table
-
     machine, data = result["machine"], result["data"]
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     body = [

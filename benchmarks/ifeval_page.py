@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from markdown_table import table
 from regimen.files import atomic_write
 from regimen.judging.ifeval.kinds import ENGLISH, FRENCH, JAPANESE, SPANISH, Kind
-from render import table
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs" / "ifeval.md"
