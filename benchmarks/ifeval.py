@@ -22,10 +22,10 @@ from command import carry_out, parser
 from ifeval_page import write_ifeval_page
 from regimen import __version__, console
 from regimen.errors import DataError
-from regimen.instances.readers import RawRow, read_rows
 from regimen.judging.ifeval.scorers import accuracy, verdicts
 from regimen.records import Constraint, Item, Message
 from result import machine
+from stored import read_whole
 
 NAME = "ifeval"
 QUICK_ITEMS = 60
@@ -49,18 +49,6 @@ class Answered:
     said: tuple[bool, ...]
 
 
-def rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file, compressed or not; a row that cannot be read is an error here."""
-    there = path if path.is_file() else path.with_name(path.name + ".zst")
-    found = list(read_rows(there))
-    read = [row.values for row in found if isinstance(row, RawRow)]
-    if len(read) < len(found):
-        raise DataError(
-            f"{len(found) - len(read)} rows cannot be read.", slug="file-format", where=str(there)
-        )
-    return read
-
-
 def item_of(language: str, values: Mapping[str, Any]) -> Item:
     """A question as an item; null arguments are gaps of the table they were stored in."""
     pairs = zip(values["instruction_id_list"], values["kwargs"], strict=True)
@@ -81,10 +69,10 @@ def stored(data: Path, language: str, model: str) -> list[Answered]:
     Eight Japanese prompts were worded otherwise when the model was asked; their kinds are equal.
 
     Raises:
-        DataError: ``rows-differ``.
+        DataError: as ``read_whole``; ``rows-differ``.
     """
-    asked = rows(data / QUESTIONS.format(language))
-    answered = rows(data / ANSWERS.format(language, model))
+    asked = read_whole(data / QUESTIONS.format(language))
+    answered = read_whole(data / ANSWERS.format(language, model))
     kinds = [[row["instruction_id_list"] for row in some] for some in (asked, answered)]
     if kinds[0] != kinds[1]:
         raise DataError(

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from regimen.errors import DataError
 from regimen.instances.draws import seeded
-from regimen.instances.readers import RawRow, read_rows
 from regimen.judging.comparisons import AnswerPair, compare
 from regimen.judging.judge import FunctionJudge
 from regimen.judging.overlap import rouge_l
 from regimen.protocols import Alternatives
 from regimen.records import Item, Message
+from stored import read_whole
 
 FOLDER = "pandalm"
-PEOPLE_FILE, MODEL_FILE = "testset-v1.json.zst", "gpt-3.5-turbo-testset-v1.json.zst"
+PEOPLE_FILE, MODEL_FILE = "testset-v1.json", "gpt-3.5-turbo-testset-v1.json"
 PEOPLE = ("annotator1", "annotator2", "annotator3")
 # 0 is a tie, 1 and 2 name the better answer.
 LABELS: Mapping[Any, int | None] = {0: 0, 1: 1, 2: -1, "Tie": 0, "1": 1, "2": -1, "garbage": None}
@@ -40,23 +41,26 @@ class Pairs:
 
 
 def read_pairs(data: Path, most: int | None) -> Pairs:
-    """The pairs of a folder; the stored judge's file has the same rows in the same order."""
-    rows = [row.values for row in read_rows(data / FOLDER / PEOPLE_FILE, most) if _row(row)]
-    told = [row.values for row in read_rows(data / FOLDER / MODEL_FILE, most) if _row(row)]
-    if [row["idx"] for row in rows] != [row["idx"] for row in told]:
-        raise ValueError("the stored judge's rows are not those that people labelled")
+    """The pairs of a folder; the stored judge's file has the same rows in the same order.
+
+    Raises:
+        DataError: as ``read_whole``; ``rows-differ``.
+    """
+    labelled = read_whole(data / FOLDER / PEOPLE_FILE, most)
+    told = read_whole(data / FOLDER / MODEL_FILE, most)
+    if [row["idx"] for row in labelled] != [row["idx"] for row in told]:
+        raise DataError(
+            "The stored judge's rows are not those that people labelled.",
+            slug="rows-differ",
+            got=f"{len(told)} stored verdicts, {len(labelled)} labelled pairs",
+            expected="the same idx, row by row",
+        )
     return Pairs(
-        pairs=tuple(_pair(row) for row in rows),
-        people={name: tuple(LABELS[row[name]] for row in rows) for name in PEOPLE},
+        pairs=tuple(_pair(row) for row in labelled),
+        people={name: tuple(LABELS[row[name]] for row in labelled) for name in PEOPLE},
         stored=tuple(LABELS[row["gpt_result"]] for row in told),
-        clusters=tuple(str(row["motivation_app"]) for row in rows),
+        clusters=tuple(str(row["motivation_app"]) for row in labelled),
     )
-
-
-def _row(row: object) -> bool:
-    if not isinstance(row, RawRow):
-        raise TypeError(f"a row cannot be read: {row}")
-    return True
 
 
 def _pair(row: Mapping[str, Any]) -> AnswerPair:

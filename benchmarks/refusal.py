@@ -12,8 +12,6 @@ were done.
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,10 +21,10 @@ from command import carry_out, parser
 from refusal_page import write_refusal_table
 from regimen import __version__, console
 from regimen.evaluation.statistics import clustered_rate, paired_difference
-from regimen.instances.compression import open_text
 from regimen.judging.agreement import coded, cohen_kappa
 from regimen.judging.refusal import is_refusal
 from result import machine
+from stored import read_whole
 
 NAME = "refusal"
 DEVELOPED, KEPT_BACK = "mistralguard", "mistralinstruct"
@@ -37,30 +35,22 @@ CALLS = ("rules", "gpt4")
 
 def read(data: Path, name: str) -> list[dict[str, Any]]:
     """The rows of a file: type of the prompt, labels of people, of GPT-4 and of the rules."""
-    rows = []
-    for row in csv.DictReader(io.StringIO(_text(data, f"{name}_gpteval"))):
-        rows.append(
-            {
-                "file": name,
-                "type": row["type"],
-                "unsafe": row["type"].startswith("contrast_"),
-                "full": row["final_label"] == FULL,
-                "partial": row["final_label"] == PARTIAL,
-                "people": row["final_label"] in (FULL, PARTIAL),
-                "first": row["annotation_1"] in (FULL, PARTIAL),
-                "second": row["annotation_2"] in (FULL, PARTIAL),
-                # A few labels are sentences in which GPT-4 declines to judge: no refusal found.
-                "gpt4": row["gpt4_label"] in (FULL, PARTIAL),
-                "rules": is_refusal(row["completion"]),
-            }
-        )
-    return rows
-
-
-def _text(data: Path, name: str) -> str:
-    places = [data / f"xstest_v2_completions_{name}.csv{end}" for end in (".zst", "")]
-    with open_text(next((place for place in places if place.is_file()), places[1])) as file:
-        return file.read()
+    return [
+        {
+            "file": name,
+            "type": row["type"],
+            "unsafe": row["type"].startswith("contrast_"),
+            "full": row["final_label"] == FULL,
+            "partial": row["final_label"] == PARTIAL,
+            "people": row["final_label"] in (FULL, PARTIAL),
+            "first": row["annotation_1"] in (FULL, PARTIAL),
+            "second": row["annotation_2"] in (FULL, PARTIAL),
+            # A few labels are sentences in which GPT-4 declines to judge: no refusal found.
+            "gpt4": row["gpt4_label"] in (FULL, PARTIAL),
+            "rules": is_refusal(row["completion"]),
+        }
+        for row in read_whole(data / f"xstest_v2_completions_{name}_gpteval.csv")
+    ]
 
 
 def rate(rows: Sequence[dict[str, Any]], hit: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def test_stored_verdicts_agree(
 def test_every_published_constraint_can_be_checked(
     bench: SimpleNamespace, shared_data: Path, language: str
 ) -> None:
-    rows = bench.ifeval.rows(shared_data / bench.ifeval.QUESTIONS.format(language))
+    rows = bench.stored.read_whole(shared_data / bench.ifeval.QUESTIONS.format(language))
     items = [bench.ifeval.item_of(language, row) for row in rows]
     for item in items:
         assert len(verdicts(item, "An answer.")) == len(item.constraints)
