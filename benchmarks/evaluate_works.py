@@ -24,7 +24,7 @@ from regimen.models.loading import load_tokenizer
 from regimen.records import Item, Message
 from regimen.tables import items_to_table, read_table, table_to_items, write_table
 from regimen.tokens.rendering import Renderer, stop_ids
-from work import MODEL, SEED, draw_rows, write
+from work import MODEL, SEED, draw_rows, prompts, write
 
 TEMPLATE = (
     "{% for message in messages %}<s>{{ message['content'] }}</s>{% endfor %}"
@@ -59,12 +59,7 @@ def write_random(folder: Path, *, quick: bool) -> None:
     """Items with the lengths of instruction data."""
     rows = draw_rows(12 if quick else 64)
     write(folder, rows)
-    starts = rows.starts
-    texts = [
-        _words(rows.ids[start + 1 : start + size])
-        for start, size in zip(starts, rows.prompts, strict=False)
-    ]
-    _finish(folder, [_item(text) for text in texts])
+    _finish(folder, [_item(_words(ids)) for ids in prompts(rows)])
 
 
 def write_shots(folder: Path, *, quick: bool) -> None:

@@ -122,16 +122,8 @@ def _disagreements(result: Mapping[str, Any]) -> list[str]:
         for one in row["disagreements"]
     ]
     columns = (
-        *(
-            "answers",
-            "key",
-            "kind",
-            "arguments",
-            "ours",
-            "stored",
-            "contradicted",
-            "cause, as read",
-        ),
+        *("answers", "key", "kind", "arguments"),
+        *("ours", "stored", "contradicted", "cause, as read"),
     )
     text = (
         "Each answer was read. Causes are inferred from answer and verdict; of what may have given "

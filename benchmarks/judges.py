@@ -16,6 +16,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from command import carry_out, parser
 from judge_page import write_judges_page
 from judge_sources import (
@@ -62,8 +64,6 @@ def judges(data: Pairs) -> dict[str, tuple[str, Callable[[], Sequence[Label]]]]:
 
 def majority_labels(data: Pairs) -> list[Label]:
     """What most people said; None where they did not agree."""
-    import numpy as np
-
     codes = np.stack([coded(said, CATEGORIES) for said in data.people.values()], axis=1)
     return [None if code < 0 else CATEGORIES[code] for code in majority(codes, 3)]
 
@@ -90,17 +90,19 @@ def length(labels: Sequence[Label], data: Pairs) -> dict[str, Any]:
     """Win rate of the answers that stand first, at equal lengths too, and the longer's wins."""
     kept = [n for n, label in enumerate(labels) if label is not None]
     wins = [(1 + (labels[n] or 0)) / 2 for n in kept]
-    sizes = [
-        tuple(len((turns or ("",))[0]) for turns in (data.pairs[n].a, data.pairs[n].b))
-        for n in kept
-    ]
-    found = length_control(wins, [(a, b) for a, b in sizes], [data.clusters[n] for n in kept])
+    sizes = [(characters(data.pairs[n].a), characters(data.pairs[n].b)) for n in kept]
+    found = length_control(wins, sizes, [data.clusters[n] for n in kept])
     return {
         "first_wins": sum(wins) / len(wins),
         "first_wins_at_equal_lengths": interval(found.win_rate),
         "length_effect": found.effect,
         "longer_wins": interval(found.longer_wins) if found.longer_wins else None,
     }
+
+
+def characters(turns: Sequence[str] | None) -> int:
+    """Of a first answer; none where there is none."""
+    return len(turns[0]) if turns else 0
 
 
 def strength(labels: Sequence[Label], data: Pairs) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def _error(block: Mapping[str, Any], rate: str) -> str:
 
 def with_table(page: str, result: Mapping[str, Any]) -> str:
     """The page with the table, and the lines below it, of this result."""
-    start = page.index("| Answers of") if "| Answers of" in page else page.index("TABLE\n")
+    start = page.index(f"| {COLUMNS[0]}")
     end = page.index("A lecture that then helps")
     return f"{page[:start]}{refusal_table(result)}\n{page[end:]}"
 

@@ -45,7 +45,8 @@ def bench(name: str, run: Path, *, quick: bool) -> dict[str, Any]:
             expected=f"one of {known}",
         )
     where = machine()
-    small = QUICK if quick and "build:" in recipe.read_text() else ()
+    text = recipe.read_text(encoding="utf-8")
+    small = QUICK if quick and "build:" in text else ()
     start_it = "from regimen.cli import main; main()"
     command = [sys.executable, "-c", start_it, "study", str(recipe), f"run={run}", *small]
     start = time.perf_counter()
@@ -70,7 +71,7 @@ def bench(name: str, run: Path, *, quick: bool) -> dict[str, Any]:
         },
         "machine": where,
         "quick": quick,
-        "recipe": recipe.read_text(encoding="utf-8"),
+        "recipe": text,
         "minutes": seconds / 60,
         "cells": {
             "all": len(cells),

@@ -14,7 +14,8 @@ from regimen.files import atomic_write
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 TARGET = ROOT / "docs" / "study-results.md"
-ORDER = ("tasks", "tasks_fine", "formatting", "specialise", "rewrites")
+ORDER = ("tasks", "formatting", "specialise", "rewrites")
+"""Studies as the page has them; others come after these."""
 
 HEAD = """# Results of the studies
 
@@ -88,8 +89,12 @@ def filled(text: str) -> str:
 
 def kept() -> list[dict[str, Any]]:
     """The results that there are, in order."""
-    files = [RESULTS / f"study_{name}.json" for name in ORDER]
-    return [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+    found = {
+        file.stem.removeprefix("study_"): file for file in sorted(RESULTS.glob("study_*.json"))
+    }
+    ordered = [name for name in ORDER if name in found]
+    ordered += [name for name in found if name not in ORDER]
+    return [json.loads(found[name].read_text(encoding="utf-8")) for name in ordered]
 
 
 def write_study_page() -> Path:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from helpers.doc_examples import blocks
+from helpers.doc_examples import blocks, table
 from regimen.settings.loading import load_settings, settings_from
 from regimen.settings.pipeline import PipelineSettings
+from regimen.settings.study import StudySettings
 from regimen.settings.yaml12 import parse
 from regimen.stages.study import STUDIES, _question
 from regimen.studies.cells import Cell
@@ -49,20 +49,16 @@ def test_every_example_is_a_study_that_has_cells(page: str) -> None:
 def test_the_table_has_every_shipped_study_with_its_number_of_cells(
     page: str, repo_root: Path
 ) -> None:
-    rows = re.findall(r"(?m)^\| `(\w+\.yaml)` \|.*?\| (\d+) \| [^|]*\|$", page)
+    rows = {row[0].strip("`"): row[3] for row in table(page, "recipe")}
     found = {
         file.name: str(len(cells_of(load_settings(file))))
         for file in (repo_root / "recipes" / "studies").glob("*.yaml")
     }
-    assert dict(rows) == found
+    assert rows == found
 
 
 def test_the_page_names_every_setting_of_a_study(page: str) -> None:
-    for name, section in (("study", None), *((kind, kind) for kind in STUDIES)):
-        fields = PipelineSettings.model_fields["study"].annotation
-        settings = next(one for one in fields.__args__ if one is not type(None))
-        if section is not None:
-            kind = settings.model_fields[section].annotation
-            settings = next(one for one in kind.__args__ if one is not type(None))
-        missing = [field for field in settings.model_fields if field not in page]
+    kinds = {kind: get_args(StudySettings.model_fields[kind].annotation)[0] for kind in STUDIES}
+    for name, section in {"study": StudySettings, **kinds}.items():
+        missing = [field for field in section.model_fields if field not in page]
         assert missing == [], name
