@@ -10,6 +10,7 @@ from typing import Any
 
 from markdown_table import table
 from regimen.files import atomic_write
+from regimen.studies.claims import Measured, in_words
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -46,7 +47,12 @@ def section(result: Mapping[str, Any]) -> str:
     if cells["failed"]:
         took += f" {len(cells['failed'])} cells failed."
     claims = [
-        [claim["name"], measured(claim["measured"]), claim["verdict"], *counts(claim["measured"])]
+        [
+            claim["name"],
+            in_words(Measured(**claim["measured"]), unit=""),
+            claim["verdict"],
+            *counts(claim["measured"]),
+        ]
         for claim in result["claims"]
     ]
     parts = [
@@ -60,14 +66,6 @@ def section(result: Mapping[str, Any]) -> str:
         rows = [[cell_text(cell) for cell in row] for row in one["rows"]]
         parts += [f"{one['title']}:\n", *table(list(map(str, one["columns"])), rows), ""]
     return "\n".join(parts)
-
-
-def measured(values: Mapping[str, Any]) -> str:
-    """A difference in points."""
-    text = f"{100 * values['difference']:+.1f}"
-    if values["low"] is None:
-        return text
-    return f"{text} [{100 * values['low']:.1f}, {100 * values['high']:.1f}]"
 
 
 def counts(values: Mapping[str, Any]) -> list[str]:
