@@ -13,6 +13,7 @@ from regimen.errors import TrainingError
 from regimen.models.forward import prepare
 from regimen.objectives.preference import Dpo
 from regimen.objectives.supervised import Supervised
+from regimen.tokens.packing import packing_plan
 from regimen.tokens.ragged import ragged_batch
 from regimen.tokens.rendering import Rendered, RenderedPair
 from regimen.tokens.store import token_rows
@@ -205,6 +206,25 @@ def test_total_steps_counts_an_incomplete_last_step():
     batches = len(data.plan(0))
     assert total_steps(data, options(accumulation=5)) == -(-batches // 5)
     assert total_steps(data, options(num_train_epochs=None, max_tokens=5)) is None
+
+
+def test_every_epoch_is_packed_once_and_read_whole(monkeypatch):
+    packed = []
+
+    def counted(lengths, *, epoch, **given):
+        packed.append(epoch)
+        return packing_plan(lengths, epoch=epoch, **given)
+
+    monkeypatch.setattr("regimen.training.loop.packing_plan", counted)
+    data = Data(rows(), options(num_train_epochs=None, max_steps=1))
+    seen, cursor, epoch = [], 0, 0.0
+    while epoch < 5:
+        numbers, epoch = data.row_numbers(cursor)
+        seen += numbers
+        cursor += 1
+    assert packed == [0, 1, 2, 3, 4]
+    assert sorted(seen) == sorted(5 * list(range(12)))
+    assert [sorted(seen[at : at + 12]) for at in range(0, 60, 12)] == 5 * [list(range(12))]
 
 
 @given(st.sampled_from(sorted(SCHEDULES)), st.floats(0, 0.4), st.floats(0, 1))

@@ -101,27 +101,33 @@ class Data:
 
     def __init__(self, rows: TokenRows, options: LoopOptions) -> None:
         self.rows, self.options = rows, options
-        self._plans: dict[int, list[tuple[int, ...]]] = {}
+        self._epoch, self._plan = -1, list[tuple[int, ...]]()
+        self._counts: list[int] = []  # micro-batches of each epoch, known without its plan
         self._lengths = rows.lengths
 
     def plan(self, epoch: int) -> list[tuple[int, ...]]:
         """The micro-batches of an epoch."""
-        if epoch not in self._plans:
-            self._plans = {
-                epoch: packing_plan(
-                    self._lengths,
-                    seed=self.options.seed,
-                    epoch=epoch,
-                    token_budget=self.options.tokens_per_batch,
-                )
-            }
-        return self._plans[epoch]
+        if epoch != self._epoch:
+            self._plan = packing_plan(
+                self._lengths,
+                seed=self.options.seed,
+                epoch=epoch,
+                token_budget=self.options.tokens_per_batch,
+            )
+            self._epoch = epoch
+        return self._plan
+
+    def micro_batches(self, epoch: int) -> int:
+        """How many micro-batches an epoch has; a plan is made for each epoch once."""
+        while len(self._counts) <= epoch:
+            self._counts.append(len(self.plan(len(self._counts))))
+        return self._counts[epoch]
 
     def row_numbers(self, cursor: int) -> tuple[tuple[int, ...], float]:
         """The rows of micro-batch ``cursor`` and the epoch reached after it."""
         epoch = 0
-        while cursor >= len(self.plan(epoch)):
-            cursor -= len(self.plan(epoch))
+        while cursor >= self.micro_batches(epoch):
+            cursor -= self.micro_batches(epoch)
             epoch += 1
         plan = self.plan(epoch)
         return plan[cursor], epoch + (cursor + 1) / len(plan)
@@ -141,9 +147,9 @@ def total_steps(data: Data, options: LoopOptions) -> int | None:
         bounds.append(options.max_steps)
     if options.num_train_epochs is not None:
         whole = int(options.num_train_epochs)
-        batches = sum(len(data.plan(epoch)) for epoch in range(whole))
+        batches = sum(data.micro_batches(epoch) for epoch in range(whole))
         if options.num_train_epochs > whole:
-            batches += round((options.num_train_epochs - whole) * len(data.plan(whole)))
+            batches += round((options.num_train_epochs - whole) * data.micro_batches(whole))
         bounds.append(max(1, math.ceil(batches / options.accumulation)))
     return min(bounds) if bounds else None
 
