@@ -1,5 +1,7 @@
 """What is asked of the machine."""
 
+import os
+
 import torch
 
 from regimen.models.hardware import on_large_pages, set_up
@@ -17,3 +19,11 @@ def test_a_block_on_large_pages_is_the_same_block():
 def test_a_run_says_whether_loops_are_compiled():
     said = set_up(torch.get_num_threads()).kernels
     assert said == "compiled" or said.startswith("torch's own: ")
+
+
+def test_the_kernels_that_are_kept_are_those_asked_for_unless_the_user_said(monkeypatch):
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    set_up(torch.get_num_threads(), kernels=1024)
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "1024"
+    set_up(torch.get_num_threads())
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "1024"

@@ -32,16 +32,18 @@ class Hardware:
     kernels: str
 
 
-def set_up(threads: int | None = None) -> Hardware:
+def set_up(threads: int | None = None, *, kernels: int = 64) -> Hardware:
     """Prepare the process once, before the model is loaded. Safe on every platform.
 
     Args:
         threads: of torch's CPU operators; the cores that this process may use, if None.
+        kernels: that oneDNN keeps, compiled for a shape each. A ragged batch has a shape of its
+            own, whose kernels serve all its layers and hardly ever a later batch: 1,024 of them
+            are up to 0.7 GiB.
     """
     allocator = tune_allocator()
-    # Read once, at the first matrix product. A ragged batch has a shape of its own, whose kernels
-    # serve all its layers and hardly ever a later batch: 1,024 of them are 0.7 GiB.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+    # read once, at the first matrix product
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(kernels))
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     wanted = int(os.environ.get("OMP_NUM_THREADS", 0)) or threads or usable or 1
     if torch.get_num_threads() != wanted:

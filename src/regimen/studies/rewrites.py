@@ -50,7 +50,7 @@ class Form:
         copied: share of the examples whose z has no x.
         examples: training examples; ``asked`` items of rules that are not trained on.
         unseen: rules that are asked.
-        layers, heads, width: of the model.
+        layers, heads, width, inner: of the model; ``inner`` is that of the feed-forward networks.
         model_type: ``gpt2`` as in the paper, or ``llama``.
         steps, tokens_per_batch, learning_rate: of the training.
     """
@@ -58,20 +58,21 @@ class Form:
     letters: int = 48
     pattern: int = 2
     replacement: int = 2
-    shortest: int = 6
-    longest: int = 10
+    shortest: int = 5
+    longest: int = 8
     occurrences: int = 2
     copied: float = 0.2
     examples: int = 100_000
     asked: int = 400
     unseen: int = 200
-    layers: int = 4
+    layers: int = 2
     heads: int = 4
     width: int = 128
+    inner: int = 256
     model_type: str = "llama"
-    steps: int = 1500
-    tokens_per_batch: int = 4096
-    learning_rate: float = 1e-3
+    steps: int = 5000
+    tokens_per_batch: int = 1024
+    learning_rate: float = 1.5e-3
 
 
 FORMS: Mapping[str, Form] = {
@@ -90,6 +91,7 @@ FORMS: Mapping[str, Form] = {
         layers=6,
         heads=4,
         width=256,
+        inner=1024,
         model_type="gpt2",
         steps=100_000,
         tokens_per_batch=16_384,
