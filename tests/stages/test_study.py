@@ -249,10 +249,12 @@ def test_a_model_from_scratch_is_trained_on_rules_and_asked_others(
     scores = pq.read_table(tmp_path / "cell/scores.parquet").to_pylist()
     by_suite = {"seen_rules": 24, "unseen_rules": 24}
     assert {name: sum(row["suite"] == name for row in scores) for name in by_suite} == by_suite
+    copied = sum(row["suite"] == "copied_strings" for row in scores)
+    assert 0 < copied <= 24
     unseen = {row["cluster"] for row in scores if row["suite"] == "unseen_rules"}
     assert len(unseen) == 12
     grid_of_two = read_grid({(("a",), 2): tmp_path / "cell/scores.parquet"})
-    assert len(grid_of_two.rows) == 48
+    assert len(grid_of_two.rows) == 48 + copied
     assert set(json.loads((tmp_path / "cell/times.json").read_text())) == {"tune", "whole"}
 
 

@@ -23,12 +23,17 @@ from regimen.stages.training import Prepared
 from regimen.stages.training_run import Job, run_training
 from regimen.studies.cells import SCORES, TIMES
 from regimen.studies.rewrites import (
+    COPIED,
     END,
     LETTERS,
     MARKS,
+    SEEN,
+    UNSEEN,
     Example,
     Form,
     Rule,
+    asked_of,
+    copies_of,
     encoded,
     examples,
     rules,
@@ -37,7 +42,6 @@ from regimen.tables import write_table
 from regimen.tokens.rendering import Renderer
 from regimen.tokens.store import TokenRows
 
-SEEN, UNSEEN = "seen_rules", "unseen_rules"
 ROWS_AT_ONCE = 128
 SAVED_EVERY = 500
 """Steps between checkpoints: a small cell loses half a minute at most."""
@@ -64,8 +68,9 @@ def train_and_ask(body: Mapping[str, Any], run: Run) -> dict[str, Any]:
     trained_in = time.monotonic() - began
     # the asked examples are the same for every seed and every number of rules
     asked = {
-        UNSEEN: examples(unseen, form, form.asked, -1),
-        SEEN: examples(trained, form, form.asked, -2),
+        UNSEEN: asked_of(unseen, form, form.asked, -1),
+        SEEN: asked_of(trained, form, form.asked, -2),
+        COPIED: copies_of(unseen, form, form.asked, -3),
     }
     found = {name: _right(model, some, form, bf16=bf16_is_fast()) for name, some in asked.items()}
     _write(run, asked, found)
@@ -184,7 +189,7 @@ def _write(run: Run, asked: Mapping[str, Sequence[Example]], found: Mapping[str,
             "item_id": f"{number:06}",
             "system": "tuned",
             "score": float(right),
-            "cluster": json.dumps(one.rule[0]) if suite == UNSEEN else str(number),
+            "cluster": str(number) if suite == SEEN else json.dumps(one.rule[0]),
             "task": "rewrite",
             "family": "rewrites",
             "language": "",

@@ -32,6 +32,9 @@ FOLLOWED, IGNORED = 0.9, 0.1
 ARROW, BAR, EQUALS, END, LETTERS = 0, 1, 2, 3, 4
 """Ids of the marks; letters come after them."""
 
+UNSEEN, SEEN, COPIED = "unseen_rules", "seen_rules", "copied_strings"
+"""What is asked: rules that apply, trained on or not, and strings without their pattern."""
+
 MARKS = (">", "|", "=", ".")
 """How the marks are written."""
 
@@ -70,7 +73,7 @@ class Form:
     width: int = 128
     inner: int = 256
     model_type: str = "llama"
-    steps: int = 5000
+    steps: int = 6000
     tokens_per_batch: int = 1024
     learning_rate: float = 1.5e-3
 
@@ -172,6 +175,17 @@ def examples(some: Sequence[Rule], form: Form, count: int, seed: int) -> list[Ex
     return [example(some[number % len(some)], form, draw) for number in range(count)]
 
 
+def asked_of(some: Sequence[Rule], form: Form, count: int, seed: int) -> list[Example]:
+    """``count`` examples of rules that apply: copying the string answers none of them."""
+    return examples(some, replace(form, copied=0.0), count, seed)
+
+
+def copies_of(some: Sequence[Rule], form: Form, count: int, seed: int) -> list[Example]:
+    """Up to ``count`` examples whose string does not hold the pattern: to be copied."""
+    drawn = examples(some, replace(form, copied=1.0), count, seed)
+    return [one for one in drawn if one.result == one.string]
+
+
 def form_of(asked: Question) -> Form:
     """The form that the settings name, with their own numbers."""
     form = FORMS[asked.options["form"]]
@@ -202,7 +216,7 @@ class RewritesStudy:
     def findings(self, asked: Question, outcomes: Sequence[Outcome]) -> Findings:
         """Unseen rules by the number of seen ones, and where half of them are followed."""
         grid = grid_of(outcomes, replace(asked, suites=()), _level)
-        unseen, seen = grid.suite("unseen_rules"), grid.suite("seen_rules")
+        unseen, seen, copied = (grid.suite(name) for name in (UNSEEN, SEEN, COPIED))
         counts = sorted(count for (count,) in unseen.scores)
         claims = _claims(unseen, counts)
         half = _threshold(unseen, counts)
@@ -210,13 +224,18 @@ class RewritesStudy:
             name: [
                 {"x": count, **mean_json(part.scores[count,], part.clusters)} for count in counts
             ]
-            for name, part in (("unseen rules", unseen), ("seen rules", seen))
+            for name, part in (
+                ("unseen rules", unseen),
+                ("seen rules", seen),
+                ("strings to copy", copied),
+            )
         }
         rows = [
             [
                 count,
                 *(lines["unseen rules"][at][name] for name in ("score", "low", "high", "sd")),
                 lines["seen rules"][at]["score"],
+                lines["strings to copy"][at]["score"],
             ]
             for at, count in enumerate(counts)
         ]
@@ -236,7 +255,7 @@ class RewritesStudy:
             tables=(
                 {
                     "title": "Right rewritings",
-                    "columns": ["rules", "unseen", "low", "high", "sd of seeds", "seen"],
+                    "columns": ["rules", "unseen", "low", "high", "sd of seeds", "seen", "copied"],
                     "rows": rows,
                 },
             ),
