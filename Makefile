@@ -27,8 +27,10 @@ help:
 demo: $(VENV)/.installed
 	$(BIN)/regimen run recipes/demo.yaml
 
+# Bytecode is kept: processes that tests start would compile everything anew. Neighbouring tests
+# share what their file made, so each process takes a stretch of the files.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: lint types test
 

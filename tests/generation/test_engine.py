@@ -28,8 +28,16 @@ def prompts(**changes):
     ]
 
 
-@pytest.mark.parametrize("worth", [0, 1 << 40])
-@pytest.mark.parametrize("name", EVERY)
+NEVER = 1 << 40
+FEW = ("llama", "llama tied", "qwen3", "gemma2", "gpt2", "mamba")
+WAYS = [
+    pytest.param(name, worth, marks=[] if name in FEW or not worth else pytest.mark.slow)
+    for name in EVERY
+    for worth in (0, NEVER)
+]
+
+
+@pytest.mark.parametrize(("name", "worth"), WAYS)
 def test_greedy_ids_equal_transformers_generate(name, worth, monkeypatch):
     monkeypatch.setattr(decoding, "WORTH", worth)  # with copied weights, and without
     model = make(name)

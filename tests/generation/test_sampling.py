@@ -28,7 +28,7 @@ def narrow(monkeypatch):
 @pytest.mark.parametrize("top_p", [1.0, 0.7, 0.2])
 def test_frequencies_are_the_probabilities_of_the_nucleus(top_p, patience, narrow, monkeypatch):
     monkeypatch.setattr(sampling, "PATIENCE", patience)
-    draws = 4000
+    draws = 2000
     logits = torch.randn(10, generator=torch.Generator().manual_seed(3))
     expected = nucleus(logits, 0.8, top_p)
     seeds = [(seed, 5) for seed in range(draws)]

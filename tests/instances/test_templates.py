@@ -84,6 +84,7 @@ def test_a_bad_template_fails_its_own_row_only(
     assert failure(worker, template).error == error
 
 
+@pytest.mark.slow
 def test_a_row_stuck_in_c_code_is_killed_from_outside(
     worker: TemplateWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ EVERY = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "name"), EVERY)
 def test_every_kind_of_table_is_built_from_what_is_proposed(here, capsys, number, name):
     rows, kind, _ = TABLES[name]

@@ -32,7 +32,9 @@ def interrupt_at(monkeypatch, step, number):
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_and_the_same_command_goes_on(text_project, way, number, monkeypatch, capfd):
     assert text_project.run(text_project.settings("straight", **WAYS[way])) == 0
     file = text_project.settings("broken", **WAYS[way])

@@ -84,6 +84,7 @@ def test_text_holds_and_the_last_line_says_so(text_project, capsys):
     assert not (text_project.folder / "runs").exists()
 
 
+@pytest.mark.slow
 def test_adapters_and_preferences_hold(project, capsys):
     adapter = {"kind": "lora", "r": 4, "dropout": 0.1}
     more = {"neftune_noise_alpha": 5.0, "gradient_checkpointing": True, "label_smoothing": 0.1}

@@ -50,7 +50,9 @@ def test_what_the_reader_of_chunks_raises_is_raised() -> None:
             list(products(PLAN, (Chunk() for _ in [1 / 0]), workers))
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt, pytest.param(RuntimeError, marks=pytest.mark.slow)]
+)
 def test_a_consumer_that_stops_ends_the_workers(error: type[BaseException]) -> None:
     made = products(PLAN, chunks(50), 2)
     next(made)

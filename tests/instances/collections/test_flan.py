@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -170,9 +171,15 @@ literals = st.text(st.sampled_from("{}%#-ab \n\r'\"\\|é"), max_size=6)
 written = st.lists(st.tuples(literals, names), max_size=3)
 
 
+@pytest.fixture(scope="module")
+def worker() -> Iterator[TemplateWorker]:
+    with TemplateWorker() as running:
+        yield running
+
+
 @settings(max_examples=20)
-@given(st.lists(st.tuples(written, literals), min_size=1, max_size=4))
-def test_a_pattern_prints_what_format_prints(patterns: list[Any]) -> None:
+@given(patterns=st.lists(st.tuples(written, literals), min_size=1, max_size=4))
+def test_a_pattern_prints_what_format_prints(worker: TemplateWorker, patterns: list[Any]) -> None:
     values = {"premise": "a {{ b }}", "x1": "", "größe": "%}", "_a": "\n"}
     sources, expected = [], []
     for pieces, end in patterns:
@@ -183,8 +190,7 @@ def test_a_pattern_prints_what_format_prints(patterns: list[Any]) -> None:
         expected.append(pattern.format(**values))
     # an empty output would say that the input writes both
     jobs = [template_job(Template(name="t", input="x", output=f"{s}."), values) for s in sources]
-    with TemplateWorker() as worker:
-        made = worker.render(jobs)
+    made = worker.render(jobs)
     texts = [one.texts[1] if isinstance(one, Rendering) else one for one in made]
     assert texts == [f"{text}." for text in expected]
 

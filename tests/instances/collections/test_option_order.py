@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,6 +107,12 @@ def test_what_follows_the_separator_is_free() -> None:
     assert not can_shuffle(strokes)
 
 
+@pytest.fixture(scope="module")
+def worker() -> Iterator[TemplateWorker]:
+    with TemplateWorker() as running:
+        yield running
+
+
 @settings(max_examples=20)
 @given(
     values=st.permutations(["ox", "hen", "cat"]),
@@ -112,7 +120,7 @@ def test_what_follows_the_separator_is_free() -> None:
     seed=st.integers(0, 99),
 )
 def test_a_shuffled_prompt_shows_all_options_and_the_answer_stays(
-    values: list[str], label: int, seed: int
+    worker: TemplateWorker, values: list[str], label: int, seed: int
 ) -> None:
     choices = "{{ a }} ||| {{ b }} ||| {{ c }}"
     template = Template(
@@ -123,8 +131,7 @@ def test_a_shuffled_prompt_shows_all_options_and_the_answer_stays(
     )
     assert can_shuffle(template)
     row = {**dict(zip("abc", values, strict=True)), "label": label}
-    with TemplateWorker() as worker:
-        (made,) = worker.render([template_job(template, row, seed, shuffle=True)])
+    (made,) = worker.render([template_job(template, row, seed, shuffle=True)])
     assert isinstance(made, Rendering)
     assert made.texts[1] == values[label]
     assert made.texts[0].split(",") == [values[place] for place in made.permutation]
