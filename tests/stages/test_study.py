@@ -271,6 +271,7 @@ def test_rewrites_run_from_settings_to_verdict(
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [cell["state"] for cell in result["cells"]] == ["done"] * 4
     assert {cell["result"]["steps"] for cell in result["cells"]} == {4}
+    assert result["tokens"] == 4 * FORM.tokens_per_batch  # its own, not study.tokens
     assert [claim["name"] for claim in result["claims"]] == [
         "few rules are not enough",
         "many rules are",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,11 @@ STUDIES: Mapping[str, Study] = {
 
 assert set(STUDIES) == set(KINDS)
 
-CELL_MODULES = ("regimen.stages.study_cell", "regimen.stages.study_rewrites")
+CELL_MODULES = (
+    "regimen.stages.study_cell",
+    "regimen.stages.study_rewrites",
+    "regimen.stages.study_scores",
+)
 
 
 def study(settings: PipelineSettings, *, only_plan: bool = False) -> dict[str, Any]:
@@ -153,6 +158,12 @@ def _made(cells: Sequence[Cell], bench: Bench) -> list[Outcome]:
         return run_cells(cells, bench, told)
 
 
+def _usual_tokens(cells: Sequence[Cell], otherwise: int) -> int:
+    """What most cells that train are trained on: a study may have a size of its own."""
+    found = Counter(cell.tokens for cell in cells if cell.tokens)
+    return found.most_common(1)[0][0] if found else otherwise
+
+
 def _body(
     section: StudySettings,
     kind: Study,
@@ -169,7 +180,7 @@ def _body(
         "question": kind.question,
         "verdict": findings.verdict,
         "seeds": list(asked.seeds),
-        "tokens": asked.tokens,
+        "tokens": _usual_tokens([one.cell for one in outcomes], asked.tokens),
         "claims": [claim.as_dict() for claim in findings.claims],
         **findings.more,
         "tables": list(findings.tables),
