@@ -161,7 +161,9 @@ def _wrong_value(
     words, slug = expected(allowed), "settings-type"
     what = f"{dotted(path)} has a value of the wrong kind"
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kinds & _LENGTH:
+    if kinds & _LENGTH and value:
+        what, slug = f"{dotted(path)} has too few entries", "settings-too-few"
+    elif kinds & _LENGTH:
         what, slug = f"{dotted(path)} is empty", "settings-empty-value"
     elif kinds & _RANGE and is_number:
         what, slug = f"{dotted(path)} is out of range", "settings-range"

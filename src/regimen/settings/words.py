@@ -105,7 +105,9 @@ def _words(annotation: Any, metadata: Sequence[Any]) -> str:
         words = [f"'{word}'" for word in get_args(annotation)]
         return words[0] if len(words) == 1 else "one of " + ", ".join(words)
     if get_origin(annotation) is tuple:
-        return f"a list, each entry {expected(list(members(get_args(annotation)[0])))}"
+        least = max((m.min_length for m in metadata if isinstance(m, MinLen)), default=0)
+        size = f" of at least {least}" if least > 1 else ""
+        return f"a list{size}, each entry {expected(list(members(get_args(annotation)[0])))}"
     if get_origin(annotation) is dict:
         return "a section of your own keys"
     section = section_of([(annotation, ())])
