@@ -17,7 +17,7 @@ import torch
 import transformers.models.llama.modeling_llama  # noqa: F401 - both sides import it
 
 from measure import Recorder
-from regimen.adapters.lora import LoraSpec, add_lora
+from regimen.adapters.methods import add_adapter
 from regimen.models.arithmetic import arithmetic
 from regimen.models.forward import LanguageModel, prepare
 from regimen.models.hardware import set_up
@@ -26,11 +26,13 @@ from regimen.objectives.supervised import Supervised
 from regimen.tokens.packing import packing_plan
 from regimen.tokens.ragged import RaggedBatch
 from regimen.tokens.store import TokenRows
-from regimen.training.loop import Data, Hooks, LoopOptions, State, train
+from regimen.training.data import Data
+from regimen.training.loop import Hooks, train
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
+from regimen.training.options import LoopOptions, State
 from regimen.training.profiling.rates import product_rate
 from regimen.training.schedules import Schedule
-from work import BETAS, Rows, facts_of, read
+from work import BETAS, Rows, facts_of, lora_spec, read
 from work import SEED as DRAWN
 
 SEED = 0
@@ -123,7 +125,7 @@ def main(work: Path, out: Path, settings: Mapping[str, Any]) -> None:
     rows, facts = read(work), facts_of(work)
     model = load_model(ModelSpec(path=str(work / "model")))
     if facts["lora"]:
-        model = add_lora(model, LoraSpec(**facts["lora"]), seed=DRAWN)
+        model = add_adapter(model, lora_spec(facts["lora"]), seed=DRAWN)
     language_model = prepare(model)
     optimizer = OPTIMIZERS["adamw"](parameter_groups(model, 0.0))
     assert all(group["betas"] == BETAS for group in optimizer.param_groups)

@@ -164,11 +164,23 @@ def _write_model(directory: Path, model: Mapping[str, Any]) -> None:
 
 def _write_adapter(directory: Path, lora: Mapping[str, Any]) -> None:
     """The adapter's initial weights, which both sides start from: A is drawn at random."""
-    from regimen.adapters.lora import LoraSpec, add_lora
+    from regimen.adapters.methods import add_adapter
     from regimen.models.loading import ModelSpec, load_model
 
     model = load_model(ModelSpec(path=str(directory / "model")))
-    add_lora(model, LoraSpec(**lora), seed=SEED).save_pretrained(directory / "adapter")
+    add_adapter(model, lora_spec(lora), seed=SEED).save_pretrained(directory / "adapter")
+
+
+def lora_spec(lora: Mapping[str, Any]) -> Any:
+    """The adapter of a work, which PEFT's names describe for all sides."""
+    from regimen.adapters.lora import Lora
+
+    return Lora(
+        r=lora["r"],
+        alpha=lora["lora_alpha"],
+        dropout=lora["lora_dropout"],
+        target_modules=lora["target_modules"],
+    )
 
 
 def _write_tokenizer(directory: Path, vocabulary: int) -> None:

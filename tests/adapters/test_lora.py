@@ -6,7 +6,9 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from helpers.small_models import PADDED, make
-from regimen.adapters.lora import LoraSpec, add_lora, linear_names, trainable
+from regimen.adapters.lora import Lora
+from regimen.adapters.methods import add_adapter, trainable
+from regimen.adapters.targets import linear_names
 from regimen.errors import AdapterError
 from regimen.models.forward import prepare
 from regimen.models.head import reduce
@@ -40,7 +42,7 @@ def logp(model):
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_fresh_adapter_changes_nothing_and_trains_only_itself(tied):
     plain = logp(base(tied))
-    model = add_lora(base(tied), LoraSpec(r=4), seed=0, new_tokens=(5, 9))
+    model = add_adapter(base(tied), Lora(r=4), seed=0, new_tokens=(5, 9))
     torch.testing.assert_close(logp(model), plain)
     logp(model).sum().backward()
     learnt = {n for n, p in model.named_parameters() if p.grad is not None}
@@ -52,7 +54,7 @@ def test_a_fresh_adapter_changes_nothing_and_trains_only_itself(tied):
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_saved_adapter_loads_in_peft_with_equal_logits(tied, tmp_path):
-    model = add_lora(base(tied), LoraSpec(r=4, use_rslora=True), seed=0, new_tokens=(5, 9))
+    model = add_adapter(base(tied), Lora(r=4, use_rslora=True), seed=0, new_tokens=(5, 9))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
@@ -72,7 +74,7 @@ def test_a_saved_adapter_loads_in_peft_with_equal_logits(tied, tmp_path):
 
 def test_the_seed_decides_the_initial_weights():
     def first(seed):
-        model = add_lora(base(False), LoraSpec(r=4), seed=seed)
+        model = add_adapter(base(False), Lora(r=4), seed=seed)
         return next(p for n, p in model.named_parameters() if "lora_A" in n)
 
     assert torch.equal(first(1), first(1))
@@ -84,14 +86,14 @@ def test_a_module_that_takes_no_adapter_is_an_error_that_names_those_that_do():
         return make("mamba", PADDED["mamba"])
 
     with pytest.raises(AdapterError, match=r"out_proj of mamba") as refused:
-        add_lora(mamba(), LoraSpec(), seed=0)
+        add_adapter(mamba(), Lora(), seed=0)
     assert "PEFT" not in str(refused.value)
     assert refused.value.fix.endswith("[dt_proj, in_proj, x_proj].")
-    adapted = add_lora(mamba(), LoraSpec(target_modules=("dt_proj", "in_proj", "x_proj")), seed=0)
+    adapted = add_adapter(mamba(), Lora(target_modules=("dt_proj", "in_proj", "x_proj")), seed=0)
     assert trainable(adapted).tensors == 2 * 3 * 2
 
 
 def test_a_target_that_matches_nothing_names_the_near_one():
     with pytest.raises(AdapterError, match="Did you mean 'q_proj'"):
-        add_lora(base(False), LoraSpec(target_modules=("q_prj",)), seed=0)
+        add_adapter(base(False), Lora(target_modules=("q_prj",)), seed=0)
     assert "lm_head" not in linear_names(base(False))

@@ -10,8 +10,9 @@ from regimen.models.forward import prepare
 from regimen.objectives.preference import Dpo
 from regimen.tokens.rendering import RenderedPair
 from regimen.tokens.store import token_rows
-from regimen.training.loop import Hooks, LoopOptions, train
+from regimen.training.loop import Hooks, train
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
+from regimen.training.options import LoopOptions
 from regimen.training.schedules import Schedule
 
 

@@ -50,7 +50,8 @@ def test_ids_are_within_the_vocabulary(bench: SimpleNamespace) -> None:
 def test_the_loop_sees_the_steps_of_the_file(
     bench: SimpleNamespace, batches_per_step: int, rows_per_step: int
 ) -> None:
-    from regimen.training.loop import Data, LoopOptions
+    from regimen.training.data import Data
+    from regimen.training.options import LoopOptions
 
     rows = bench.work.draw_rows(64)
     tokens = bench.regimen_sft.token_rows(rows, batches_per_step, rows_per_step)
@@ -88,7 +89,7 @@ def test_the_adapter_on_disk_is_the_one_that_regimen_adds(
 ) -> None:
     from safetensors.torch import load_file
 
-    from regimen.adapters.lora import LoraSpec, add_lora
+    from regimen.adapters.methods import add_adapter
     from regimen.models.loading import ModelSpec, load_model
 
     lora = bench.works.WORKS["sft_lora"].lora | {"r": 2}
@@ -97,7 +98,7 @@ def test_the_adapter_on_disk_is_the_one_that_regimen_adds(
     assert bench.work.facts_of(tmp_path)["lora"] == json.loads(json.dumps(lora))
     written = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     base = load_model(ModelSpec(path=str(tmp_path / "model")))
-    added = add_lora(base, LoraSpec(**lora), seed=bench.work.SEED)
+    added = add_adapter(base, bench.work.lora_spec(lora), seed=bench.work.SEED)
     trained = {
         name.replace(".default", ""): p for name, p in added.named_parameters() if p.requires_grad
     }

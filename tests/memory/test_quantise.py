@@ -4,7 +4,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from regimen.adapters.lora import LoraSpec, add_lora
+from regimen.adapters.lora import Lora
+from regimen.adapters.methods import add_adapter
 from regimen.memory.quantise import keep_trainable_layout, nf4_config, quantised_layers
 from regimen.models.forward import prepare
 from regimen.models.head import reduce
@@ -49,7 +50,7 @@ def test_lora_on_a_4_bit_base_has_the_gradient_of_the_dequantised_base(folder):
         if type(module).__name__ == "Linear4bit":
             weight = dequantize_4bit(module.weight.data, module.weight.quant_state)
             modules[name].weight.data = weight.float()
-    models = [add_lora(m, LoraSpec(r=4), seed=3) for m in (quantised, plain)]
+    models = [add_adapter(m, Lora(r=4), seed=3) for m in (quantised, plain)]
     losses = []
     for model in models:
         for name, parameter in model.named_parameters():

@@ -8,7 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from helpers.small_models import MODELS, make
-from regimen.adapters.lora import LoraSpec, add_lora
+from regimen.adapters.lora import Lora
+from regimen.adapters.methods import add_adapter
 from regimen.models.arithmetic import arithmetic, flop_of, pairs
 from regimen.models.forward import backbone_of, prepare
 from regimen.models.native import ops
@@ -82,7 +83,7 @@ def test_linear_layers_agree_with_the_counter_of_torch(lora, monkeypatch):
     monkeypatch.setattr(ops.OFF, "now", True)  # torch counts its own operators alone
     network = tiny()
     if lora:
-        network = add_lora(network, LoraSpec(r=2), seed=0)
+        network = add_adapter(network, Lora(r=2), seed=0)
     model, data = prepare(network), batch((9, 4, 6), learned=3)
     computed = arithmetic(model)
     mixing = 12 * computed.heads * computed.head_width * sum(pairs(data.plan, None) for _ in "abc")
@@ -91,7 +92,7 @@ def test_linear_layers_agree_with_the_counter_of_torch(lora, monkeypatch):
 
 
 def test_under_lora_frozen_weights_get_no_gradient_and_the_first_inputs_neither():
-    model = prepare(add_lora(tiny(), LoraSpec(r=2), seed=0))
+    model = prepare(add_adapter(tiny(), Lora(r=2), seed=0))
     layers = arithmetic(model).layers
     frozen = [layer for layer in layers if not layer.grad_weight]
     assert len(frozen) == 3 * 7

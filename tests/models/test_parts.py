@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from helpers.small_models import MODELS, make
-from regimen.adapters.lora import LoraSpec, add_lora
+from regimen.adapters.lora import Lora
+from regimen.adapters.methods import add_adapter
 from regimen.models.forward import backbone_of, prepare
 from regimen.models.parts import ATTENTION, NETWORK, NORMS, parts_below
 
@@ -19,7 +20,7 @@ def test_parts_hold_every_matrix_but_the_embeddings(name):
 
 
 def test_an_adapter_belongs_to_the_layer_that_it_adapts():
-    model = add_lora(make("llama", MODELS["llama"]), LoraSpec(r=2), seed=0)
+    model = add_adapter(make("llama", MODELS["llama"]), Lora(r=2), seed=0)
     found = list(parts_below(backbone_of(prepare(model).model)))
     names = {name.rsplit(".", 1)[-1]: part for part, name, _ in found}
     assert (names["self_attn"], names["mlp"], names["norm"]) == (ATTENTION, NETWORK, NORMS)

@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from helpers import small_models
 from helpers.small_models import MODELS
-from regimen.adapters.lora import LoraSpec, add_lora
+from regimen.adapters.lora import Lora
+from regimen.adapters.methods import add_adapter
 from regimen.errors import RunError
 from regimen.models.forward import prepare
 from regimen.objectives.supervised import Supervised
@@ -27,8 +28,9 @@ from regimen.training.checkpoints import (
     whole,
 )
 from regimen.training.identity import check_identity, identity_of
-from regimen.training.loop import Hooks, LoopOptions, train
+from regimen.training.loop import Hooks, train
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
+from regimen.training.options import LoopOptions
 from regimen.training.schedules import Schedule
 
 TOKENIZER = train_tokenizer(["some text to learn from"] * 5, 270)
@@ -60,7 +62,7 @@ def network(seed=0, tied=False):
 def make(adapter, optimizer, seed=0):
     model = network(seed, tied=True)
     if adapter:
-        model = add_lora(network(0, tied=True), LoraSpec(r=2), seed=seed)
+        model = add_adapter(network(0, tied=True), Lora(r=2), seed=seed)
     return model, OPTIMIZERS[optimizer](parameter_groups(model, 0.0))
 
 
@@ -124,8 +126,7 @@ def test_a_checkpoint_says_in_what_it_is_of_another_training():
 
 def test_an_adapter_is_of_another_training_where_its_frozen_base_is():
     first, second = (
-        identity_of(add_lora(network(seed), LoraSpec(r=2), seed=0), ROWS, OPTIONS)
-        for seed in (0, 1)
+        identity_of(add_adapter(network(seed), Lora(r=2), seed=0), ROWS, OPTIONS) for seed in (0, 1)
     )
     assert first["model"] != second["model"]
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.small_models import MODELS, PADDED, make
-from regimen.adapters.lora import LoraSpec, add_lora
+from regimen.adapters.lora import Lora
+from regimen.adapters.methods import add_adapter
 from regimen.models.forward import LanguageModel, prepare
 from regimen.tokens.rendering import Rendered
 from regimen.tokens.sharing import RenderedShared
@@ -64,7 +65,7 @@ def test_they_are_those_of_full_logits(name):
 
 
 def test_with_an_adapter_too():
-    network = add_lora(make("llama", EVERY["llama"]), LoraSpec(r=4), seed=0)
+    network = add_adapter(make("llama", EVERY["llama"]), Lora(r=4), seed=0)
     for name, parameter in network.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.5)

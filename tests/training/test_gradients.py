@@ -7,7 +7,7 @@ from regimen.models.forward import prepare
 from regimen.objectives.supervised import Supervised
 from regimen.tokens.ragged import Segment, ragged_batch
 from regimen.training.gradients import step_gradients
-from regimen.training.loop import LoopOptions
+from regimen.training.options import LoopOptions
 
 IDS = [4, 5, 6, 7, 8, 9]
 

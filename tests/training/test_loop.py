@@ -17,17 +17,10 @@ from regimen.tokens.packing import packing_plan
 from regimen.tokens.ragged import ragged_batch
 from regimen.tokens.rendering import Rendered, RenderedPair
 from regimen.tokens.store import token_rows
-from regimen.training.loop import (
-    Data,
-    Hooks,
-    LoopOptions,
-    State,
-    batch_loss,
-    sum_components,
-    total_steps,
-    train,
-)
+from regimen.training.data import Data, total_steps
+from regimen.training.loop import Hooks, batch_loss, sum_components, train
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
+from regimen.training.options import LoopOptions, State
 from regimen.training.schedules import SCHEDULES, Schedule
 
 
@@ -215,7 +208,7 @@ def test_every_epoch_is_packed_once_and_read_whole(monkeypatch):
         packed.append(epoch)
         return packing_plan(lengths, epoch=epoch, **given)
 
-    monkeypatch.setattr("regimen.training.loop.packing_plan", counted)
+    monkeypatch.setattr("regimen.training.data.packing_plan", counted)
     data = Data(rows(), options(num_train_epochs=None, max_steps=1))
     seen, cursor, epoch = [], 0, 0.0
     while epoch < 5:

@@ -12,7 +12,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from helpers.small_models import MODELS, PADDED, make
-from regimen.adapters.lora import LoraSpec, add_lora
+from regimen.adapters.lora import Lora
+from regimen.adapters.methods import add_adapter
 from regimen.alignment.reference import reference_logps
 from regimen.models.forward import prepare
 from regimen.objectives.preference import Dpo
@@ -20,9 +21,11 @@ from regimen.objectives.supervised import Supervised
 from regimen.tokens.ragged import ragged_batch
 from regimen.tokens.rendering import Rendered, RenderedPair
 from regimen.tokens.store import token_rows
+from regimen.training.data import Data
 from regimen.training.gradients import step_gradients
-from regimen.training.loop import Data, Hooks, LoopOptions, train
+from regimen.training.loop import Hooks, train
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
+from regimen.training.options import LoopOptions
 from regimen.training.schedules import Schedule
 
 STEPS, ROWS_PER_STEP = 20, 4
@@ -116,7 +119,7 @@ def start(lora):
     """The model that both sides start from; its adapter does something already."""
     network = make("llama", MODELS["llama"])
     if lora:
-        network = add_lora(network, LoraSpec(r=4, lora_alpha=8), seed=3)
+        network = add_adapter(network, Lora(r=4, alpha=8), seed=3)
         for name, parameter in network.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(parameter, std=0.1)

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from helpers.small_models import MODELS, make
-from regimen.adapters.lora import LoraSpec, add_lora, load_adapter
+from regimen.adapters.files import load_adapter
+from regimen.adapters.lora import Lora
+from regimen.adapters.methods import add_adapter
 from regimen.models.loading import ModelSpec, load_model
 from regimen.tokens.bpe import train_tokenizer
 from regimen.tokens.rendering import Rendered, RenderedPair
-from regimen.training.loop import LoopOptions
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
+from regimen.training.options import LoopOptions
 from regimen.verifying.losses import preference_twin, supervised_twin
 from regimen.verifying.plain import pair_logps
 from regimen.verifying.rows import made_alike
@@ -68,7 +70,7 @@ def subject_of(tmp_path, tokenizer):
 
         def opened():
             network = load_model(ModelSpec(path=folder))
-            return Small(add_lora(network, adapter, seed=0) if adapter else network, tokenizer)
+            return Small(add_adapter(network, adapter, seed=0) if adapter else network, tokenizer)
 
         def merged(path):
             base = load_model(ModelSpec(path=folder))
@@ -98,4 +100,4 @@ def subject_of(tmp_path, tokenizer):
 
 @pytest.fixture
 def lora():
-    return LoraSpec(r=4, lora_dropout=0.1)
+    return Lora(r=4, dropout=0.1)

@@ -8,7 +8,7 @@ import torch
 from regimen.models.forward import LanguageModel
 from regimen.tokens.ragged import Plan
 from regimen.training import loop
-from regimen.training.loop import State
+from regimen.training.options import State
 from regimen.verifying import exports, heads, resuming
 from regimen.verifying.batches import accumulation, packed, parity, shared_prefix
 from regimen.verifying.contracts import NAMES, all_not_run, check

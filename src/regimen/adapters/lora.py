@@ -3,144 +3,139 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from safetensors.torch import load_file, save_file
 
-from regimen.errors import AdapterError, near
+from regimen.adapters.spec import Spec
+from regimen.adapters.targets import resolved
 
+Targets = str | tuple[str, ...]
 
-@dataclass(frozen=True, slots=True)
-class LoraSpec:
-    """Rank, scaling and targets; the fields carry PEFT's names and meanings."""
+TAKEN_OUT = ("pissa", "olora")
+"""Initialisations that take B A out of the base, so that the whole begins as it was."""
 
-    r: int = 16
-    lora_alpha: float = 32.0
-    lora_dropout: float = 0.0
-    target_modules: str | tuple[str, ...] = "all-linear"
-    use_rslora: bool = False
-    use_dora: bool = False
+_BEGINNING = "adapter_beginning"
+_SIDES = ("lora_A.default.weight", "lora_B.default.weight")
 
 
-@dataclass(frozen=True, slots=True)
-class Trainable:
-    """How much of a model is trained."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora(Spec):
+    """W x + scale B A x with A (r, in) and B (out, r); scale is alpha / r.
 
-    tensors: int
-    parameters: int
-    total: int
-
-    @property
-    def share(self) -> float:
-        """Trainable parameters over all, 0..1."""
-        return self.parameters / max(self.total, 1)
-
-
-def linear_names(model: Any) -> set[str]:
-    """Last name parts of the linear layers below the vocabulary projection."""
-    head = model.get_output_embeddings()
-    kinds = ("Linear", "Conv1D", "Linear4bit", "Linear8bitLt")
-    return {
-        name.rsplit(".", 1)[-1]
-        for name, module in model.named_modules()
-        if type(module).__name__ in kinds and module is not head
-    }
-
-
-def add_lora(model: Any, spec: LoraSpec, *, seed: int, new_tokens: Sequence[int] = ()) -> Any:
-    """Inject LoRA; the base is frozen. The seed is set first: A is drawn at random.
+    Hu et al. 2021, equation 3.
 
     Args:
-        model: a Hugging Face causal language model, quantised or not.
-        spec: the adapter.
-        seed: of the adapter's initial weights.
-        new_tokens: ids whose embedding rows (and head rows, if untied) are trained as well.
-
-    Raises:
-        AdapterError: a target module matches nothing, or takes no adapter.
+        r: rank of the update.
+        alpha: its scale times r.
+        dropout: before A.
+        target_modules: a preset or ends of names.
+        use_rslora: scale alpha / sqrt(r) (Kalajdzievski 2023).
+        use_dora: train the length of each weight vector apart (Liu et al. 2024).
+        init: ``random``: A as in torch's linear layer, B zero. ``pissa``: A and B from the largest
+            singular values of W, which loses them (Meng et al. 2024). ``olora``: from a QR
+            decomposition of W (Buyukakyuz 2024). ``orthogonal``: of orthogonal columns.
+        learning_rate_ratio: the learning rate of B over that of A (LoRA+, Hayou et al. 2024).
     """
-    from peft import LoraConfig, TaskType, get_peft_model
 
-    if not isinstance(spec.target_modules, str):
-        known = linear_names(model)
-        for name in spec.target_modules:
-            if name not in known:
-                raise AdapterError(
-                    "An adapter target matches no linear layer of the model.",
-                    slug="adapter-target-missing",
-                    got=repr(name),
-                    expected=", ".join(sorted(known)),
-                    fix=near(name, known),
-                )
-    config = LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
-        r=spec.r,
-        lora_alpha=spec.lora_alpha,  # type: ignore[arg-type]
-        lora_dropout=spec.lora_dropout,
-        target_modules=spec.target_modules
-        if isinstance(spec.target_modules, str)
-        else list(spec.target_modules),
-        use_rslora=spec.use_rslora,
-        use_dora=spec.use_dora,
-        trainable_token_indices=_token_rows(model, new_tokens),
-    )
-    torch.manual_seed(seed)
-    known = linear_names(model)  # PEFT may have changed some before it refuses one
-    try:
-        return get_peft_model(model, config)
-    except ValueError as error:
-        raise _refused(str(model.config.model_type), known, str(error)) from error
+    takes_rows: ClassVar[bool] = True
 
+    r: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    target_modules: Targets = "all-linear"
+    use_rslora: bool = False
+    use_dora: bool = False
+    init: str = "random"
+    learning_rate_ratio: float = 1.0
 
-def _refused(kind: str, known: set[str], reason: str) -> AdapterError:
-    """Which modules PEFT will not adapt in this model, and which it may."""
-    refused = set(re.findall(r"'(\w+)'", reason)) & known
-    others = ", ".join(sorted(known - refused))
-    return AdapterError(
-        "A module of this model cannot take the adapter.",
-        slug="adapter-refused",
-        got=f"{', '.join(sorted(refused))} of {kind}" if refused else f"{kind}: {reason[:200]}",
-        expected=f"some of {others}",
-        fix=f"Name modules that can: adapter.target_modules: [{others}].",
-    )
+    def config(self, model: Any) -> Any:
+        """As ``Spec``."""
+        from peft import LoraConfig, TaskType
 
+        return LoraConfig(
+            task_type=TaskType.CAUSAL_LM,
+            r=self.r,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]
+            lora_dropout=self.dropout,
+            target_modules=resolved(model, self.target_modules),
+            use_rslora=self.use_rslora,
+            use_dora=self.use_dora,
+            init_lora_weights=True if self.init == "random" else self.init,  # type: ignore[arg-type]
+        )
 
-def _token_rows(model: Any, new_tokens: Sequence[int]) -> dict[str, list[int]] | None:
-    """Which rows of which embedding modules are trained, by the modules' last names."""
-    if not new_tokens:
-        return None
-    modules = {id(m): name for name, m in model.named_modules()}
-    inputs, outputs = model.get_input_embeddings(), model.get_output_embeddings()
-    names = {modules[id(inputs)].rsplit(".", 1)[-1]: list(new_tokens)}
-    if outputs.weight is not inputs.weight:
-        names[modules[id(outputs)].rsplit(".", 1)[-1]] = list(new_tokens)
-    return names
+    def finish(self, adapted: Any) -> Any:
+        """As ``Spec``: the first A and B are kept where the base lost their product."""
+        if self.init in TAKEN_OUT:
+            first = {
+                name: parameter.detach().clone()
+                for name, parameter in adapted.named_parameters()
+                if name.endswith(_SIDES)
+            }
+            setattr(adapted, _BEGINNING, first)
+        return adapted
 
+    def save(self, adapted: Any, directory: Path) -> None:
+        """As ``Spec``: what the base lost is given back by ranks of the adapter.
 
-def trainable(model: Any) -> Trainable:
-    """Count trainable tensors and parameters."""
-    learnt = [p for p in model.parameters() if p.requires_grad]
-    total = sum(p.numel() for p in model.parameters())
-    return Trainable(len(learnt), sum(p.numel() for p in learnt), total)
+        With W' = W - s B0 A0, W' + s B A is W + s [B, -B0] [A; A0]: an ordinary LoRA of twice the
+        rank, on the base as it was (Meng et al. 2024, appendix C).
+        """
+        adapted.save_pretrained(directory)
+        if self.init not in TAKEN_OUT:
+            return
+        file, first = directory / "adapter_model.safetensors", getattr(adapted, _BEGINNING)
+        weights = load_file(file)
+        for name, value in first.items():
+            saved = name.replace(".default", "")
+            down = name.endswith(_SIDES[0])
+            both = [weights[saved], (value if down else -value).to(weights[saved])]
+            weights[saved] = torch.cat(both, dim=0 if down else 1).contiguous()
+        save_file(weights, file, metadata={"format": "pt"})
+        text = directory / "adapter_config.json"
+        config = json.loads(text.read_text(encoding="utf-8"))
+        config["r"] *= 2
+        config["lora_alpha"] *= 2**0.5 if self.use_rslora else 2
+        config["init_lora_weights"] = True
+        text.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
-
-def load_adapter(model: Any, path: str, *, trainable: bool = False) -> Any:
-    """Attach a saved PEFT adapter."""
-    from peft import PeftModel
-
-    return PeftModel.from_pretrained(model, path, is_trainable=trainable)
+    def rates(self) -> Mapping[str, float]:
+        """As ``Spec``."""
+        return {} if self.learning_rate_ratio == 1.0 else {"lora_B": self.learning_rate_ratio}
 
 
-def is_adapter(path: str) -> bool:
-    """Whether a folder holds a PEFT adapter."""
-    return (Path(path) / "adapter_config.json").is_file()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vera(Spec):
+    """B and A random, shared by all layers and frozen; vectors b and d are trained.
 
+    W x + diag(b) B diag(d) A x (Kopiczko et al. 2023, equation 2).
 
-def base_path(path: str) -> str:
-    """The base that an adapter folder names."""
-    config = json.loads((Path(path) / "adapter_config.json").read_text())
-    return str(config["base_model_name_or_path"])
+    Args:
+        r: rank of the shared matrices.
+        dropout: before A.
+        d_initial: first value of the entries of d; b begins at 0.
+        target_modules: as for LoRA.
+    """
+
+    part: ClassVar[str] = "vera_lambda"
+
+    r: int = 256
+    dropout: float = 0.0
+    d_initial: float = 0.1
+    target_modules: Targets = "all-linear"
+
+    def config(self, model: Any) -> Any:
+        """As ``Spec``."""
+        from peft import TaskType, VeraConfig
+
+        return VeraConfig(
+            task_type=TaskType.CAUSAL_LM,
+            r=self.r,
+            vera_dropout=self.dropout,
+            d_initial=self.d_initial,
+            target_modules=resolved(model, self.target_modules),
+        )

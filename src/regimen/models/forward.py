@@ -105,8 +105,8 @@ def head_of(model: Any) -> Head:
 
 def _merged_weight(module: Any) -> Tensor:
     """The weight of a projection; under PEFT's trainable tokens, with those rows replaced."""
-    adapter = getattr(module, "token_adapter", None)
-    if adapter is not None:
+    adapter = getattr(module, "token_adapter", module)  # or the module is one
+    if hasattr(adapter, "get_merged_weights") and not adapter.disable_adapters:
         merged: Tensor = adapter.get_merged_weights(adapter.active_adapters)
         return merged
     weight: Tensor = module.weight

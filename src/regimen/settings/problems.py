@@ -90,7 +90,7 @@ def _problems(
         yield SettingsError(
             f"{dotted(path)} is missing",
             slug="settings-missing-key",
-            expected=expected(field_at(model, path)),
+            expected=expected(field_at(model, path, document.data)),
             fix=f"Add '{path[-1]}' to {dotted(path[:-1])}.",
             where=document.place(path[:-1]).render(),
         )
@@ -101,7 +101,7 @@ def _problems(
 
 
 def _unknown_key(path: Path, document: Document, model: type[BaseModel]) -> SettingsError:
-    section = section_of(field_at(model, path[:-1]))
+    section = section_of(field_at(model, path[:-1], document.data))
     known = list(section.model_fields) if section is not None else []
     name = str(path[-1])
     fix = near(name, known)
@@ -157,7 +157,7 @@ def _wrong_value(
     model: type[BaseModel],
 ) -> SettingsError:
     value = _value_at(document.data, path)
-    allowed = field_at(model, path)
+    allowed = field_at(model, path, document.data)
     words, slug = expected(allowed), "settings-type"
     what = f"{dotted(path)} has a value of the wrong kind"
     is_number = isinstance(value, int | float) and not isinstance(value, bool)

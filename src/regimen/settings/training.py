@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
+from regimen.settings.adapters import AdapterSettings
 from regimen.settings.base import (
     Conflict,
     Count,
@@ -17,7 +18,6 @@ from regimen.settings.base import (
     Seed,
     Share,
     Text,
-    Texts,
     exactly_one,
 )
 
@@ -119,32 +119,6 @@ class ModelSettings(Section):
                 at=("train_tokenizer",),
                 fix="Remove it, or the tokenizer and the path beside it.",
             )
-
-
-class AdapterSettings(Section):
-    """A parameter-efficient adapter: the base stays as it is, few new weights are trained."""
-
-    kind: Literal["lora"] = "lora"
-    """The method."""
-
-    r: Annotated[int, Field(ge=1, le=4096)] = 16
-    """Rank of the update."""
-
-    alpha: Annotated[float, Field(gt=0, le=100_000)] = 32.0
-    """The update is scaled by alpha / r."""
-
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Dropout before the adapter."""
-
-    target_modules: Literal["all-linear"] | Texts = "all-linear"
-    """Modules that get an adapter, by the end of their names; a name that matches none is an
-    error."""
-
-    use_rslora: bool = False
-    """Scale by alpha / sqrt(r) instead."""
-
-    use_dora: bool = False
-    """Train the magnitude of each weight vector apart (DoRA)."""
 
 
 class TrainingSettings(Section):

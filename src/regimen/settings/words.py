@@ -55,15 +55,51 @@ def _flat(metadata: Sequence[Any]) -> Iterator[Any]:
             yield entry
 
 
-def field_at(model: type[BaseModel], path: Path) -> list[tuple[Any, tuple[Any, ...]]]:
-    """The types allowed at a path, with bounds; empty where the path is not known."""
+def field_at(
+    model: type[BaseModel], path: Path, data: Any = None
+) -> list[tuple[Any, tuple[Any, ...]]]:
+    """The types allowed at a path, with bounds; empty where the path is not known.
+
+    Of sections that are told apart by their ``kind``, those that ``data`` means; all without it.
+    """
     here: list[tuple[Any, tuple[Any, ...]]] = [(model, ())]
     for part in path:
         below: list[tuple[Any, tuple[Any, ...]]] = []
-        for annotation, _ in here:
+        for annotation, _ in _meant(here, data):
             below += _below(annotation, part)
-        here = below
-    return here
+        here, data = below, _part(data, part)
+    return _meant(here, data)
+
+
+def _meant(
+    allowed: list[tuple[Any, tuple[Any, ...]]], data: Any
+) -> list[tuple[Any, tuple[Any, ...]]]:
+    """Without the sections of another ``kind`` than that of the data, or than the first's."""
+    kinds = {position: _kinds(annotation) for position, (annotation, _) in enumerate(allowed)}
+    if sum(bool(words) for words in kinds.values()) < 2 or not isinstance(data, dict):
+        return allowed
+    first = next(words for words in kinds.values() if words)
+    wanted = data.get("kind", first[0])
+    found = [entry for at, entry in enumerate(allowed) if not kinds[at] or wanted in kinds[at]]
+    # every kind is one of the last section, which is for those that are not known
+    others = [entry for at, entry in enumerate(allowed) if len(kinds[at]) > 1]
+    return found[:1] if len(found) > 1 else others or allowed
+
+
+def _kinds(annotation: Any) -> tuple[str, ...]:
+    """The words that the ``kind`` of a section may be; none where it has no such field."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        info = annotation.model_fields.get("kind")
+        if info is not None and get_origin(info.annotation) is Literal:
+            return tuple(get_args(info.annotation))
+    return ()
+
+
+def _part(data: Any, part: str | int) -> Any:
+    if isinstance(data, dict):
+        return data.get(part)
+    known = isinstance(data, list | tuple) and isinstance(part, int) and part < len(data)
+    return data[part] if known else None
 
 
 def _below(annotation: Any, part: str | int) -> Iterator[tuple[Any, tuple[Any, ...]]]:
@@ -77,12 +113,18 @@ def _below(annotation: Any, part: str | int) -> Iterator[tuple[Any, tuple[Any, .
         yield from members(get_args(annotation)[1])
 
 
+def sections_of(allowed: Sequence[tuple[Any, tuple[Any, ...]]]) -> list[type[BaseModel]]:
+    """The sections among the allowed types."""
+    return [
+        annotation
+        for annotation, _ in allowed
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    ]
+
+
 def section_of(allowed: Sequence[tuple[Any, tuple[Any, ...]]]) -> type[BaseModel] | None:
-    """The section among the allowed types, if there is one."""
-    for annotation, _ in allowed:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            return annotation
-    return None
+    """The section among the allowed types, the first of several; None if there is none."""
+    return next(iter(sections_of(allowed)), None)
 
 
 def choices(allowed: Sequence[tuple[Any, tuple[Any, ...]]]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from regimen import console
-from regimen.adapters.lora import is_adapter
+from regimen.adapters.files import is_adapter
 from regimen.errors import RunError, TokenError
 from regimen.generation.local import LocalGenerator
 from regimen.models.hardware import set_up

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from regimen.adapters.lora import base_path, is_adapter, load_adapter
+from regimen.adapters.files import base_path, is_adapter, load_adapter
 from regimen.generation.local import LocalGenerator
 from regimen.memory.quantise import keep_trainable_layout
 from regimen.models.forward import LanguageModel, prepare

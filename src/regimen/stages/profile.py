@@ -23,7 +23,7 @@ from regimen.stages.tracking import Tracking
 from regimen.stages.training import loop_options
 from regimen.stages.training_run import Job, Writer, new_optimizer
 from regimen.training.checkpoints import save_checkpoint
-from regimen.training.loop import State
+from regimen.training.options import State
 from regimen.training.profiling.profile import profile
 from regimen.training.profiling.results import Memory, Profile
 

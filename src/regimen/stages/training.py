@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from regimen.adapters.lora import (
-    LoraSpec,
-    add_lora,
-    base_path,
-    is_adapter,
-    load_adapter,
-    trainable,
-)
-from regimen.errors import ModelError
+from regimen.adapters.files import base_path, is_adapter, load_adapter
+from regimen.adapters.methods import METHODS, add_adapter, trainable
+from regimen.adapters.spec import Spec
+from regimen.errors import AdapterError, ModelError
 from regimen.memory.activations import checkpoint_activations
 from regimen.memory.quantise import QUANTISATIONS, keep_trainable_layout
 from regimen.models.forward import LanguageModel, prepare
@@ -40,7 +36,7 @@ from regimen.tokens.rendering import (
     stop_ids,
 )
 from regimen.training.checkpoints import write_model
-from regimen.training.loop import LoopOptions, State
+from regimen.training.options import LoopOptions, State
 from regimen.training.schedules import Schedule
 
 MERGED = "base"
@@ -140,7 +136,9 @@ def open_model(
         if merged is not None and is_adapter(spec.path):
             notes.append(keep_merged(network, tokenizer, merged))
         fresh = chatml_ids(tokenizer) if chat and renderer.uses_chatml else ()
-        network = add_lora(network, lora_spec(training), seed=seed, new_tokens=fresh)
+        network = add_adapter(
+            network, adapter_spec(training, tokenizer), seed=seed, new_tokens=fresh
+        )
     if training.gradient_checkpointing:
         checkpoint_activations(network)
     if chat:
@@ -223,18 +221,37 @@ def chatml_ids(tokenizer: Any) -> tuple[int, ...]:
     return tuple(tokenizer.convert_tokens_to_ids(list(CHATML_TOKENS)))
 
 
-def lora_spec(training: TrainingSettings) -> LoraSpec:
-    """The adapter section as the dataclass of row 7."""
-    adapter = training.adapter
-    assert adapter is not None
-    return LoraSpec(
-        r=adapter.r,
-        lora_alpha=adapter.alpha,
-        lora_dropout=adapter.dropout,
-        target_modules=adapter.target_modules,
-        use_rslora=adapter.use_rslora,
-        use_dora=adapter.use_dora,
-    )
+def adapter_spec(training: TrainingSettings, tokenizer: Any) -> Spec:
+    """The adapter section as the method of row 7.
+
+    Raises:
+        AdapterError: a token that is to be trained is not in the vocabulary.
+    """
+    section = training.adapter
+    assert section is not None
+    fields = section.model_dump(exclude={"kind"})
+    if "tokens" in fields:
+        fields["tokens"] = token_ids(tokenizer, fields["tokens"])
+    return METHODS[section.kind](**fields)
+
+
+def token_ids(tokenizer: Any, tokens: Sequence[str]) -> tuple[int, ...]:
+    """The ids of tokens.
+
+    Raises:
+        AdapterError: the vocabulary does not have one.
+    """
+    vocabulary = tokenizer.get_vocab()
+    for token in tokens:
+        if token not in vocabulary:
+            close = get_close_matches(token, vocabulary, n=1)
+            raise AdapterError(
+                "A token that is to be trained is not in the vocabulary.",
+                slug="adapter-token",
+                got=repr(token),
+                fix=f"Did you mean {close[0]!r}?" if close else "Write it as the vocabulary does.",
+            )
+    return tuple(vocabulary[token] for token in tokens)
 
 
 def wants_bf16(training: TrainingSettings) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from regimen import console
+from regimen.adapters.spec import Upkeep, upkeep_of
 from regimen.errors import InterruptedRun
 from regimen.objectives.base import Objective
 from regimen.runs import METRICS, TENSORBOARD, TRACKING, Run
@@ -25,20 +26,14 @@ from regimen.training.checkpoints import (
     load_weights,
     peak_memory_gib,
     save_checkpoint,
-    write_model,
+    write_weights,
 )
+from regimen.training.data import Data, expected_steps, total_steps
 from regimen.training.identity import Identity, identity_of
-from regimen.training.loop import (
-    Data,
-    Hooks,
-    LoopOptions,
-    State,
-    progress_of,
-    total_steps,
-    train,
-)
+from regimen.training.loop import Hooks, train
 from regimen.training.measure import mean_nll
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
+from regimen.training.options import LoopOptions, State, progress_of
 
 BEST = "best"
 KEPT = ("checkpoint-*", METRICS, BEST, TRACKING, TENSORBOARD)
@@ -90,17 +85,19 @@ def run_training(run: Run, job: Job) -> Trained:
     if validation is not None:
         options = replace(options, evaluate_every=validation.every, patience=validation.patience)
     identity = identity_of(prepared.model, rows, options)
-    state, reported = _go_on(run, prepared.model, optimizer, identity)
-    steps = total_steps(Data(rows, options), options)
+    data = Data(rows, options)
+    steps = total_steps(data, options)
+    upkeep = upkeep_of(prepared.model, expected_steps(data, options))
+    state, reported = _go_on(run, prepared.model, optimizer, identity, upkeep)
     left = None if steps is None else steps - state.step
     trackers = tracked(run, job.training, seed=job.seed, step=state.step, reported=reported)
     progress = console.progress(left, run.stage, "steps")
     with trackers as tracking, progress as bar, _signals() as received:
-        writer = Writer(run, job, optimizer, options, bar, tracking, identity, received)
+        writer = Writer(run, job, optimizer, options, bar, tracking, upkeep, identity, received)
         writer.begin(state)
         hooks = writer.hooks()
         model = prepared.language_model
-        state = train(model, rows, job.objective, optimizer, options, hooks, state)
+        state = train(model, rows, job.objective, optimizer, options, hooks, state, upkeep)
         waited = options.patience is not None and state.since_best >= options.patience
         if received and not waited and progress_of(state, options, steps) < 1.0:
             raise InterruptedRun(received[0], str(run.directory / f"checkpoint-{state.step}"))
@@ -126,6 +123,7 @@ class Writer:
     options: LoopOptions
     bar: console.Progress
     tracking: Tracking
+    upkeep: Upkeep = field(default_factory=Upkeep)
     identity: Identity | None = None
     received: list[int] = field(default_factory=list)
     reached: int = 0
@@ -179,6 +177,7 @@ class Writer:
                 state,
                 keep=self.job.training.save_total_limit,
                 identity=self.identity,
+                upkeep=self.upkeep,
             )
 
     def evaluate(self) -> float:
@@ -193,7 +192,7 @@ class Writer:
 
     def best(self, _state: State, _losses: Mapping[str, float]) -> None:
         """Keep the weights of the lowest validation loss so far."""
-        write_model(self.job.prepared.model, self.job.prepared.tokenizer, self.run.path(BEST))
+        write_weights(self.job.prepared.model, self.job.prepared.tokenizer, self.run.path(BEST))
 
 
 def seven_digits(value: float) -> float:
@@ -202,14 +201,14 @@ def seven_digits(value: float) -> float:
 
 
 def _go_on(
-    run: Run, model: Any, optimizer: torch.optim.Optimizer, identity: Identity
+    run: Run, model: Any, optimizer: torch.optim.Optimizer, identity: Identity, upkeep: Upkeep
 ) -> tuple[State, int]:
     """The state of the newest whole checkpoint, put back; a fresh one where there is none.
 
     Returns:
         The state, and the last step that was logged before.
     """
-    state, path, damaged = load_newest(run.directory, model, optimizer, identity)
+    state, path, damaged = load_newest(run.directory, model, optimizer, identity, upkeep)
     for folder, wrong in damaged:
         console.line(f"{run.stage}: {folder.name} is damaged ({wrong}) and not used")
         shutil.rmtree(folder)

@@ -14,7 +14,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
 
+from regimen.adapters.files import save_adapter
+from regimen.adapters.spec import NO_UPKEEP, Upkeep
 from regimen.errors import RunError
 from regimen.files import (
     atomic_write,
@@ -26,11 +30,13 @@ from regimen.files import (
     json_text,
 )
 from regimen.training.identity import Identity, check_identity
-from regimen.training.loop import State
+from regimen.training.options import State
 
 _NAME = re.compile(r"checkpoint-(\d+)$")
 _STATE = "trainer_state.json"
 _HASHES = "hashes.json"
+_LEARNT = "learnt.safetensors"
+_UPKEEP = "upkeep.pt"
 
 
 def save_model(model: Any, tokenizer: Any, directory: Path, *, dtype: str | None = None) -> None:
@@ -52,7 +58,9 @@ def save_model(model: Any, tokenizer: Any, directory: Path, *, dtype: str | None
         tied = set(getattr(model, "_tied_weights_keys", None) or {})
         if model.config.tie_word_embeddings:
             state = {name: value for name, value in state.items() if name not in tied}
-    if state is None:
+    if hasattr(model, "peft_config"):
+        save_adapter(model, directory)
+    elif state is None:
         model.save_pretrained(directory)
     else:
         model.save_pretrained(directory, state_dict=state)
@@ -63,6 +71,25 @@ def save_model(model: Any, tokenizer: Any, directory: Path, *, dtype: str | None
     tokenizer.save_pretrained(directory)
 
 
+def save_weights(model: Any, tokenizer: Any, directory: Path) -> None:
+    """``save_model``, and for an adapter its weights as they are trained.
+
+    What PEFT writes may be less: a prefix without the network that makes it, ranks that are left.
+    """
+    save_model(model, tokenizer, directory)
+    if hasattr(model, "peft_config"):
+        save_file(learnt(model), directory / _LEARNT)
+
+
+def learnt(model: Any) -> dict[str, Any]:
+    """The trainable tensors by name."""
+    return {
+        name: parameter.detach().contiguous()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+
+
 def write_model(model: Any, tokenizer: Any, directory: Path, *, dtype: str | None = None) -> None:
     """``save_model``, whole or not at all.
 
@@ -71,6 +98,16 @@ def write_model(model: Any, tokenizer: Any, directory: Path, *, dtype: str | Non
     """
     with whole(directory) as partial:
         save_model(model, tokenizer, partial, dtype=dtype)
+
+
+def write_weights(model: Any, tokenizer: Any, directory: Path) -> None:
+    """``save_weights``, whole or not at all.
+
+    Raises:
+        RunError: it cannot be written, for instance because the disk is full.
+    """
+    with whole(directory) as partial:
+        save_weights(model, tokenizer, partial)
 
 
 @contextmanager
@@ -113,6 +150,7 @@ def save_checkpoint(
     *,
     keep: int | None = None,
     identity: Identity | None = None,
+    upkeep: Upkeep = NO_UPKEEP,
 ) -> Path:
     """Write ``checkpoint-<step>`` under ``directory``; older ones beyond ``keep`` go.
 
@@ -125,7 +163,7 @@ def save_checkpoint(
     """
     final = directory / f"checkpoint-{state.step}"
     with whole(final) as partial:
-        _write(partial, model, tokenizer, optimizer, state, identity)
+        _write(partial, model, tokenizer, optimizer, state, identity, upkeep)
     if keep is not None:
         for old in checkpoints(directory)[:-keep]:
             shutil.rmtree(old)
@@ -139,9 +177,12 @@ def _write(
     optimizer: torch.optim.Optimizer,
     state: State,
     identity: Identity | None,
+    upkeep: Upkeep,
 ) -> None:
-    save_model(model, tokenizer, directory)
+    save_weights(model, tokenizer, directory)
     torch.save(optimizer.state_dict(), directory / "optimizer.pt")
+    if kept := upkeep.state():
+        torch.save(kept, directory / _UPKEEP)
     random = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         random["cuda"] = torch.cuda.get_rng_state()
@@ -175,7 +216,11 @@ def damage(path: Path) -> str:
 
 
 def load_checkpoint(
-    path: Path, model: Any, optimizer: torch.optim.Optimizer, identity: Identity | None = None
+    path: Path,
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    identity: Identity | None = None,
+    upkeep: Upkeep = NO_UPKEEP,
 ) -> State:
     """Put weights, optimizer, random states and position back.
 
@@ -198,11 +243,15 @@ def load_checkpoint(
             got=f"{path}: {wrong}",
             fix="Remove the folder; the checkpoint before it is used then.",
         )
-    return _restore(path, model, optimizer, identity)
+    return _restore(path, model, optimizer, identity, upkeep)
 
 
 def load_newest(
-    directory: Path, model: Any, optimizer: torch.optim.Optimizer, identity: Identity
+    directory: Path,
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    identity: Identity,
+    upkeep: Upkeep = NO_UPKEEP,
 ) -> tuple[State, Path | None, list[tuple[Path, str]]]:
     """Put the newest whole checkpoint of a run back, as ``load_checkpoint`` does.
 
@@ -214,13 +263,17 @@ def load_newest(
     for path in reversed(checkpoints(directory)):
         wrong = damage(path)
         if not wrong:
-            return _restore(path, model, optimizer, identity), path, damaged
+            return _restore(path, model, optimizer, identity, upkeep), path, damaged
         damaged.append((path, wrong))
     return State(), None, damaged
 
 
 def _restore(
-    path: Path, model: Any, optimizer: torch.optim.Optimizer, identity: Identity | None
+    path: Path,
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    identity: Identity | None,
+    upkeep: Upkeep,
 ) -> State:
     """Read a checkpoint whose files are known to be whole."""
     told = json.loads((path / _STATE).read_text())
@@ -229,6 +282,8 @@ def _restore(
         check_identity(path, known, identity)
     load_weights(path, model)
     optimizer.load_state_dict(torch.load(path / "optimizer.pt", weights_only=True))
+    if (path / _UPKEEP).is_file():
+        upkeep.go_on(torch.load(path / _UPKEEP, weights_only=True))
     random = torch.load(path / "rng_state.pt", weights_only=True)
     torch.set_rng_state(random["torch"])
     if "cuda" in random and torch.cuda.is_available():
@@ -248,9 +303,7 @@ def load_weights(path: Path, model: Any) -> None:
     from safetensors.torch import load_file
 
     if hasattr(model, "peft_config"):
-        from peft import set_peft_model_state_dict
-
-        set_peft_model_state_dict(model, load_file(path / "adapter_model.safetensors"))
+        _put_back(learnt(model), load_file(path / _LEARNT), path)
         return
     weights: dict[str, Any] = {}
     for file in sorted(path.glob("model*.safetensors")):
@@ -268,6 +321,26 @@ def load_weights(path: Path, model: Any) -> None:
                 fix="Remove this folder; the run goes on from an earlier one.",
             )
     model.tie_weights()
+
+
+@torch.no_grad()
+def _put_back(into: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: Path) -> None:
+    """Copy the weights of an adapter into the tensors of the same names.
+
+    Raises:
+        RunError: other names or shapes.
+    """
+    here, there = ({n: tuple(t.shape) for n, t in some.items()} for some in (into, weights))
+    if here != there:
+        other = sorted(name for name in {*here, *there} if here.get(name) != there.get(name))
+        raise RunError(
+            "A checkpoint does not hold the weights of this adapter.",
+            slug="checkpoint-incomplete",
+            got=f"{path.name}, other in {', '.join(other[:3])}",
+            fix="Remove this folder; the run goes on from an earlier one.",
+        )
+    for name, tensor in into.items():
+        tensor.copy_(weights[name])
 
 
 def _put(model: Any, weights: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,8 @@ from regimen.models.buffers import kept_buffers
 from regimen.models.forward import LanguageModel, base_of
 from regimen.objectives.base import Objective
 from regimen.tokens.ragged import RaggedBatch
-from regimen.training.loop import LoopOptions, accumulate
+from regimen.training.loop import accumulate
+from regimen.training.options import LoopOptions
 
 
 def step_gradients(

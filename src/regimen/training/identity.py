@@ -13,7 +13,7 @@ import torch
 
 from regimen.errors import RunError
 from regimen.tokens.store import TokenRows
-from regimen.training.loop import LoopOptions
+from regimen.training.options import LoopOptions
 
 Identity = Mapping[str, str]
 """One hash for each thing that a checkpoint belongs to; see ``BELONGS``."""

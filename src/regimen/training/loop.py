@@ -10,74 +10,29 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from regimen.adapters.spec import NO_UPKEEP, Upkeep
 from regimen.errors import TrainingError
 from regimen.models.buffers import kept_buffers
 from regimen.models.forward import LanguageModel, base_of
 from regimen.models.head import reduce
 from regimen.models.noise import embedding_noise
 from regimen.objectives.base import NLL, LossOut, Objective
-from regimen.tokens.packing import packing_plan
-from regimen.tokens.ragged import RaggedBatch, ragged_batch
+from regimen.tokens.ragged import RaggedBatch
 from regimen.tokens.store import TokenRows
+from regimen.training.data import Data, total_steps
 from regimen.training.marks import mark
-from regimen.training.schedules import Schedule
+from regimen.training.options import LoopOptions, State, progress_of
 from regimen.training.upkeep import clip, collecting_what_is_new
 
 MOST_NAMED = 20
 """Rows that an error names."""
 
 Hook = Callable[["State", Mapping[str, float]], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoopOptions:
-    """How long and how to train. The first limit that is reached ends the run.
-
-    ``tokens_per_batch`` bounds a micro-batch; ``accumulation`` micro-batches make a step.
-    ``max_time`` is in seconds. After ``patience`` evaluations in a row without a new best the run
-    ends early.
-    """
-
-    learning_rate: float
-    schedule: Schedule = field(default_factory=Schedule)
-    tokens_per_batch: int = 4096
-    accumulation: int = 1
-    num_train_epochs: float | None = 1.0
-    max_steps: int | None = None
-    max_tokens: int | None = None
-    max_time: float | None = None
-    max_grad_norm: float = 1.0
-    neftune_noise_alpha: float = 0.0
-    bf16: bool = False
-    seed: int = 0
-    log_every: int = 10
-    save_every: int | None = None
-    evaluate_every: int | None = None
-    patience: int | None = None
-
-
-@dataclass(slots=True)
-class State:
-    """Where a run stands. ``cursor`` counts micro-batches since the start of the run.
-
-    ``best_loss`` is the lowest evaluation loss so far, at step ``best_step``; ``since_best`` counts
-    the evaluations after it.
-    """
-
-    step: int = 0
-    cursor: int = 0
-    tokens: int = 0
-    supervised: int = 0
-    seconds: float = 0.0
-    epoch: float = 0.0
-    best_loss: float | None = None
-    best_step: int = 0
-    since_best: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,76 +51,6 @@ class Hooks:
     best: Hook | None = None
 
 
-class Data:
-    """Token rows in the order of the packing plan, addressed by one integer."""
-
-    def __init__(self, rows: TokenRows, options: LoopOptions) -> None:
-        self.rows, self.options = rows, options
-        self._epoch, self._plan = -1, list[tuple[int, ...]]()
-        self._counts: list[int] = []  # micro-batches of each epoch, known without its plan
-        self._lengths = rows.lengths
-
-    def plan(self, epoch: int) -> list[tuple[int, ...]]:
-        """The micro-batches of an epoch."""
-        if epoch != self._epoch:
-            self._plan = packing_plan(
-                self._lengths,
-                seed=self.options.seed,
-                epoch=epoch,
-                token_budget=self.options.tokens_per_batch,
-            )
-            self._epoch = epoch
-        return self._plan
-
-    def micro_batches(self, epoch: int) -> int:
-        """How many micro-batches an epoch has; a plan is made for each epoch once."""
-        while len(self._counts) <= epoch:
-            self._counts.append(len(self.plan(len(self._counts))))
-        return self._counts[epoch]
-
-    def row_numbers(self, cursor: int) -> tuple[tuple[int, ...], float]:
-        """The rows of micro-batch ``cursor`` and the epoch reached after it."""
-        epoch = 0
-        while cursor >= self.micro_batches(epoch):
-            cursor -= self.micro_batches(epoch)
-            epoch += 1
-        plan = self.plan(epoch)
-        return plan[cursor], epoch + (cursor + 1) / len(plan)
-
-    def batch(self, rows: Sequence[int]) -> RaggedBatch:
-        """The ragged batch of some rows."""
-        return ragged_batch(self.rows.segments(rows))
-
-
-def total_steps(data: Data, options: LoopOptions) -> int | None:
-    """Optimizer steps of the run where steps or epochs bound it; None where only tokens or time do.
-
-    Epochs may be fractional; an incomplete last step is a step.
-    """
-    bounds = []
-    if options.max_steps is not None:
-        bounds.append(options.max_steps)
-    if options.num_train_epochs is not None:
-        whole = int(options.num_train_epochs)
-        batches = sum(data.micro_batches(epoch) for epoch in range(whole))
-        if options.num_train_epochs > whole:
-            batches += round((options.num_train_epochs - whole) * data.micro_batches(whole))
-        bounds.append(max(1, math.ceil(batches / options.accumulation)))
-    return min(bounds) if bounds else None
-
-
-def progress_of(state: State, options: LoopOptions, steps: int | None) -> float:
-    """How much of the run is done, 0..1: the furthest of its limits."""
-    shares = [0.0]
-    if steps:
-        shares.append(state.step / steps)
-    if options.max_tokens:
-        shares.append(state.tokens / options.max_tokens)
-    if options.max_time:
-        shares.append(state.seconds / options.max_time)
-    return min(1.0, max(shares))
-
-
 def train(
     model: LanguageModel,
     rows: TokenRows,
@@ -174,8 +59,11 @@ def train(
     options: LoopOptions,
     hooks: Hooks = Hooks(),
     state: State | None = None,
+    upkeep: Upkeep = NO_UPKEEP,
 ) -> State:
     """Train until the first limit; returns where the run ended.
+
+    ``upkeep`` is what the method of adaptation does around the steps.
 
     Raises:
         TrainingError: no rows, no trainable parameter, or a loss that is not finite.
@@ -194,7 +82,7 @@ def train(
     if not state.cursor:  # a checkpoint brings the states of the generators with it
         torch.manual_seed(options.seed)
     with kept_buffers(base_of(model.model).get_input_embeddings()), collecting_what_is_new():
-        return _steps(model, data, objective, optimizer, parameters, options, hooks, state)
+        return _steps(model, data, objective, optimizer, parameters, options, hooks, state, upkeep)
 
 
 def _steps(
@@ -206,6 +94,7 @@ def _steps(
     options: LoopOptions,
     hooks: Hooks,
     state: State,
+    upkeep: Upkeep,
 ) -> State:
     """The steps themselves."""
     steps = total_steps(data, options)
@@ -216,13 +105,16 @@ def _steps(
             group["lr"] = rate * group.get("lr_scale", 1.0)
         with mark("data"):
             batches = list(_step_batches(data, state, options, steps))
+        upkeep.before(state.step)
         losses = accumulate(model, objective, batches, options, data.rows.name)
+        losses |= _penalise(upkeep)
         with mark("clip"):
             norm = clip(parameters, options.max_grad_norm)
         if not math.isfinite(norm):
             raise _not_finite("gradient norm", norm, batches, data.rows.name)
         with mark("optimizer"):
             optimizer.step()
+            upkeep.after(state.step)
             optimizer.zero_grad(set_to_none=True)
         state.step += 1
         state.seconds = time.perf_counter() - began
@@ -235,6 +127,15 @@ def _steps(
     if hooks.save is not None:
         hooks.save(state)
     return state
+
+
+def _penalise(upkeep: Upkeep) -> dict[str, float]:
+    """Add the gradient of what a method adds to the loss of a step; what to log."""
+    penalty = upkeep.penalty()
+    if penalty is None:
+        return {}
+    penalty.backward()  # type: ignore[no-untyped-call]
+    return {"penalty": float(penalty.detach())}
 
 
 def _step_batches(

@@ -8,29 +8,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regimen.adapters.spec import spec_of
 from regimen.errors import MissingExtraError
 from regimen.models.hardware import bf16_is_fast
 
 
 def parameter_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters in two groups: matrices decay, vectors and embeddings do not."""
+    """Trainable parameters in groups: matrices decay, vectors and embeddings do not.
+
+    Where the adapter wants another learning rate for some (LoRA+), these have groups of their own.
+    """
+    spec = spec_of(model)
+    rates = {} if spec is None else dict(spec.rates())
     embeddings = {
         id(p)
         for m in model.modules()
         if isinstance(m, torch.nn.Embedding)
         for p in m.parameters(recurse=False)
     }
-    decay: list[torch.nn.Parameter] = []
-    rest: list[torch.nn.Parameter] = []
-    for parameter in model.parameters():
+    groups: dict[tuple[bool, float], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            flat = parameter.ndim < 2 or id(parameter) in embeddings
-            (rest if flat else decay).append(parameter)
-    groups = [
-        {"params": decay, "weight_decay": weight_decay, "weight_decay_applies": True},
-        {"params": rest, "weight_decay": 0.0, "weight_decay_applies": False},
-    ]
-    return [group for group in groups if group["params"]]
+            decays = parameter.ndim >= 2 and id(parameter) not in embeddings
+            rate = next((factor for part, factor in rates.items() if part in name), 1.0)
+            group: dict[str, Any] = {
+                "params": [],
+                "weight_decay": weight_decay if decays else 0.0,
+                "weight_decay_applies": decays,
+                **({} if rate == 1.0 else {"lr_scale": rate}),
+            }
+            groups.setdefault((not decays, rate), group)["params"].append(parameter)
+    return [groups[key] for key in sorted(groups)]
 
 
 def _adamw(groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
@@ -79,7 +87,7 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(
         self,
-        params: Iterable[torch.nn.Parameter],
+        params: Iterable[torch.nn.Parameter] | Iterable[dict[str, Any]],
         lr: float = 0.0,
         momentum: float = 0.95,
         weight_decay: float = 0.0,
@@ -129,21 +137,25 @@ class MuonAdamW(torch.optim.Optimizer):
     MUON_SCALE = 10.0
 
     def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
-        matrices: list[torch.nn.Parameter] = []
-        rest: list[torch.nn.Parameter] = []
+        matrices: list[dict[str, Any]] = []
+        rest: list[dict[str, Any]] = []
         for group in groups:
-            for parameter in group["params"]:
-                hidden = parameter.ndim == 2 and group["weight_decay_applies"]
-                (matrices if hidden else rest).append(parameter)
-        decay = max((g["weight_decay"] for g in groups), default=0.0)
+            scale = group.get("lr_scale", 1.0)
+            of_muon = {"weight_decay": group["weight_decay"], "lr_scale": scale * self.MUON_SCALE}
+            of_adamw = {"weight_decay": 0.0, "lr_scale": scale}
+            for hidden, settings, into in ((True, of_muon, matrices), (False, of_adamw, rest)):
+                some = [
+                    parameter
+                    for parameter in group["params"]
+                    if (parameter.ndim == 2 and group["weight_decay_applies"]) == hidden
+                ]
+                if some:
+                    into.append({"params": some, **settings})
         self.parts: list[torch.optim.Optimizer] = []
         if matrices:
-            self.parts.append(Muon(matrices, weight_decay=decay))
-            self.parts[-1].param_groups[0]["lr_scale"] = self.MUON_SCALE
+            self.parts.append(Muon(matrices))
         if rest:
-            self.parts.append(
-                torch.optim.AdamW(rest, lr=0.0, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
-            )
+            self.parts.append(torch.optim.AdamW(rest, lr=0.0, betas=(0.9, 0.95), fused=True))
         super().__init__([g for part in self.parts for g in part.param_groups], {})
         # the parts' own group dictionaries, so that a change of ``lr`` reaches them
         self.param_groups = [g for part in self.parts for g in part.param_groups]

@@ -9,8 +9,8 @@ from torch import Tensor
 from regimen.objectives.supervised import Supervised
 from regimen.tokens.rendering import Rendered
 from regimen.tokens.store import token_rows
+from regimen.training.data import Data
 from regimen.training.gradients import step_gradients
-from regimen.training.loop import Data
 from regimen.verifying.losses import Tokens
 from regimen.verifying.outcomes import (
     GRADIENTS,

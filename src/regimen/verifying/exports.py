@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from regimen.adapters.lora import is_adapter
+from regimen.adapters.files import is_adapter
 from regimen.models.forward import prepare
 from regimen.training.checkpoints import save_model
 from regimen.verifying.outcomes import LOGITS, Measurement, Outcome, logit_difference, not_run

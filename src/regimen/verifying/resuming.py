@@ -15,7 +15,8 @@ from regimen.models.forward import LanguageModel, prepare
 from regimen.tokens.store import TokenRows, token_rows
 from regimen.training.checkpoints import load_newest, save_checkpoint
 from regimen.training.identity import identity_of
-from regimen.training.loop import Hooks, LoopOptions, State, train
+from regimen.training.loop import Hooks, train
+from regimen.training.options import LoopOptions, State
 from regimen.verifying.outcomes import Measurement, Outcome
 from regimen.verifying.subject import Subject, scratch
 

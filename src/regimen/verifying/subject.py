@@ -16,7 +16,7 @@ from regimen.models.forward import LanguageModel, prepare
 from regimen.models.head import full_logits
 from regimen.tokens.rendering import Rendered, RenderedPair
 from regimen.tokens.sharing import RenderedShared
-from regimen.training.loop import LoopOptions
+from regimen.training.options import LoopOptions
 from regimen.verifying.losses import Twin
 from regimen.verifying.rows import Row, one_batch
 

@@ -10,8 +10,10 @@ from regimen.models.parts import ATTENTION, HEAD, NETWORK, NORMS, REST
 from regimen.objectives.supervised import Supervised
 from regimen.tokens.rendering import Rendered
 from regimen.tokens.store import token_rows
-from regimen.training.loop import Data, Hooks, LoopOptions
+from regimen.training.data import Data
+from regimen.training.loop import Hooks
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
+from regimen.training.options import LoopOptions
 from regimen.training.profiling import profile as module
 from regimen.training.profiling.attribution import CLIP, DATA, OPTIMIZER, REPORT
 from regimen.training.profiling.profile import profile, total_flop

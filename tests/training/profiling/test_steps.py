@@ -1,6 +1,6 @@
 """pytest tests/training/profiling/test_steps.py"""
 
-from regimen.training.loop import State
+from regimen.training.options import State
 from regimen.training.profiling import steps as module
 from regimen.training.profiling.steps import Plan, Steps
 

@@ -24,7 +24,9 @@ from regimen.models.hardware import bf16_is_fast
 from regimen.objectives.base import Objective
 from regimen.tokens.ragged import RaggedBatch
 from regimen.tokens.store import TokenRows
-from regimen.training.loop import Data, Hooks, LoopOptions, train
+from regimen.training.data import Data
+from regimen.training.loop import Hooks, train
+from regimen.training.options import LoopOptions
 from regimen.training.profiling import memory
 from regimen.training.profiling.attribution import Label, marked_parts, seconds_by_label
 from regimen.training.profiling.rates import Rate, product_rate

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from regimen.training.loop import State
+from regimen.training.options import State
 from regimen.training.profiling.memory import reset_peak, resident_peak
 
 LONGEST = 30.0

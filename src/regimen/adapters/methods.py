@@ -1,0 +1,124 @@
+"""Methods of parameter-efficient adaptation by name, as a visible table, and putting them in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from regimen.adapters.adalora import AdaLora
+from regimen.adapters.lora import Lora, Vera
+from regimen.adapters.products import Loha, Lokr
+from regimen.adapters.rotations import Boft, Oft
+from regimen.adapters.spec import ATTACHED, Spec, quiet
+from regimen.adapters.targets import linear_names
+from regimen.adapters.vectors import Ia3, LayerNorms, TokenRows
+from regimen.errors import AdapterError
+
+METHODS: Mapping[str, type[Spec]] = {
+    "lora": Lora,
+    "adalora": AdaLora,
+    "vera": Vera,
+    "loha": Loha,
+    "lokr": Lokr,
+    "oft": Oft,
+    "boft": Boft,
+    "ia3": Ia3,
+    "layernorm": LayerNorms,
+    "tokens": TokenRows,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trainable:
+    """How much of a model is trained."""
+
+    tensors: int
+    parameters: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """Trainable parameters over all, 0..1."""
+        return self.parameters / max(self.total, 1)
+
+
+def trainable(model: Any) -> Trainable:
+    """Count trainable tensors and parameters."""
+    learnt = [p for p in model.parameters() if p.requires_grad]
+    total = sum(p.numel() for p in model.parameters())
+    return Trainable(len(learnt), sum(p.numel() for p in learnt), total)
+
+
+def add_adapter(model: Any, spec: Spec, *, seed: int, new_tokens: Sequence[int] = ()) -> Any:
+    """Put an adapter in; the base is frozen. The seed is set first: weights are drawn at random.
+
+    Args:
+        model: a Hugging Face causal language model, quantised or not.
+        spec: the method with its options.
+        seed: of the adapter's initial weights.
+        new_tokens: ids whose embedding rows (and head rows, if untied) are trained as well.
+
+    Raises:
+        AdapterError: a target matches nothing, a module takes no such adapter, or the method
+            cannot train rows of new tokens.
+    """
+    from peft import get_peft_model
+
+    config = spec.config(model)
+    rows = token_rows(model, new_tokens)
+    if rows and not spec.takes_rows:
+        raise AdapterError(
+            "This kind of adapter cannot train the rows of new tokens.",
+            slug="adapter-new-tokens",
+            got=f"{type(spec).__name__}, {len(new_tokens)} new tokens",
+            fix="Use adapter.kind: lora, or a base whose chat template needs no new tokens.",
+        )
+    if rows:
+        _train_rows(config, rows)
+    torch.manual_seed(seed)
+    known = linear_names(model)  # PEFT may have changed some before it refuses one
+    try:
+        with quiet():
+            adapted = get_peft_model(model, config)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise _refused(str(model.config.model_type), known, str(error)) from error
+    setattr(adapted, ATTACHED, spec)
+    return spec.finish(adapted)
+
+
+def _train_rows(config: Any, rows: Mapping[str, list[int]]) -> None:
+    """Tell PEFT's configuration which rows of which modules are trained beside the adapter."""
+    if hasattr(config, "trainable_token_indices"):
+        config.trainable_token_indices = dict(rows)
+    else:
+        config.token_indices = sorted({*config.token_indices, *next(iter(rows.values()))})
+        config.target_modules = list(rows)
+
+
+def _refused(kind: str, known: set[str], reason: str) -> AdapterError:
+    """Which modules PEFT will not adapt in this model, and which it may."""
+    refused = set(re.findall(r"'(\w+)'", reason)) & known
+    others = ", ".join(sorted(known - refused))
+    return AdapterError(
+        "A module of this model cannot take the adapter.",
+        slug="adapter-refused",
+        got=f"{', '.join(sorted(refused))} of {kind}" if refused else f"{kind}: {reason[:200]}",
+        expected=f"some of {others}",
+        fix=f"Name modules that can: adapter.target_modules: [{others}].",
+    )
+
+
+def token_rows(model: Any, new_tokens: Sequence[int]) -> dict[str, list[int]]:
+    """Which rows of which embedding modules are trained, by the modules' last names."""
+    if not new_tokens:
+        return {}
+    modules = {id(m): name for name, m in model.named_modules()}
+    inputs, outputs = model.get_input_embeddings(), model.get_output_embeddings()
+    names = {modules[id(inputs)].rsplit(".", 1)[-1]: list(new_tokens)}
+    if outputs.weight is not inputs.weight:
+        names[modules[id(outputs)].rsplit(".", 1)[-1]] = list(new_tokens)
+    return names
