@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from regimen.adapters.spec import quiet, spec_of
+from regimen.errors import AdapterError
+from regimen.models.virtual import is_virtual
 
 
 def save_adapter(model: Any, directory: Path) -> None:
@@ -25,6 +27,24 @@ def load_adapter(model: Any, path: str, *, trainable: bool = False) -> Any:
 
     with quiet():
         return PeftModel.from_pretrained(model, path, is_trainable=trainable)
+
+
+def merge(model: Any) -> Any:
+    """The base with the adapter's weights in its own.
+
+    Raises:
+        AdapterError: what the adapter does cannot be done by weights of the base.
+    """
+    kind = str(getattr(model.active_peft_config.peft_type, "value", "")).lower()
+    if not hasattr(model.base_model, "merge_and_unload") or is_virtual(model):
+        raise AdapterError(
+            "This adapter cannot become part of the base's weights.",
+            slug="adapter-not-merged",
+            got=kind,
+            fix="Use it beside its base, or train another kind, for example lora.",
+        )
+    with quiet():
+        return model.merge_and_unload()
 
 
 def is_adapter(path: str) -> bool:

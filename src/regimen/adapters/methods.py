@@ -12,6 +12,7 @@ import torch
 from regimen.adapters.adalora import AdaLora
 from regimen.adapters.lora import Lora, Vera
 from regimen.adapters.products import Loha, Lokr
+from regimen.adapters.prompts import PrefixTuning, Prompt, PTuning
 from regimen.adapters.rotations import Boft, Oft
 from regimen.adapters.spec import ATTACHED, Spec, quiet
 from regimen.adapters.targets import linear_names
@@ -27,6 +28,9 @@ METHODS: Mapping[str, type[Spec]] = {
     "oft": Oft,
     "boft": Boft,
     "ia3": Ia3,
+    "prompt": Prompt,
+    "p_tuning": PTuning,
+    "prefix": PrefixTuning,
     "layernorm": LayerNorms,
     "tokens": TokenRows,
 }

@@ -25,6 +25,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from regimen.errors import ModelError
+from regimen.models.virtual import Prefix
 from regimen.tokens.ragged import Plan
 
 NAME = "regimen_ragged"
@@ -65,11 +66,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class MaskPlan:
-    """What the mask function returns: the plan, and the window of this kind of layer."""
+    """What the mask function returns: the plan, and the window of this kind of layer.
+
+    ``prefix`` has keys and values by layer that stand before every path.
+    """
 
     plan: Plan | None
     sink: KeyValueSink | None
     window: int | None
+    prefix: Prefix | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ class Heard:
 class _Active(threading.local):
     plan: Plan | None = None
     sink: KeyValueSink | None = None
+    prefix: Prefix | None = None
     heard: dict[int, Heard] | None = None
 
 
@@ -92,14 +98,16 @@ _ACTIVE = _Active()
 
 
 @contextmanager
-def active_plan(plan: Plan | None, sink: KeyValueSink | None = None) -> Iterator[None]:
+def active_plan(
+    plan: Plan | None, sink: KeyValueSink | None = None, prefix: Prefix | None = None
+) -> Iterator[None]:
     """Use ``plan`` (or a generation cache) for every forward of this thread inside the block."""
-    before = (_ACTIVE.plan, _ACTIVE.sink)
-    _ACTIVE.plan, _ACTIVE.sink = plan, sink
+    before = (_ACTIVE.plan, _ACTIVE.sink, _ACTIVE.prefix)
+    _ACTIVE.plan, _ACTIVE.sink, _ACTIVE.prefix = plan, sink, prefix
     try:
         yield
     finally:
-        _ACTIVE.plan, _ACTIVE.sink = before
+        _ACTIVE.plan, _ACTIVE.sink, _ACTIVE.prefix = before
 
 
 @contextmanager
@@ -115,7 +123,7 @@ def listening() -> Iterator[dict[int, Heard]]:
 def _mask(*args: Any, **kwargs: Any) -> MaskPlan | Tensor | None:
     if _ACTIVE.plan is None and _ACTIVE.sink is None:
         return sdpa_mask(*args, **kwargs)
-    return MaskPlan(_ACTIVE.plan, _ACTIVE.sink, kwargs.get("local_size"))
+    return MaskPlan(_ACTIVE.plan, _ACTIVE.sink, kwargs.get("local_size"), _ACTIVE.prefix)
 
 
 def _attention(
@@ -166,8 +174,11 @@ def _attention(
                 call,
             )
             return out[None], None
-        assert attention_mask.plan is not None
-        return segment_attention(query, key, value, attention_mask.plan, call, dropout), None
+        plan, prefix = attention_mask.plan, None
+        assert plan is not None
+        if attention_mask.prefix is not None:
+            prefix = attention_mask.prefix[int(getattr(module, "layer_idx", 0))]
+        return segment_attention(query, key, value, plan, call, dropout, prefix), None
 
 
 def _without_plan(
@@ -195,9 +206,12 @@ def _without_plan(
 
 
 def segment_attention(
-    query: Tensor, key: Tensor, value: Tensor, plan: Plan, call: Call, dropout: float = 0.0
-) -> Tensor:
+    query: Tensor, key: Tensor, value: Tensor, plan: Plan, call: Call, dropout: float = 0.0,
+    prefix: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:  # fmt: skip
     """Attention of each segment over its own path: (1, H, T, D) in, (1, T, H, D) out.
+
+    ``prefix`` has keys and values (1, K, V, D) that stand before every path.
 
     Splitting once costs one concatenation in the backward pass; slicing would fill a zero gradient
     of the whole batch for every segment.
@@ -206,13 +220,18 @@ def segment_attention(
     queries = torch.split(query, sizes, dim=2)
     keys = torch.split(key, sizes, dim=2)
     values = torch.split(value, sizes, dim=2)
+    before = ([], []) if prefix is None else ([prefix[0].to(key)], [prefix[1].to(value)])
     outputs = []
     for segment, query_HLD in enumerate(queries):
         path = plan.path(segment)
-        key_P = keys[segment] if len(path) == 1 else torch.cat([keys[s] for s in path], dim=2)
-        value_P = values[segment] if len(path) == 1 else torch.cat([values[s] for s in path], dim=2)
+        key_P = _joined([*before[0], *(keys[s] for s in path)])
+        value_P = _joined([*before[1], *(values[s] for s in path)])
         outputs.append(attend(query_HLD, key_P, value_P, call, dropout).transpose(1, 2))
     return torch.cat(outputs, dim=1)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, call: Call, dropout: float = 0.0) -> Tensor:

@@ -224,6 +224,8 @@ class SelfAttention(nn.Module):
     def _is_flat(self, x: Tensor, angles: Any, mask: Any, kwargs: dict[str, Any]) -> bool:
         if not isinstance(mask, MaskPlan) or mask.plan is None or mask.sink is not None:
             return False
+        if mask.prefix is not None:
+            return False
         if kwargs.get("past_key_values") is not None or x.device.type != "cpu" or len(x) != 1:
             return False
         if self.training and self.dropout:

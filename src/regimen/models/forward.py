@@ -14,6 +14,7 @@ from regimen.models.blocks import SelfAttention, self_attention
 from regimen.models.differences import relative_difference
 from regimen.models.fused import fuse, reading
 from regimen.models.head import Head, full_logits
+from regimen.models.virtual import Virtual, is_virtual, virtual_of
 from regimen.tokens.ragged import Plan, RaggedBatch, Segment, ragged_batch, to_padded
 
 
@@ -41,21 +42,31 @@ class LanguageModel:
         """
         backbone = backbone_of(self.model)
         if not self.ragged:
-            padded = to_padded(batch)
-            out = backbone(
-                input_ids=padded.ids_BL, attention_mask=padded.mask_BL, use_cache=False
-            ).last_hidden_state
-            rows: Tensor = out.flatten(0, 1).index_select(0, padded.flat_row_T)
-            return rows
+            return self._padded(batch, backbone)
+        virtual = virtual_of(self.model) or Virtual(0)
         # what is computed again in the backward pass no longer knows who reads what
         again = any(getattr(m, "gradient_checkpointing", False) for m in backbone.modules())
-        read = None if read_N is None or again else torch.unique(read_N)
-        with attention.active_plan(batch.plan), reading(read):
-            out = backbone(
-                input_ids=batch.ids_T[None], position_ids=batch.position_T[None], use_cache=False
-            )
+        read = None if read_N is None or again else torch.unique(read_N) + virtual.first
+        inputs = virtual.inputs(backbone.get_input_embeddings(), batch.ids_T)
+        plan, places = virtual.plan(batch.plan), virtual.places(batch.position_T)
+        with attention.active_plan(plan, prefix=virtual.prefix), reading(read):
+            out = backbone(**inputs, position_ids=places[None], use_cache=False)
         hidden: Tensor = out.last_hidden_state.squeeze(0)
-        return hidden
+        return hidden[virtual.first :]
+
+    def _padded(self, batch: RaggedBatch, backbone: Any) -> Tensor:
+        """Last hidden states by padded rows, for a model that takes no flat batches."""
+        if is_virtual(self.model):
+            raise ModelError(
+                "This model takes no flat batches, and so no trained positions before its rows.",
+                slug="adapter-refused",
+                got=f"{type(base_of(self.model)).__name__}: {self.reason}",
+                fix="Choose another adapter.kind, for example lora.",
+            )
+        padded = to_padded(batch)
+        out = backbone(input_ids=padded.ids_BL, attention_mask=padded.mask_BL, use_cache=False)
+        rows: Tensor = out.last_hidden_state.flatten(0, 1).index_select(0, padded.flat_row_T)
+        return rows
 
     def head(self) -> Head:
         """The vocabulary projection, with trainable rows of new tokens merged in."""
@@ -130,13 +141,14 @@ def prepare(model: Any) -> LanguageModel:
     base.set_attn_implementation(attention.NAME)
     if base.config._attn_implementation != attention.NAME:
         return LanguageModel(model, False, "its attention is not exchangeable")
-    reason = _probe(model, expected, forest=True) or _probe(model, expected, forest=False)
+    probed = base if is_virtual(model) else model  # nothing stands before the probe's rows
+    reason = _probe(probed, expected, forest=True) or _probe(probed, expected, forest=False)
     if reason:
         base.set_attn_implementation(original)
         return LanguageModel(model, False, reason)
     if on_cpu:
-        before = _fuse_attention(model)
-        if before and _probe(model, expected, forest=False):
+        before = _fuse_attention(probed)
+        if before and _probe(probed, expected, forest=False):
             for name, module in before.items():
                 base.set_submodule(name, module)
     return LanguageModel(model, True)

@@ -235,6 +235,79 @@ class Ia3Settings(Section):
     networks when not given."""
 
 
+Positions = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class PromptSettings(Section):
+    """Prompt tuning: embeddings that stand before every row are trained."""
+
+    kind: Literal["prompt"]
+    """The method."""
+
+    num_virtual_tokens: Positions = 20
+    """How many."""
+
+    init: Literal["vocabulary", "random", "text"] = "vocabulary"
+    """Where they begin: at random tokens, at random numbers, or at the tokens of ``text``."""
+
+    text: Text | None = None
+    """Text whose embeddings they begin with, repeated or cut."""
+
+    tokenizer: Text | None = None
+    """Directory of the tokenizer of ``text``; the model's when not given."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """A text where one is used, and only there."""
+        if (self.init == "text") != (self.text is not None):
+            words = "is missing" if self.text is None else "is not used"
+            yield Conflict(
+                what=f"{words}: init is {self.init!r}",
+                at=("text",),
+                fix="Set both 'init: text' and 'text', or none of them.",
+            )
+
+
+class PTuningSettings(Section):
+    """P-tuning: embeddings before every row that a small network makes, which is trained."""
+
+    kind: Literal["p_tuning"]
+    """The method."""
+
+    num_virtual_tokens: Positions = 20
+    """How many."""
+
+    encoder: Literal["mlp", "lstm"] = "mlp"
+    """The network."""
+
+    hidden_size: Count | None = None
+    """Its width; the model's when not given."""
+
+    layers: Annotated[int, Field(ge=1, le=64)] = 2
+    """Its layers."""
+
+    dropout: Dropout = 0.0
+    """Dropout in it."""
+
+
+class PrefixSettings(Section):
+    """Prefix tuning: keys and values before every row, in every layer, are trained."""
+
+    kind: Literal["prefix"]
+    """The method."""
+
+    num_virtual_tokens: Positions = 20
+    """How many."""
+
+    init: Literal["random", "zero"] = "random"
+    """Where they begin."""
+
+    projection: bool = False
+    """A small network makes them, which is trained."""
+
+    hidden_size: Count | None = None
+    """Its width; the model's when not given."""
+
+
 class LayerNormSettings(Section):
     """The scales and biases of norms are trained, and nothing else."""
 
@@ -259,7 +332,8 @@ class UnknownAdapter(Section):
     """A section whose ``kind`` is none of the methods: only that is told."""
 
     kind: Literal[
-        "lora", "adalora", "vera", "loha", "lokr", "oft", "boft", "ia3", "layernorm", "tokens"
+        "lora", "adalora", "vera", "loha", "lokr", "oft", "boft", "ia3", "prompt", "p_tuning",
+        "prefix", "layernorm", "tokens",
     ]  # fmt: skip
     """The method."""
 
@@ -282,6 +356,9 @@ AdapterSettings = Annotated[
     | Annotated[OftSettings, Tag("oft")]
     | Annotated[BoftSettings, Tag("boft")]
     | Annotated[Ia3Settings, Tag("ia3")]
+    | Annotated[PromptSettings, Tag("prompt")]
+    | Annotated[PTuningSettings, Tag("p_tuning")]
+    | Annotated[PrefixSettings, Tag("prefix")]
     | Annotated[LayerNormSettings, Tag("layernorm")]
     | Annotated[TokenSettings, Tag("tokens")]
     | Annotated[UnknownAdapter, Tag("unknown")],

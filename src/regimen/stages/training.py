@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from regimen.adapters.files import base_path, is_adapter, load_adapter
+from regimen.adapters.files import base_path, is_adapter, load_adapter, merge
 from regimen.adapters.methods import METHODS, add_adapter, trainable
 from regimen.adapters.spec import Spec
 from regimen.errors import AdapterError, ModelError
@@ -188,7 +188,7 @@ def start_model(
     grown = fit_vocabulary(base, tokenizer, added=len(tokenizer))
     network = load_adapter(base, spec.path, trainable=quantisation is not None)
     if quantisation is None:
-        network = network.merge_and_unload()
+        network = merge(network)
         network.requires_grad_(True)  # PEFT froze the base
     return network, grown
 
@@ -232,6 +232,8 @@ def adapter_spec(training: TrainingSettings, tokenizer: Any) -> Spec:
     fields = section.model_dump(exclude={"kind"})
     if "tokens" in fields:
         fields["tokens"] = token_ids(tokenizer, fields["tokens"])
+    if "tokenizer" in fields:
+        fields["tokenizer"] = fields["tokenizer"] or tokenizer.name_or_path
     return METHODS[section.kind](**fields)
 
 
