@@ -19,14 +19,18 @@ from regimen.models.attention import Call
 from regimen.models.hardware import on_large_pages
 from regimen.models.native.mixing import Attention, attention_step
 from regimen.models.native.ops import alike, store_rows
+from regimen.models.virtual import Prefix
 from regimen.tokens.ragged import Plan
 
 
 class Cache:
-    """Static keys and values: layer by layer (R, M, K, D), each row with its own length."""
+    """Static keys and values: layer by layer (R, M, K, D), each row with its own length.
 
-    def __init__(self, rows: int, positions: int) -> None:
-        self.rows, self.positions = rows, positions
+    ``prefix`` has keys and values that stand at the beginning of every row.
+    """
+
+    def __init__(self, rows: int, positions: int, prefix: Prefix | None = None) -> None:
+        self.rows, self.positions, self.prefix = rows, positions, prefix or {}
         self.keys: dict[int, Tensor] = {}
         self.values: dict[int, Tensor] = {}
         self.last: dict[int, Tensor] = {}
@@ -53,6 +57,11 @@ class Cache:
             shape = (self.rows, self.positions)
             self.keys[layer] = on_large_pages(key_TKD.new_empty(shape + key_TKD.shape[1:]))
             self.values[layer] = on_large_pages(value_TKD.new_empty(shape + value_TKD.shape[1:]))
+            if layer in self.prefix:
+                for stored, given in zip(
+                    (self.keys[layer], self.values[layer]), self.prefix[layer], strict=True
+                ):
+                    stored[:, : given.shape[2]] = given.transpose(1, 2)
         store_rows(key_TKD, self.keys[layer].flatten(0, 1), self.slot_T)
         store_rows(value_TKD, self.values[layer].flatten(0, 1), self.slot_T)
 

@@ -34,12 +34,19 @@ FIXED_ANGLES = ("default", "linear", "llama3", "yarn")
 """Kinds of rotary positions whose angles do not depend on the length of the text."""
 
 
-def by_modules(model: LanguageModel, cache: Cache, ids_T: Tensor, position_T: Tensor) -> Tensor:
-    """The same states from the model's own modules: (T, D)."""
+def by_modules(
+    model: LanguageModel,
+    cache: Cache,
+    ids_T: Tensor | None,
+    position_T: Tensor,
+    *,
+    embeddings_TD: Tensor | None = None,
+) -> Tensor:
+    """The same states from the model's own modules: (T, D); from embeddings instead of ids, too."""
+    read = {"input_ids": ids_T, "inputs_embeds": embeddings_TD}
+    given = {name: tensor[None] for name, tensor in read.items() if tensor is not None}
     with attention.active_plan(None, cache):
-        out = backbone_of(model.model)(
-            input_ids=ids_T[None], position_ids=position_T[None], use_cache=False
-        )
+        out = backbone_of(model.model)(**given, position_ids=position_T[None], use_cache=False)
     hidden: Tensor = out.last_hidden_state[0]
     return hidden
 

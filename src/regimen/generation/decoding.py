@@ -15,6 +15,8 @@ from regimen.generation.copying import by_modules, flat_network
 from regimen.generation.vocabulary import Scores, Vocabulary
 from regimen.models.forward import LanguageModel
 from regimen.models.head import full_logits
+from regimen.models.virtual import Prefix, virtual_of
+from regimen.tokens.ragged import Plan
 
 WORTH = 128
 """New tokens above which copies of the weights pay."""
@@ -30,7 +32,7 @@ class Decoder:
     Args:
         model: a prepared model, in evaluation mode.
         rows: of the cache.
-        positions: of each row.
+        positions: of each row, without trained ones that stand before every row: ``ahead``.
         new_tokens: the most that the run may generate, all rows together.
         bf16: products in bf16.
     """
@@ -40,7 +42,10 @@ class Decoder:
     ) -> None:
         self.model, self.bf16 = model, bf16
         self.head = model.head()
-        self.cache = Cache(rows, positions)
+        prefix = standing_before(model)
+        self.ahead = next(iter(prefix.values()))[0].shape[2] if prefix else 0
+        positions += self.ahead
+        self.cache = Cache(rows, positions, prefix)
         weight = self.head.weight_VD
         copies = new_tokens >= WORTH and weight.device.type == "cpu"
         copies = copies and weight.dtype == torch.float32 and _fits(model)
@@ -69,6 +74,20 @@ class Decoder:
         if self.vocabulary is not None:
             return self.vocabulary.scores(hidden_RD)
         return Scores.of(full_logits(hidden_RD, self.head, self.head.weight_VD.dtype))
+
+
+def standing_before(model: LanguageModel) -> Prefix | None:
+    """Keys and values of trained positions before every row, by layer; None for most models."""
+    virtual = virtual_of(model.model)
+    if virtual is None or virtual.embeddings_VD is None:
+        return None if virtual is None else virtual.prefix
+    cache, place_V = Cache(1, virtual.positions), torch.arange(virtual.positions)
+    cache.point(Plan((virtual.positions,), (-1,)), torch.zeros_like(place_V), place_V)
+    by_modules(model, cache, None, place_V, embeddings_TD=virtual.embeddings_VD)
+    return {
+        layer: (keys.transpose(1, 2), cache.values[layer].transpose(1, 2))
+        for layer, keys in cache.keys.items()
+    }
 
 
 def _fits(model: LanguageModel) -> bool:

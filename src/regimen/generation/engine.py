@@ -115,15 +115,20 @@ class Engine:
         whole, rests = split_reading(fresh, source) if decoder.network is not None else (fresh, [])
         for group in _groups(whole, decoder.batch_tokens):
             plan = Plan(tuple(len(ids) for ids in group), (-1,) * len(group))
-            _read_into(decoder, plan, [(ids, place, 0) for ids, place in group.items()])
+            # over the cache, where every row begins with something that is there already
+            _read_into(
+                decoder,
+                None if decoder.ahead else plan,
+                [(ids, place, 0) for ids, place in group.items()],
+            )
         for rested in rest_groups(rests):
             for rest in rested:
-                cache.copy(rest.source, rest.place, rest.start)
+                cache.copy(rest.source, rest.place, rest.start + decoder.ahead)
             _read_into(decoder, None, [(rest.ids, rest.place, rest.start) for rest in rested])
         source |= fresh
         for place, prompt in taken.items():
             if source[prompt.ids] != place:
-                cache.copy(source[prompt.ids], place, len(prompt.ids))
+                cache.copy(source[prompt.ids], place, len(prompt.ids) + decoder.ahead)
         return torch.stack([cache.last[place] for place in taken])
 
     def _step(
@@ -135,6 +140,7 @@ class Engine:
         rows = [row for row in running if row is not None]
         ids = torch.tensor([row.ids[-1] for row in rows])
         position = torch.tensor([len(row.prompt.ids) + len(row.ids) - 1 for row in rows])
+        position += decoder.ahead
         decoder.cache.point(None, torch.tensor(places), position)
         yield from self._choose(decoder, decoder.hidden(ids, position), places, running)
 
@@ -162,6 +168,7 @@ def _read_into(
     """
     sizes = torch.tensor([len(ids) - start for ids, _, start in prompts])
     position = torch.cat([torch.arange(start, len(ids)) for ids, _, start in prompts])
+    position += decoder.ahead
     places = torch.tensor([place for _, place, _ in prompts])
     decoder.cache.point(plan, torch.repeat_interleave(places, sizes), position)
     tokens = torch.tensor([i for ids, _, start in prompts for i in ids[start:]])
