@@ -16,6 +16,7 @@ from regimen.adapters.adalora import AdaLora
 from regimen.adapters.files import load_adapter, merge, save_adapter
 from regimen.adapters.lora import Lora, Vera
 from regimen.adapters.methods import METHODS, add_adapter, trainable
+from regimen.adapters.networks import Bottleneck
 from regimen.adapters.products import Loha, Lokr
 from regimen.adapters.prompts import PrefixTuning, Prompt, PTuning
 from regimen.adapters.rotations import Boft, Oft
@@ -59,6 +60,9 @@ SPECS: dict[str, Spec] = {
     "p_tuning, lstm": PTuning(num_virtual_tokens=3, hidden_size=8, encoder="lstm"),
     "prefix": PrefixTuning(num_virtual_tokens=3),
     "prefix, projection": PrefixTuning(num_virtual_tokens=3, projection=True, hidden_size=8),
+    "houlsby": Bottleneck(placement="houlsby", inner=4),
+    "pfeiffer": Bottleneck(inner=4, activation="gelu"),
+    "parallel": Bottleneck(placement="parallel", inner=4, scale=4.0),
     "layernorm": LayerNorms(),
     "tokens": TokenRows(tokens=(5, 6, 9)),
 }

@@ -10,6 +10,9 @@ from regimen.adapters.spec import quiet, spec_of
 from regimen.errors import AdapterError
 from regimen.models.virtual import is_virtual
 
+NOT_MERGED = ("bottleneck",)
+"""PEFT's names of methods that no weight of the base can do the work of, in lower case."""
+
 
 def save_adapter(model: Any, directory: Path) -> None:
     """Write an adapter as PEFT loads it."""
@@ -22,9 +25,12 @@ def save_adapter(model: Any, directory: Path) -> None:
 
 
 def load_adapter(model: Any, path: str, *, trainable: bool = False) -> Any:
-    """Attach a saved PEFT adapter."""
+    """Attach a saved PEFT adapter, or one of ours in PEFT's files."""
     from peft import PeftModel
 
+    from regimen.adapters.bottleneck import register
+
+    register()
     with quiet():
         return PeftModel.from_pretrained(model, path, is_trainable=trainable)
 
@@ -35,8 +41,8 @@ def merge(model: Any) -> Any:
     Raises:
         AdapterError: what the adapter does cannot be done by weights of the base.
     """
-    kind = str(getattr(model.active_peft_config.peft_type, "value", "")).lower()
-    if not hasattr(model.base_model, "merge_and_unload") or is_virtual(model):
+    kind = str(model.active_peft_config.peft_type).rpartition(".")[2].lower()
+    if kind in NOT_MERGED or is_virtual(model):
         raise AdapterError(
             "This adapter cannot become part of the base's weights.",
             slug="adapter-not-merged",

@@ -11,10 +11,12 @@ import torch
 
 from regimen.adapters.adalora import AdaLora
 from regimen.adapters.lora import Lora, Vera
+from regimen.adapters.networks import Bottleneck
+from regimen.adapters.own_weights import BitFit, Freeze, Lisa, OwnWeights
 from regimen.adapters.products import Loha, Lokr
 from regimen.adapters.prompts import PrefixTuning, Prompt, PTuning
 from regimen.adapters.rotations import Boft, Oft
-from regimen.adapters.spec import ATTACHED, Spec, quiet
+from regimen.adapters.spec import ATTACHED, SEED, Spec, quiet
 from regimen.adapters.targets import linear_names
 from regimen.adapters.vectors import Ia3, LayerNorms, TokenRows
 from regimen.errors import AdapterError
@@ -31,7 +33,11 @@ METHODS: Mapping[str, type[Spec]] = {
     "prompt": Prompt,
     "p_tuning": PTuning,
     "prefix": PrefixTuning,
+    "bottleneck": Bottleneck,
     "layernorm": LayerNorms,
+    "bitfit": BitFit,
+    "freeze": Freeze,
+    "lisa": Lisa,
     "tokens": TokenRows,
 }
 
@@ -70,9 +76,6 @@ def add_adapter(model: Any, spec: Spec, *, seed: int, new_tokens: Sequence[int] 
         AdapterError: a target matches nothing, a module takes no such adapter, or the method
             cannot train rows of new tokens.
     """
-    from peft import get_peft_model
-
-    config = spec.config(model)
     rows = token_rows(model, new_tokens)
     if rows and not spec.takes_rows:
         raise AdapterError(
@@ -81,17 +84,38 @@ def add_adapter(model: Any, spec: Spec, *, seed: int, new_tokens: Sequence[int] 
             got=f"{type(spec).__name__}, {len(new_tokens)} new tokens",
             fix="Use adapter.kind: lora, or a base whose chat template needs no new tokens.",
         )
+    adapted = (
+        _some_weights(model, spec)
+        if isinstance(spec, OwnWeights)
+        else _put_in(model, spec, seed, rows)
+    )
+    setattr(adapted, ATTACHED, spec)
+    setattr(adapted, SEED, seed)
+    return spec.finish(adapted)
+
+
+def _some_weights(model: Any, spec: OwnWeights) -> Any:
+    """The model with only the weights that a method chooses trainable."""
+    names = set(spec.chosen(model))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in names)
+    return model
+
+
+def _put_in(model: Any, spec: Spec, seed: int, rows: Mapping[str, list[int]]) -> Any:
+    """The model with PEFT's modules in it."""
+    from peft import get_peft_model
+
+    config = spec.config(model)
     if rows:
         _train_rows(config, rows)
     torch.manual_seed(seed)
     known = linear_names(model)  # PEFT may have changed some before it refuses one
     try:
         with quiet():
-            adapted = get_peft_model(model, config)
+            return get_peft_model(model, config)
     except (ValueError, TypeError, RuntimeError) as error:
         raise _refused(str(model.config.model_type), known, str(error)) from error
-    setattr(adapted, ATTACHED, spec)
-    return spec.finish(adapted)
 
 
 def _train_rows(config: Any, rows: Mapping[str, list[int]]) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from regimen.adapters.lora import Targets
 from regimen.adapters.spec import Spec
-from regimen.adapters.targets import linear_modules, resolved
+from regimen.adapters.targets import linear_modules, resolved, sides
 from regimen.errors import AdapterError
 
 
@@ -97,7 +97,7 @@ class Boft(Spec):
 def _divides(model: Any, targets: list[str], size: int) -> None:
     """Raises AdapterError where blocks of a size do not fit the inputs of a layer."""
     widths = {
-        name: int(getattr(module, "in_features", 0) or module.weight.shape[0])
+        name: sides(module)[0]
         for name, module in linear_modules(model).items()
         if any(name == end or name.endswith(f".{end}") for end in targets)
     }

@@ -20,6 +20,9 @@ TRAINABLE_TOKENS = "trainable_tokens"
 ATTACHED = "adapter_spec"
 """The attribute of an adapted model that holds its ``Spec``."""
 
+SEED = "adapter_seed"
+"""The attribute with the seed that it was put in with."""
+
 
 HARMLESS = (
     "fan_in_fan_out is set to",  # PEFT then does what is right for the layer
@@ -74,13 +77,15 @@ class Spec(ABC):
 
     The class attributes say what the method can do: ``merges`` whether its weights can become part
     of the base's; ``virtual`` whether it puts trained positions before every row; ``takes_rows``
-    whether a linear method trains rows of new tokens beside its own weights; ``part`` a part of the
-    names of its weights.
+    whether a linear method trains rows of new tokens beside its own weights; ``own`` whether it
+    trains weights of the base, and so leaves a whole model; ``part`` a part of the names of its
+    weights.
     """
 
     merges: ClassVar[bool] = True
     virtual: ClassVar[bool] = False
     takes_rows: ClassVar[bool] = False
+    own: ClassVar[bool] = False
     part: ClassVar[str] = "lora_"
 
     @abstractmethod

@@ -64,7 +64,7 @@ def resolved(
             )
         return found
     for name in targets:
-        if not any(_ends(module, name) for module in known):
+        if not any(matches(module, name) for module in known):
             ends = {last(module) for module in known}
             raise AdapterError(
                 "An adapter target matches no module that can be adapted.",
@@ -76,7 +76,8 @@ def resolved(
     return list(targets)
 
 
-def _ends(module: str, name: str) -> bool:
+def matches(module: str, name: str) -> bool:
+    """Whether a module's name ends in ``name``, part by part."""
     return module == name or module.endswith(f".{name}")
 
 
@@ -91,14 +92,46 @@ def _shortest(known: Sequence[str], wanted: Sequence[str]) -> list[str]:
     others = set(known) - set(wanted)
     found: list[str] = []
     for name in wanted:
-        end = next(end for end in _ends_of(name) if not any(_ends(o, end) for o in others))
+        end = next(end for end in _longer_ends(name) if not any(matches(o, end) for o in others))
         if end not in found:
             found.append(end)
     return sorted(found)
 
 
-def _ends_of(name: str) -> Iterator[str]:
+def _longer_ends(name: str) -> Iterator[str]:
     """The ends of a name, the shortest first, the whole name last."""
     parts = name.split(".")
     for length in range(1, len(parts) + 1):
         yield ".".join(parts[-length:])
+
+
+def feedforward_outputs(model: Any) -> list[str]:
+    """Whole names of the layers beside attention that lead back to the width of the model."""
+    width = model.config.get_text_config().hidden_size
+    found = []
+    for name, module in linear_modules(model).items():
+        inputs, outputs = sides(module)
+        if not _ATTENTION.search(name) and outputs == width and inputs != width:
+            found.append(name)
+    return found
+
+
+def feedforward_modules(model: Any) -> list[str]:
+    """Whole names of the feed-forward networks: what holds these layers."""
+    return [name.rpartition(".")[0] for name in feedforward_outputs(model)]
+
+
+def attention_outputs(model: Any) -> list[str]:
+    """Whole names of the last linear layer of each attention."""
+    last_of: dict[str, str] = {}
+    for name in linear_modules(model):
+        if _ATTENTION.search(name):
+            last_of[name.rpartition(".")[0]] = name
+    return list(last_of.values())
+
+
+def sides(module: Any) -> tuple[int, int]:
+    """Inputs and outputs of a linear layer."""
+    if type(module).__name__ == "Conv1D":
+        return int(module.weight.shape[0]), int(module.weight.shape[1])
+    return int(module.in_features), int(module.out_features)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from regimen.adapters.spec import TRAINABLE_TOKENS, Spec, needs_modules
-from regimen.adapters.targets import last, linear_modules, resolved
+from regimen.adapters.targets import feedforward_outputs, last, linear_modules, resolved
 
 KEYS_AND_VALUES = {
     "k_proj", "v_proj", "key", "value", "c_attn", "query_key_value", "qkv_proj", "Wqkv",
@@ -37,7 +37,13 @@ class Ia3(Spec):
         if outputs is None:
             outputs = tuple(_keys_and_values(model))
         if inputs is None:
-            inputs = tuple(_from_inner_width(model))
+            names = needs_modules(
+                feedforward_outputs(model),
+                method="(IA)3",
+                what="feed-forward network",
+                model=model,
+            )
+            inputs = tuple({".".join(name.split(".")[-2:]): None for name in names})
         inputs = tuple(resolved(model, inputs))
         return IA3Config(
             task_type=TaskType.CAUSAL_LM,
@@ -51,21 +57,6 @@ def _keys_and_values(model: Any) -> list[str]:
     return needs_modules(
         found, method="(IA)3", what="layer of keys and values with a known name", model=model
     )
-
-
-def _from_inner_width(model: Any) -> list[str]:
-    """Layers beside attention that lead back to the width of the model."""
-    attention = set(resolved(model, "attention"))
-    width = model.config.get_text_config().hidden_size
-    found = []
-    for name, module in linear_modules(model).items():
-        inside = any(name.endswith(f".{end}") for end in attention)
-        turned = type(module).__name__ == "Conv1D"
-        outputs = module.weight.shape[1] if turned else getattr(module, "out_features", 0)
-        inputs = module.weight.shape[0] if turned else getattr(module, "in_features", 0)
-        if not inside and outputs == width and inputs != width:
-            found.append(".".join(name.split(".")[-2:]))
-    return needs_modules(found, method="(IA)3", what="feed-forward network", model=model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, Strict, Tag
 
-from regimen.settings.base import Conflict, Count, Section, Text, Texts
+from regimen.settings.base import Conflict, Count, CountOrNone, Section, Text, Texts
 
 Rank = Annotated[int, Field(ge=1, le=4096)]
 Scale = Annotated[float, Field(gt=0, le=100_000)]
@@ -308,6 +308,25 @@ class PrefixSettings(Section):
     """Its width; the model's when not given."""
 
 
+class BottleneckSettings(Section):
+    """Bottleneck adapters: small networks between the parts of a layer."""
+
+    kind: Literal["bottleneck"]
+    """The method."""
+
+    placement: Literal["houlsby", "pfeiffer", "parallel"] = "pfeiffer"
+    """After attention and the feed-forward network, after the latter alone, or beside it."""
+
+    inner: Rank = 64
+    """Units of the network."""
+
+    activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
+    """Its activation."""
+
+    scale: Scale = 1.0
+    """Of what it adds."""
+
+
 class LayerNormSettings(Section):
     """The scales and biases of norms are trained, and nothing else."""
 
@@ -316,6 +335,43 @@ class LayerNormSettings(Section):
 
     target_modules: Texts | None = None
     """Ends of names of norms; all norms when not given."""
+
+
+class BitFitSettings(Section):
+    """BitFit: the model's biases are trained, and nothing else. A whole model is saved."""
+
+    kind: Literal["bitfit"]
+    """The method."""
+
+
+class FreezeSettings(Section):
+    """The last layers are trained, and the others frozen. A whole model is saved."""
+
+    kind: Literal["freeze"]
+    """The method."""
+
+    layers: CountOrNone = 2
+    """Last layers that are trained, with the norm after them."""
+
+    modules: Texts = ()
+    """Ends of names of modules that are trained as well."""
+
+    embeddings: bool = False
+    """Train the embedding and the vocabulary projection."""
+
+
+class LisaSettings(Section):
+    """LISA: a few layers at a time are trained, drawn anew every so often. A whole model is
+    saved."""
+
+    kind: Literal["lisa"]
+    """The method."""
+
+    layers: Count = 2
+    """Layers at a time; embeddings are always trained."""
+
+    interval: Count = 20
+    """Steps between draws."""
 
 
 class TokenSettings(Section):
@@ -333,7 +389,7 @@ class UnknownAdapter(Section):
 
     kind: Literal[
         "lora", "adalora", "vera", "loha", "lokr", "oft", "boft", "ia3", "prompt", "p_tuning",
-        "prefix", "layernorm", "tokens",
+        "prefix", "bottleneck", "layernorm", "bitfit", "freeze", "lisa", "tokens",
     ]  # fmt: skip
     """The method."""
 
@@ -359,7 +415,11 @@ AdapterSettings = Annotated[
     | Annotated[PromptSettings, Tag("prompt")]
     | Annotated[PTuningSettings, Tag("p_tuning")]
     | Annotated[PrefixSettings, Tag("prefix")]
+    | Annotated[BottleneckSettings, Tag("bottleneck")]
     | Annotated[LayerNormSettings, Tag("layernorm")]
+    | Annotated[BitFitSettings, Tag("bitfit")]
+    | Annotated[FreezeSettings, Tag("freeze")]
+    | Annotated[LisaSettings, Tag("lisa")]
     | Annotated[TokenSettings, Tag("tokens")]
     | Annotated[UnknownAdapter, Tag("unknown")],
     Discriminator(_kind),
