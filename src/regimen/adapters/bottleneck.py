@@ -89,10 +89,6 @@ class Layer(nn.Module, BaseTunerLayer):
                 total = total + config.scale * added.to(y.dtype)
         return total
 
-    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Raises NotImplementedError: a network cannot become part of a weight."""
-        raise NotImplementedError("a bottleneck adapter cannot be merged")
-
 
 class Model(BaseTuner):
     """A model with bottleneck adapters."""

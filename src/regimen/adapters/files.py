@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from regimen.adapters.spec import quiet, spec_of
+import torch
+from safetensors import SafetensorError
+
+from regimen.adapters.spec import HASHES, quiet, spec_of
 from regimen.errors import AdapterError
 from regimen.models.virtual import is_virtual
 
@@ -14,9 +18,38 @@ NOT_MERGED = ("bottleneck",)
 """PEFT's names of methods that no weight of the base can do the work of, in lower case."""
 
 
+BASE = "base.json"
+"""The file beside an adapter that says what its base's weights are."""
+
+
+def base_hashes(model: Any) -> dict[str, str]:
+    """What tells one base from another, whatever the type of its weights: without an adapter.
+
+    The first values of every tensor, in bf16, stand for it. ``kept`` is over what quantisation
+    leaves alone, norms and embeddings; ``all`` over everything, where nothing is quantised.
+    """
+    embedding = model.get_input_embeddings().weight
+    parts: dict[str, list[bytes]] = {"all": [], "kept": []}
+    whole = True
+    for name, parameter in model.named_parameters():
+        if not parameter.is_floating_point():
+            whole = False
+            continue
+        values = parameter.detach().flatten()[:16].to("cpu", torch.bfloat16)
+        text = name.encode() + values.view(torch.int16).numpy().tobytes()
+        parts["all"].append(text)
+        if parameter.ndim < 2 or parameter is embedding:
+            parts["kept"].append(text)
+    found = {kind: sha256(b"".join(sorted(some))).hexdigest() for kind, some in parts.items()}
+    return found if whole else {"kept": found["kept"]}
+
+
 def save_adapter(model: Any, directory: Path) -> None:
-    """Write an adapter as PEFT loads it."""
+    """Write an adapter as PEFT loads it, and beside it what its base is."""
     spec = spec_of(model)
+    hashes = getattr(model, HASHES, None)
+    if hashes:
+        (directory / BASE).write_text(json.dumps(hashes, indent=1) + "\n", encoding="utf-8")
     with quiet():
         if spec is None:
             model.save_pretrained(directory)
@@ -25,14 +58,58 @@ def save_adapter(model: Any, directory: Path) -> None:
 
 
 def load_adapter(model: Any, path: str, *, trainable: bool = False) -> Any:
-    """Attach a saved PEFT adapter, or one of ours in PEFT's files."""
+    """Attach a saved PEFT adapter, or one of ours in PEFT's files.
+
+    Raises:
+        AdapterError: it was trained on another base, or its file cannot be read.
+    """
     from peft import PeftModel
 
     from regimen.adapters.bottleneck import register
 
     register()
-    with quiet():
-        return PeftModel.from_pretrained(model, path, is_trainable=trainable)
+    hashes = check_base(model, path)
+    try:
+        with quiet():
+            adapted = PeftModel.from_pretrained(model, path, is_trainable=trainable)
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise AdapterError(
+            "An adapter cannot be read.",
+            slug="adapter-unreadable",
+            got=str(error).splitlines()[0][:200],
+            fix="Train it again, or take the folder from where it is whole.",
+            where=path,
+        ) from error
+    setattr(adapted, HASHES, hashes)
+    return adapted
+
+
+def check_base(model: Any, path: str) -> dict[str, str]:
+    """An adapter's base must be what it was trained on; the hashes of the base.
+
+    Raises:
+        AdapterError: it is another one. Adapters of other makers do not say, and pass.
+    """
+    found, file = base_hashes(model), Path(path) / BASE
+    if file.is_file():
+        known = json.loads(file.read_text(encoding="utf-8"))
+        both = known.keys() & found.keys()
+        if any(known[kind] != found[kind] for kind in both):
+            raise AdapterError(
+                "This adapter was trained on another base.",
+                slug="adapter-other-base",
+                got=f"weights of {model.name_or_path or model.config.model_type}",
+                expected=f"those of {base_path(path)} as they were",
+                fix="Load it onto the base that it was trained on, or train it again.",
+                where=path,
+            )
+    return found
+
+
+def can_merge(model: Any) -> bool:
+    """Whether an adapter can become part of the base's weights."""
+    kind = str(model.active_peft_config.peft_type).rpartition(".")[2].lower()
+    return kind not in NOT_MERGED and not is_virtual(model)
 
 
 def merge(model: Any) -> Any:
@@ -41,16 +118,23 @@ def merge(model: Any) -> Any:
     Raises:
         AdapterError: what the adapter does cannot be done by weights of the base.
     """
-    kind = str(model.active_peft_config.peft_type).rpartition(".")[2].lower()
-    if kind in NOT_MERGED or is_virtual(model):
+    if not can_merge(model):
         raise AdapterError(
             "This adapter cannot become part of the base's weights.",
             slug="adapter-not-merged",
-            got=kind,
+            got=str(model.active_peft_config.peft_type).rpartition(".")[2].lower(),
             fix="Use it beside its base, or train another kind, for example lora.",
         )
     with quiet():
         return model.merge_and_unload()
+
+
+def adapter_tensors(path: str) -> int:
+    """Tensors of a saved adapter."""
+    from safetensors import safe_open
+
+    with safe_open(Path(path) / "adapter_model.safetensors", framework="pt") as file:
+        return len(file.keys())
 
 
 def is_adapter(path: str) -> bool:

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from regimen.adapters.adalora import AdaLora
+from regimen.adapters.files import base_hashes
 from regimen.adapters.lora import Lora, Vera
 from regimen.adapters.networks import Bottleneck
 from regimen.adapters.own_weights import BitFit, Freeze, Lisa, OwnWeights
 from regimen.adapters.products import Loha, Lokr
 from regimen.adapters.prompts import PrefixTuning, Prompt, PTuning
 from regimen.adapters.rotations import Boft, Oft
-from regimen.adapters.spec import ATTACHED, SEED, Spec, quiet
+from regimen.adapters.spec import ATTACHED, HASHES, SEED, Spec, quiet
 from regimen.adapters.targets import linear_names
 from regimen.adapters.vectors import Ia3, LayerNorms, TokenRows
 from regimen.errors import AdapterError
@@ -84,6 +85,7 @@ def add_adapter(model: Any, spec: Spec, *, seed: int, new_tokens: Sequence[int] 
             got=f"{type(spec).__name__}, {len(new_tokens)} new tokens",
             fix="Use adapter.kind: lora, or a base whose chat template needs no new tokens.",
         )
+    hashes = {} if isinstance(spec, OwnWeights) else base_hashes(model)
     adapted = (
         _some_weights(model, spec)
         if isinstance(spec, OwnWeights)
@@ -91,6 +93,7 @@ def add_adapter(model: Any, spec: Spec, *, seed: int, new_tokens: Sequence[int] 
     )
     setattr(adapted, ATTACHED, spec)
     setattr(adapted, SEED, seed)
+    setattr(adapted, HASHES, hashes)
     return spec.finish(adapted)
 
 

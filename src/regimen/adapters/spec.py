@@ -20,6 +20,9 @@ TRAINABLE_TOKENS = "trainable_tokens"
 ATTACHED = "adapter_spec"
 """The attribute of an adapted model that holds its ``Spec``."""
 
+HASHES = "adapter_base_hashes"
+"""The attribute with what tells its base from others."""
+
 SEED = "adapter_seed"
 """The attribute with the seed that it was put in with."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from regimen.adapters.files import base_path, is_adapter, load_adapter
+from regimen.adapters.files import adapter_tensors, base_path, is_adapter, load_adapter
 from regimen.generation.local import LocalGenerator
 from regimen.memory.quantise import keep_trainable_layout
 from regimen.models.forward import LanguageModel, prepare
@@ -40,9 +40,7 @@ def load(path: str, *, template: str | None = None, dtype: str = "float32") -> L
         network = load_model(ModelSpec(path=base_path(path), dtype=dtype))
         fit_vocabulary(network, tokenizer, added=len(tokenizer))
         network = load_adapter(network, path)
-        tensors = sum(
-            "lora_" in n or "trainable_tokens" in n for n, _ in network.named_parameters()
-        )
+        tensors = adapter_tensors(path)
     else:
         network = load_model(ModelSpec(path=path, dtype=dtype))
         fit_vocabulary(network, tokenizer, added=added)

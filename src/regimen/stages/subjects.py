@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from regimen.adapters.methods import METHODS
 from regimen.errors import TokenError
 from regimen.models.loading import ModelSpec
 from regimen.settings.align import AlignSettings
@@ -244,6 +245,8 @@ def _merge(section: TrainingSettings, tokenizer: Any, seed: int) -> Callable[[Pa
         return "the settings have no adapter"
     if section.quantise is not None:
         return "an adapter on a 4-bit base stays one: merging would round the weights again"
+    if not METHODS[section.adapter.kind].merges:
+        return f"{section.adapter.kind} is nothing that can be merged"
 
     def merged(folder: Path) -> Any:
         spec = ModelSpec(path=str(folder), dtype="float32")

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from regimen.adapters.files import base_path, is_adapter, load_adapter, merge
+from regimen.adapters.files import base_path, can_merge, is_adapter, load_adapter, merge
 from regimen.adapters.methods import METHODS, add_adapter, trainable
 from regimen.adapters.spec import Spec
 from regimen.errors import AdapterError, ModelError
@@ -131,20 +131,20 @@ def open_model(
     check_context(network, training.max_length)
     if quantisation is not None:
         notes.append(f"{keep_trainable_layout(network)} layers keep a layout that can be trained")
-    adapts = training.adapter is not None and not hasattr(network, "peft_config")
-    if adapts:
-        if merged is not None and is_adapter(spec.path):
+    fresh_adapter = False
+    if training.adapter is not None and not hasattr(network, "peft_config"):
+        method = adapter_spec(training, tokenizer)
+        fresh_adapter = not method.own
+        if merged is not None and fresh_adapter and is_adapter(spec.path):
             notes.append(keep_merged(network, tokenizer, merged))
         fresh = chatml_ids(tokenizer) if chat and renderer.uses_chatml else ()
-        network = add_adapter(
-            network, adapter_spec(training, tokenizer), seed=seed, new_tokens=fresh
-        )
+        network = add_adapter(network, method, seed=seed, new_tokens=fresh)
     if training.gradient_checkpointing:
         checkpoint_activations(network)
     if chat:
         adopt_template(tokenizer, renderer)
         network.generation_config.eos_token_id = list(stop_ids(tokenizer, renderer))
-    return Opened(network, tokenizer, renderer, tuple(notes), adapts)
+    return Opened(network, tokenizer, renderer, tuple(notes), fresh_adapter)
 
 
 def quantisation_of(training: TrainingSettings) -> Any:
@@ -177,7 +177,8 @@ def start_model(
     """The model to train and what was done to its vocabulary.
 
     The result of an adapter's training is its base with the adapter merged in; over a 4-bit base
-    the adapter goes on being trained instead, because merging would round the weights again.
+    the adapter goes on being trained instead, because merging would round the weights again, and so
+    does one that no weight of the base can do the work of.
     """
     if not is_adapter(spec.path):
         network = load_model(spec, seed=seed, quantisation=quantisation)
@@ -186,8 +187,8 @@ def start_model(
         ModelSpec(path=base_path(spec.path), dtype=spec.dtype), quantisation=quantisation
     )
     grown = fit_vocabulary(base, tokenizer, added=len(tokenizer))
-    network = load_adapter(base, spec.path, trainable=quantisation is not None)
-    if quantisation is None:
+    network = load_adapter(base, spec.path, trainable=True)
+    if quantisation is None and can_merge(network):
         network = merge(network)
         network.requires_grad_(True)  # PEFT froze the base
     return network, grown
