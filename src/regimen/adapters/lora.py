@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from regimen.adapters.spec import Spec
-from regimen.adapters.targets import resolved
+from regimen.adapters.targets import linear_modules, resolved
+from regimen.errors import AdapterError
 
 Targets = str | tuple[str, ...]
 
@@ -57,6 +58,14 @@ class Lora(Spec):
         """As ``Spec``."""
         from peft import LoraConfig, TaskType
 
+        kinds = {type(module).__name__ for module in linear_modules(model).values()}
+        if self.init == "olora" and "Conv1D" in kinds:  # PEFT would make matrices of wrong shapes
+            raise AdapterError(
+                "A module of this model cannot take the adapter.",
+                slug="adapter-refused",
+                got=f"init 'olora', and the layers of {model.config.model_type}",
+                fix="Choose another adapter.init, for example pissa.",
+            )
         return LoraConfig(
             task_type=TaskType.CAUSAL_LM,
             r=self.r,
