@@ -48,6 +48,7 @@ def save_adapter(model: Any, directory: Path) -> None:
     """Write an adapter as PEFT loads it, and beside it what its base is."""
     spec = spec_of(model)
     hashes = getattr(model, HASHES, None)
+    directory.mkdir(parents=True, exist_ok=True)
     if hashes:
         (directory / BASE).write_text(json.dumps(hashes, indent=1) + "\n", encoding="utf-8")
     with quiet():
