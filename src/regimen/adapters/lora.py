@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from safetensors.torch import load_file, save_file
 
+from regimen.adapters.beginnings import Batch, by_rounding, by_rows
 from regimen.adapters.spec import Spec
 from regimen.adapters.targets import linear_modules, resolved
 from regimen.errors import AdapterError
@@ -19,6 +20,9 @@ Targets = str | tuple[str, ...]
 
 TAKEN_OUT = ("pissa", "olora")
 """Initialisations that take B A out of the base, so that the whole begins as it was."""
+
+_PEFT = {"random": True, "loftq": True}
+"""What PEFT is told of an initialisation, where that is not its name: ours comes after it."""
 
 _BEGINNING = "adapter_beginning"
 _SIDES = ("lora_A.default.weight", "lora_B.default.weight")
@@ -39,7 +43,10 @@ class Lora(Spec):
         use_dora: train the length of each weight vector apart (Liu et al. 2024).
         init: ``random``: A as in torch's linear layer, B zero. ``pissa``: A and B from the largest
             singular values of W, which loses them (Meng et al. 2024). ``olora``: from a QR
-            decomposition of W (Buyukakyuz 2024). ``orthogonal``: of orthogonal columns.
+            decomposition of W (Buyukakyuz 2024). ``orthogonal``: of orthogonal columns. ``loftq``:
+            from what quantisation lost of W (Li et al. 2023). ``eva``: A from the main directions
+            of the layer's inputs on the training's rows (Paischer et al. 2024).
+        rho: with ``eva``, how many times r a layer may get.
         learning_rate_ratio: the learning rate of B over that of A (LoRA+, Hayou et al. 2024).
     """
 
@@ -52,11 +59,12 @@ class Lora(Spec):
     use_rslora: bool = False
     use_dora: bool = False
     init: str = "random"
+    rho: float = 2.0
     learning_rate_ratio: float = 1.0
 
     def config(self, model: Any) -> Any:
         """As ``Spec``."""
-        from peft import LoraConfig, TaskType
+        from peft import EvaConfig, LoraConfig, TaskType
 
         kinds = {type(module).__name__ for module in linear_modules(model).values()}
         if self.init == "olora" and "Conv1D" in kinds:  # PEFT would make matrices of wrong shapes
@@ -74,7 +82,8 @@ class Lora(Spec):
             target_modules=resolved(model, self.target_modules),
             use_rslora=self.use_rslora,
             use_dora=self.use_dora,
-            init_lora_weights=True if self.init == "random" else self.init,  # type: ignore[arg-type]
+            init_lora_weights=_PEFT.get(self.init, self.init),  # type: ignore[arg-type]
+            eva_config=EvaConfig(rho=self.rho) if self.init == "eva" else None,
         )
 
     def finish(self, adapted: Any) -> Any:
@@ -86,7 +95,14 @@ class Lora(Spec):
                 if name.endswith(_SIDES)
             }
             setattr(adapted, _BEGINNING, first)
+        if self.init == "loftq":
+            by_rounding(adapted)
         return adapted
+
+    def see(self, adapted: Any, batches: Callable[[], Iterable[Batch]]) -> None:
+        """As ``Spec``."""
+        if self.init == "eva":
+            by_rows(adapted, batches(), rho=self.rho)
 
     def save(self, adapted: Any, directory: Path) -> None:
         """As ``Spec``: what the base lost is given back by ranks of the adapter.

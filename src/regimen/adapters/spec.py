@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +103,10 @@ class Spec(ABC):
         """The adapted model, with what is done once PEFT has put its modules in."""
         return adapted
 
+    def see(self, adapted: Any, batches: Callable[[], Iterable[Mapping[str, Tensor]]]) -> None:
+        """What is done once the rows are there, before the first step; ``batches`` are padded."""
+        return None
+
     def save(self, adapted: Any, directory: Path) -> None:
         """Write the adapter as PEFT loads it onto the base as it was."""
         adapted.save_pretrained(directory)
@@ -152,3 +156,10 @@ def upkeep_of(model: Any, steps: int | None) -> Upkeep:
     """
     spec = spec_of(model)
     return NO_UPKEEP if spec is None else spec.upkeep(model, steps)
+
+
+def see_rows(model: Any, batches: Callable[[], Iterable[Mapping[str, Tensor]]]) -> None:
+    """Let the method of a model's adapter look at the rows before the first step."""
+    spec = spec_of(model)
+    if spec is not None:
+        spec.see(model, batches)

@@ -231,15 +231,24 @@ OF_THE_BASE = ("bitfit", "freeze", "lisa")
 """Kinds that train weights of the base."""
 
 
-def unquantised(adapter: Any) -> Iterator[Conflict]:
-    """What an adapter demands of a base in few bits; the conflicts are those of the training."""
+def of_a_base(adapter: Any, *, quantised: bool) -> Iterator[Conflict]:
+    """What an adapter demands of its base; the conflicts are those of the training."""
+    init = getattr(adapter, "init", "")
+    if init == "loftq" and not quantised:
+        yield Conflict(
+            what="begins at what quantisation lost, and nothing is quantised",
+            at=("adapter", "init"),
+            fix="Set 'quantise: nf4', or remove 'init'.",
+        )
+    if not quantised:
+        return
     if adapter.kind in OF_THE_BASE:
         yield Conflict(
             what="trains weights of the base, which 'quantise' keeps in few bits",
             at=("adapter", "kind"),
             fix="Remove 'quantise', or choose another kind, for example lora.",
         )
-    if getattr(adapter, "init", "") in ("pissa", "olora"):
+    if init in ("pissa", "olora"):
         yield Conflict(
             what="takes a part out of the base's weights, which 'quantise' keeps in few bits",
             at=("adapter", "init"),

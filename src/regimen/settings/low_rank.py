@@ -42,9 +42,13 @@ class LoraSettings(Section):
     use_dora: bool = False
     """Train the magnitude of each weight vector apart (DoRA)."""
 
-    init: Literal["random", "pissa", "olora", "orthogonal"] = "random"
+    init: Literal["random", "pissa", "olora", "orthogonal", "loftq", "eva"] = "random"
     """Where the two matrices begin: ``pissa`` and ``olora`` at the weight's own largest parts,
-    which are taken out of the base while it is trained."""
+    which are taken out of the base while it is trained; ``loftq`` at what quantisation lost;
+    ``eva`` at the main directions of the layers' inputs."""
+
+    rho: Annotated[float, Field(ge=1, le=64)] = 2.0
+    """With ``init: eva``, how many times ``r`` a layer may get."""
 
     learning_rate_ratio: Annotated[float, Field(ge=1, le=1000)] = 1.0
     """Learning rate of the second matrix over that of the first (LoRA+); 16 is usual."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
-from regimen.settings.adapters import AdapterSettings, unquantised
+from regimen.settings.adapters import AdapterSettings, of_a_base
 from regimen.settings.base import (
     Conflict,
     Count,
@@ -225,8 +225,8 @@ class TrainingSettings(Section):
                 at=("quantise",),
                 fix="Add an 'adapter' section, for example {kind: lora}.",
             )
-        if self.quantise is not None and self.adapter is not None:
-            yield from unquantised(self.adapter)
+        if self.adapter is not None:
+            yield from of_a_base(self.adapter, quantised=self.quantise is not None)
         if all(getattr(self, name) is None for name in LIMITS):
             yield Conflict(
                 what="nothing ends the training",

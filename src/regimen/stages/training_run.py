@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from regimen import console
-from regimen.adapters.spec import Upkeep, upkeep_of
+from regimen.adapters.spec import Upkeep, see_rows, upkeep_of
 from regimen.errors import InterruptedRun
 from regimen.objectives.base import Objective
 from regimen.runs import METRICS, TENSORBOARD, TRACKING, Run
@@ -36,6 +36,9 @@ from regimen.training.optimizers import OPTIMIZERS, parameter_groups
 from regimen.training.options import LoopOptions, State, progress_of
 
 BEST = "best"
+SEEN = 64
+"""Micro-batches that a method may look at before the first step."""
+
 KEPT = ("checkpoint-*", METRICS, BEST, TRACKING, TENSORBOARD)
 """What an interrupted training leaves for the next run of the same stage."""
 
@@ -80,12 +83,13 @@ def run_training(run: Run, job: Job) -> Trained:
         RunError: a checkpoint cannot be written, or is of another training.
     """
     prepared, rows, validation = job.prepared, job.rows, job.validation
-    optimizer = new_optimizer(job)
     options = loop_options(job.training, job.seed)
+    data = Data(rows, options)
+    see_rows(prepared.model, lambda: data.padded(SEEN))
+    optimizer = new_optimizer(job)
     if validation is not None:
         options = replace(options, evaluate_every=validation.every, patience=validation.patience)
     identity = identity_of(prepared.model, rows, options)
-    data = Data(rows, options)
     steps = total_steps(data, options)
     upkeep = upkeep_of(prepared.model, expected_steps(data, options))
     state, reported = _go_on(run, prepared.model, optimizer, identity, upkeep)

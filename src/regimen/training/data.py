@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor
 
 from regimen.tokens.packing import packing_plan
-from regimen.tokens.ragged import RaggedBatch, ragged_batch
+from regimen.tokens.ragged import RaggedBatch, ragged_batch, to_padded
 from regimen.tokens.store import TokenRows
 from regimen.training.options import LoopOptions
 
@@ -46,6 +48,12 @@ class Data:
             epoch += 1
         plan = self.plan(epoch)
         return plan[cursor], epoch + (cursor + 1) / len(plan)
+
+    def padded(self, most: int) -> Iterator[dict[str, Tensor]]:
+        """The first micro-batches as models of transformers read them, right-padded."""
+        for numbers in self.plan(0)[:most]:
+            padded = to_padded(self.batch(numbers))
+            yield {"input_ids": padded.ids_BL, "attention_mask": padded.mask_BL}
 
     def batch(self, rows: Sequence[int]) -> RaggedBatch:
         """The ragged batch of some rows."""
