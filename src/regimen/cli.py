@@ -273,6 +273,55 @@ def chat(
 
 
 @app.command()
+def combine(
+    adapters: Annotated[
+        list[str], typer.Argument(help="Folders of adapters, or NAME=FOLDER.", metavar="ADAPTER...")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder that is written.")],
+    weight: Annotated[
+        list[float] | None, typer.Option(help="Weight of an adapter; once for each, in order.")
+    ] = None,
+    how: Annotated[
+        str, typer.Option(help="cat, svd, linear, ties, dare_linear, dare_ties (or with _svd).")
+    ] = "svd",
+    density: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the entries that TIES and DARE keep.")
+    ] = 0.5,
+    seed: Annotated[int, typer.Option(min=0, help="Of the entries that DARE draws.")] = 0,
+    by: Annotated[
+        str, typer.Option(help="Choose by row: by task, family, category or language.")
+    ] = "",
+    use: Annotated[
+        list[str] | None, typer.Option(help="VALUE=NAME: the adapter for a value; several times.")
+    ] = None,
+    otherwise: Annotated[
+        str, typer.Option(help="The adapter for other values; the base alone when not given.")
+    ] = "",
+    merged: Annotated[
+        bool, typer.Option("--merged", help="Write base and adapter as one.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Make one adapter of several, choose among them by row, or merge one into its base."""
+    from regimen.stages.combine import combine as combine_folders
+
+    result = combine_folders(
+        adapters,
+        out,
+        weights=weight or (),
+        how=how,
+        density=density,
+        seed=seed,
+        by=by,
+        use=use or (),
+        otherwise=otherwise,
+        merged=merged,
+    )
+    if json:
+        console.result(result)
+
+
+@app.command()
 def schema() -> None:
     """The JSON schema of the settings, for editors."""
     from regimen.settings.loading import json_schema

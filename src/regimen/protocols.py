@@ -31,7 +31,8 @@ class Request:
     """One thing to generate.
 
     Either ``messages`` (rendered with the model's chat template, ready for the assistant's turn)
-    or ``text`` (a plain prefix to continue, no template). ``temperature`` 0 is greedy.
+    or ``text`` (a plain prefix to continue, no template). ``temperature`` 0 is greedy. ``labels``
+    say what it is about (task, family, category, language), where a model chooses by that.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Request:
     top_p: float = 1.0
     seed: int = 0
     stop: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

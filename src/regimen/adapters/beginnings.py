@@ -31,7 +31,9 @@ def by_rounding(adapted: Any) -> None:
     import bitsandbytes
     from peft.tuners.lora.bnb import Linear4bit
 
-    layers = {name: it for name, it in adapted.named_modules() if isinstance(it, Linear4bit)}
+    layers: dict[str, Any] = {
+        name: it for name, it in adapted.named_modules() if isinstance(it, Linear4bit)
+    }
     folder = Path(str(adapted.get_base_model().name_or_path))
     weights = _weights(folder)
     if not layers or not weights:
@@ -70,7 +72,7 @@ def _weights(folder: Path) -> dict[str, Any]:
 
     found: dict[str, Any] = {}
     for file in sorted(folder.glob("*.safetensors")):
-        opened = safe_open(file, framework="pt")
+        opened: Any = safe_open(file, framework="pt")
         found |= {name: partial(opened.get_tensor, name) for name in opened.keys()}  # noqa: SIM118
     return found
 

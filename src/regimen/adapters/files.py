@@ -58,7 +58,7 @@ def save_adapter(model: Any, directory: Path) -> None:
             spec.save(model, directory)
 
 
-def load_adapter(model: Any, path: str, *, trainable: bool = False) -> Any:
+def load_adapter(model: Any, path: str, *, trainable: bool = False, name: str = "default") -> Any:
     """Attach a saved PEFT adapter, or one of ours in PEFT's files.
 
     Raises:
@@ -72,7 +72,9 @@ def load_adapter(model: Any, path: str, *, trainable: bool = False) -> Any:
     hashes = check_base(model, path)
     try:
         with quiet():
-            adapted = PeftModel.from_pretrained(model, path, is_trainable=trainable)
+            adapted = PeftModel.from_pretrained(
+                model, path, is_trainable=trainable, adapter_name=name
+            )
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise AdapterError(
             "An adapter cannot be read.",

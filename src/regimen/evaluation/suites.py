@@ -84,7 +84,23 @@ def input_of(item: Item) -> str:
 
 def ask_chat(item: Item, *, max_new_tokens: int = MAX_NEW_TOKENS) -> Request:
     """Ask with the model's chat template."""
-    return Request(id=item.item_id, messages=item.messages, max_new_tokens=max_new_tokens)
+    return Request(
+        id=item.item_id,
+        messages=item.messages,
+        max_new_tokens=max_new_tokens,
+        labels=labels_of(item),
+    )
+
+
+def labels_of(item: Item) -> tuple[tuple[str, str], ...]:
+    """What an item is about, for a model that chooses an adapter by it."""
+    about = item.lineage
+    return (
+        ("task", about.task),
+        ("family", about.family),
+        ("category", about.category),
+        ("language", about.language),
+    )
 
 
 def ask_prompted(

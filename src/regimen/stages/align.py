@@ -128,8 +128,8 @@ def _work(
     extra = {"rendering": counts, "pairs": len(rows), "logratio_at_start": gap}
     job = _job(settings, section, prepared, rows, objective, extra)
     done = run_training(run, job)
-    finish_model(run, prepared)
-    return training_summary(prepared, done.state, hardware, done.trackers, extra)
+    told = finish_model(run, prepared)
+    return training_summary(prepared, done.state, hardware, done.trackers, {**extra, **told})
 
 
 def _rendered(

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from regimen import console
+from regimen.adapters.several import is_routed, read_routes
 from regimen.evaluation.changes import Change
 from regimen.evaluation.metrics import Metrics
 from regimen.evaluation.published.formats import Lines
@@ -19,6 +20,7 @@ from regimen.evaluation.suites import (
     choose_k,
     copy_demonstration,
     copy_input,
+    labels_of,
 )
 from regimen.evaluation.systems import ComputedSystem, GeneratedSystem, System
 from regimen.models.hardware import bf16_is_fast
@@ -63,6 +65,8 @@ def _template(path: str) -> str | None:
     from regimen.models.loading import load_tokenizer
     from regimen.tokens.rendering import Renderer
 
+    if is_routed(path):
+        path = next(iter(read_routes(path).adapters.values()))
     return Renderer(load_tokenizer(path)).template
 
 
@@ -157,9 +161,15 @@ def measured_change(generators: Mapping[str, LazyGenerator], items: Sequence[Ite
     rows = token_rows([Rendered(text.ids[:most], text.weights[:most]) for text in texts])
     bf16 = generators["base"].bf16
     before = token_logps(base.language_model, rows, bf16=bf16)
-    after = token_logps(tuned.language_model, rows, bf16=bf16)
-    deltas = [float((a - b).abs().sum()) for a, b in zip(after, before, strict=True)]
-    tokens = sum(len(a) for a in after)
+    deltas, tokens = [], 0
+    for in_use, places in tuned.groups([dict(labels_of(item)) for item in probe]):
+        with in_use:
+            after = token_logps(tuned.language_model, rows.take(places), bf16=bf16)
+        deltas += [
+            float((logp - before[place]).abs().sum())
+            for logp, place in zip(after, places, strict=True)
+        ]
+        tokens += sum(map(len, after))
     return Change(
         adapter_tensors=tuned.adapter_tensors, mean_abs_delta_logp=sum(deltas) / max(tokens, 1)
     )

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from regimen.adapters.files import adapter_tensors, base_path, is_adapter, load_adapter
+from regimen.adapters.several import (
+    Routes,
+    is_routed,
+    load_several,
+    read_routes,
+    switch,
+    using,
+)
 from regimen.generation.local import LocalGenerator
 from regimen.memory.quantise import keep_trainable_layout
 from regimen.models.forward import LanguageModel, prepare
@@ -22,21 +31,43 @@ from regimen.training.measure import measured_batches
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model with its tokenizer, in eval mode."""
+    """A model with its tokenizer, in eval mode; ``routes`` choose among several adapters."""
 
     language_model: LanguageModel
     tokenizer: Any
     renderer: Renderer
     adapter_tensors: int
+    routes: Routes | None = None
+
+    def groups(
+        self, labels: Sequence[Mapping[str, str]]
+    ) -> Iterator[tuple[AbstractContextManager[None], list[int]]]:
+        """The places of rows that one adapter answers, and the block in which it is in use."""
+        if self.routes is None:
+            yield nullcontext(), list(range(len(labels)))
+            return
+        by_name: dict[str, list[int]] = {}
+        for place, about in enumerate(labels):
+            by_name.setdefault(self.routes.of(about), []).append(place)
+        for name, places in by_name.items():
+            yield using(self.language_model.model, name), places
 
 
 def load(path: str, *, template: str | None = None, dtype: str = "float32") -> Loaded:
-    """A model or adapter folder; ``template`` renders chats for a base that has none."""
-    tokenizer = load_tokenizer(path)
+    """A folder of a model, an adapter or routes; ``template`` renders chats for a bare base."""
+    routes = read_routes(path) if is_routed(path) else None
+    first = next(iter(routes.adapters.values())) if routes else path
+    tokenizer = load_tokenizer(first)
     renderer = Renderer(tokenizer, template=template)
     added = ensure_chat_tokens(tokenizer, renderer)
     tensors = 0
-    if is_adapter(path):
+    if routes is not None:
+        network = load_model(ModelSpec(path=routes.base, dtype=dtype))
+        fit_vocabulary(network, tokenizer, added=len(tokenizer))
+        network = load_several(network, routes.adapters)
+        switch(network, routes.otherwise)
+        tensors = sum(map(adapter_tensors, routes.adapters.values()))
+    elif is_adapter(path):
         network = load_model(ModelSpec(path=base_path(path), dtype=dtype))
         fit_vocabulary(network, tokenizer, added=len(tokenizer))
         network = load_adapter(network, path)
@@ -46,7 +77,7 @@ def load(path: str, *, template: str | None = None, dtype: str = "float32") -> L
         fit_vocabulary(network, tokenizer, added=added)
     keep_trainable_layout(network)
     network.eval()
-    return Loaded(prepare(network), tokenizer, renderer, tensors)
+    return Loaded(prepare(network), tokenizer, renderer, tensors, routes)
 
 
 @dataclass(slots=True)
@@ -69,14 +100,16 @@ class LazyGenerator:
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[str, Completion]]:
         """As ``Generator``."""
         it = self.loaded
-        yield from LocalGenerator(
-            self.name,
-            it.language_model,
-            it.tokenizer,
-            it.renderer,
-            rows=self.rows,
-            bf16=self.bf16,
-        ).generate(requests)
+        for in_use, places in it.groups([dict(request.labels) for request in requests]):
+            with in_use:
+                yield from LocalGenerator(
+                    self.name,
+                    it.language_model,
+                    it.tokenizer,
+                    it.renderer,
+                    rows=self.rows,
+                    bf16=self.bf16,
+                ).generate([requests[place] for place in places])
 
     def close(self) -> None:
         """Forget the model."""

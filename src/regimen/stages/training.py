@@ -12,6 +12,7 @@ import torch
 
 from regimen.adapters.files import base_path, can_merge, is_adapter, load_adapter, merge
 from regimen.adapters.methods import METHODS, add_adapter, trainable
+from regimen.adapters.serving import problems as serving_problems
 from regimen.adapters.spec import Spec
 from regimen.errors import AdapterError, ModelError
 from regimen.memory.activations import checkpoint_activations
@@ -282,9 +283,14 @@ def loop_options(training: TrainingSettings, seed: int) -> LoopOptions:
     )
 
 
-def finish_model(run: Run, prepared: Prepared, *, dtype: str | None = None) -> None:
-    """Write ``final/``: model or adapter and tokenizer, as transformers and peft load them."""
-    write_model(prepared.model, prepared.tokenizer, run.path("final"), dtype=dtype)
+def finish_model(run: Run, prepared: Prepared, *, dtype: str | None = None) -> dict[str, Any]:
+    """Write ``final/``: model or adapter and tokenizer, as transformers and peft load them.
+
+    Returns what is to be told of it: for an adapter, what keeps vLLM from loading it.
+    """
+    folder = run.path("final")
+    write_model(prepared.model, prepared.tokenizer, folder, dtype=dtype)
+    return {"not_for_vllm": serving_problems(folder)} if is_adapter(str(folder)) else {}
 
 
 def training_summary(

@@ -110,8 +110,9 @@ def _work(section: TuneSettings, seed: int, run: Run, source: Path | None) -> Ma
     hardware = set_up()
     job = _job(section, seed, run, source)
     done = run_training(run, job)
-    finish_model(run, job.prepared, dtype=section.model.save_dtype)
-    return training_summary(job.prepared, done.state, hardware, done.trackers, job.extra)
+    told = finish_model(run, job.prepared, dtype=section.model.save_dtype)
+    extra = {**job.extra, **told}
+    return training_summary(job.prepared, done.state, hardware, done.trackers, extra)
 
 
 def _job(section: TuneSettings, seed: int, run: Run, source: Path | None) -> Job:
