@@ -14,6 +14,9 @@ from torch import Tensor
 
 from regimen.errors import AdapterError
 
+MOST_READ = 512
+"""Micro-batches after which directions that still change are an error."""
+
 Batch = Mapping[str, Tensor]
 """What a model reads: ``input_ids`` and ``attention_mask``, padded."""
 
@@ -88,8 +91,19 @@ def by_rows(adapted: Any, batches: Iterable[Batch], *, rho: float) -> None:
     from peft import initialize_lora_eva_weights
 
     adapted.peft_config["default"].eva_config.rho = rho
+    seen = list(batches)
+    left = MOST_READ + len(seen)
+
+    def forward(model: Any, batch: Batch) -> Any:
+        # PEFT reads the batches over and over until nothing changes, however long that takes
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise RuntimeError(f"they still change after {MOST_READ} micro-batches")
+        return model(**batch)
+
     try:
-        initialize_lora_eva_weights(adapted, list(batches), show_progress_bar=False)
+        initialize_lora_eva_weights(adapted, seen, forward_fn=forward, show_progress_bar=False)
     except (ValueError, RuntimeError) as error:
         raise AdapterError(
             "The rows do not show the directions of the layers' inputs.",

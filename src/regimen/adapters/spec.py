@@ -32,6 +32,7 @@ HARMLESS = (
     "Unsupported layer type",  # layernorm tuning takes any norm with weights
     "Failed to load the CUDA extension",  # BOFT then runs without it, and with one factor,
     "Setting boft_n_butterfly_factor to 1",  # which is checked before
+    "lora with eva initialization used with",  # that could save memory, where one has little
     ".*tensor\\(s\\) have invalid shape",  # AdaLoRA leaves some layers without a rank
 )
 """Warnings of PEFT about what is as it should be."""
