@@ -8,6 +8,7 @@ from peft import LoraConfig, get_peft_model
 
 from helpers.small_models import MODELS, SMALL, make
 from models.test_blocks import batch, loss_and_gradients, replaced_modules
+from regimen.memory.activations import checkpoint_activations
 from regimen.models import blocks, projections
 from regimen.models.forward import prepare
 from regimen.models.projections import Part, parts_of
@@ -100,7 +101,6 @@ def test_frozen_weights_get_no_gradient_and_no_product(monkeypatch):
 
 LEFT = {
     "DoRA": {"use_dora": True},
-    "dropout": {"lora_dropout": 0.5},
     "bias of B": {"lora_bias": True},
 }
 
@@ -112,6 +112,30 @@ def test_more_than_lora_is_left_to_peft(options, monkeypatch):
     calls = counted(monkeypatch)
     loss_and_gradients(replaced, batch())
     assert not calls
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("share", [0.1, 0.5])
+@pytest.mark.parametrize("name", ["llama", "qwen2"])
+def test_with_dropout_the_masks_are_those_of_peft(name, share, checkpointing, monkeypatch):
+    fields = SMALL if name == "llama" else MODELS[name]
+    replaced, own = both(monkeypatch, name, fields, lora_dropout=share)
+    if checkpointing:
+        checkpoint_activations(replaced.model), checkpoint_activations(own.model)
+    calls = counted(monkeypatch)
+    found = []
+    for model in (own, replaced):
+        torch.manual_seed(7)
+        found.append(loss_and_gradients(model, batch(), rounds=2))
+    assert calls
+    (loss, gradients), (ours, got) = found
+    torch.testing.assert_close(ours, loss, rtol=1e-6, atol=0)
+    for key, gradient in gradients.items():
+        if gradient is not None:
+            scale = float(gradient.abs().max()) + 1e-12
+            assert float((got[key] - gradient).abs().max()) <= 1e-5 * scale, key
+    torch.manual_seed(8)
+    assert loss_and_gradients(replaced, batch(), rounds=1)[0] != ours / 2  # other masks
 
 
 def test_dropout_is_no_obstacle_in_evaluation(monkeypatch):

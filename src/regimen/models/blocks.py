@@ -23,6 +23,7 @@ from regimen.models.native import ops
 from regimen.models.native.mixing import Attention, attends
 from regimen.models.norms import HeadNorm
 from regimen.models.projections import (
+    Inner,
     Part,
     flat,
     input_gradient,
@@ -59,21 +60,22 @@ class _GatedNetwork(torch.autograd.Function):
             low_TD = x_TD.to(dtype)
             (gate_TF, up_TF), inner = project(low_TD, parts[:2])
             (out,), inner_down = project(ops.swiglu(gate_TF, up_TF), parts[2:])
-        ctx.save_for_backward(low_TD, gate_TF, up_TF, inner, inner_down)
+        ctx.save_for_backward(low_TD, gate_TF, up_TF, *inner, *inner_down)
         ctx.parts, ctx.dtype = parts, x_TD.dtype
         return out
 
     @staticmethod
     def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor | None, ...]:
-        low_TD, gate_TF, up_TF, inner, inner_down = ctx.saved_tensors
+        low_TD, gate_TF, up_TF, *rest = ctx.saved_tensors
+        inner, inner_down = Inner(*rest[:2]), Inner(*rest[2:])
         first, last = ctx.parts[:2], ctx.parts[2:]
         grad_TD = grad_TD.contiguous()
-        grad_TF, grad_down = input_gradient([grad_TD], last)
+        grad_TF, grad_down = input_gradient([grad_TD], last, inner_down)
         assert grad_TF is not None
         active_TF, grad_gate, grad_up = ops.swiglu_back(gate_TF, up_TF, grad_TF)
         of_down = list(part_gradients([grad_TD], active_TF, inner_down, grad_down, last))
         grads = [grad_gate, grad_up]
-        grad_x, grad_inner = input_gradient(grads, first, wanted=ctx.needs_input_grad[0])
+        grad_x, grad_inner = input_gradient(grads, first, inner, wanted=ctx.needs_input_grad[0])
         of_first = part_gradients(grads, low_TD, inner, grad_inner, first)
         grad_x = None if grad_x is None else grad_x.to(ctx.dtype)
         return (grad_x, None, None, *of_first, *of_down)
@@ -112,20 +114,19 @@ class _SelfAttention(torch.autograd.Function):
             heads, inner, raw, rstds = _heads(low_TD, form, cos_TW, sin_TW)
             mixed_THW, lse = form.mix.forward(*heads)
             (out,), inner_out = project(mixed_THW.flatten(1), form.parts[3:])
-        kept = (low_TD, *heads, mixed_THW, lse, cos_TW, sin_TW, inner, inner_out, *raw, *rstds)
+        kept = (low_TD, *heads, mixed_THW, lse, cos_TW, sin_TW, *inner, *inner_out, *raw, *rstds)
         ctx.save_for_backward(*kept)
         ctx.form, ctx.dtype = form, x_TD.dtype
         return out
 
     @staticmethod
     def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor | None, ...]:
-        low_TD, query, key, value, mixed_THW, lse, cos, sin, inner, inner_out, *rest = (
-            ctx.saved_tensors
-        )
+        low_TD, query, key, value, mixed_THW, lse, cos, sin, *rest = ctx.saved_tensors
+        inner, inner_out, rest = Inner(*rest[:2]), Inner(*rest[2:4]), rest[4:]
         form: _Form = ctx.form
         first, last = form.parts[:3], form.parts[3:]
         grad_TD = grad_TD.contiguous()
-        grad_mixed, grad_last = input_gradient([grad_TD], last)
+        grad_mixed, grad_last = input_gradient([grad_TD], last, inner_out)
         assert grad_mixed is not None
         mixed_TD = mixed_THW.flatten(1)
         of_out = list(part_gradients([grad_TD], mixed_TD, inner_out, grad_last, last))
@@ -138,7 +139,7 @@ class _SelfAttention(torch.autograd.Function):
             if norm is not None:
                 grads[i], of_norms[i] = norm.gradients(grads[i], rest[i], rest[2 + i])
         low = [g.flatten(1).to(form.dtype) for g in grads]
-        grad_x, grad_inner = input_gradient(low, first, wanted=ctx.needs_input_grad[0])
+        grad_x, grad_inner = input_gradient(low, first, inner, wanted=ctx.needs_input_grad[0])
         of_first = part_gradients(low, low_TD, inner, grad_inner, first)
         grad_x = None if grad_x is None else grad_x.to(ctx.dtype)
         return (grad_x, None, None, None, *of_first, *of_out, *of_norms)
@@ -149,7 +150,7 @@ Optional = tuple[Tensor | None, ...]
 
 def _heads(
     low_TD: Tensor, form: _Form, cos_TW: Tensor, sin_TW: Tensor
-) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor | None, Optional, Optional]:
+) -> tuple[tuple[Tensor, Tensor, Tensor], Inner, Optional, Optional]:
     """Queries and keys, normalised and rotated, and values: (T, H or K, W). Then what adapters made
     of the input, and, where queries and keys are normalised, what they were before and 1 / rms.
     """

@@ -4,15 +4,19 @@ A group of layers over one input (queries, keys and values; gate and up) reads i
 adapters: their matrices A stand on top of each other. A frozen weight gets no gradient, and the
 gradient of a trained one is added where it stands.
 
-Shape letters: T tokens, I inputs, O outputs, R ranks of a group together.
+Dropout before an adapter draws as torch's own layer does, layer after layer, so a seed gives the
+masks that PEFT's modules would draw.
+
+Shape letters: T tokens, I inputs, O outputs, R ranks of a group together, P layers of a group.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from regimen.models.buffers import weight_gradient
@@ -21,13 +25,17 @@ from regimen.models.native.products import Input, add_outer, back, forth, multip
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One layer: x W^T + b + scale (x A^T) B^T (Hu et al. 2021, equation 3)."""
+    """One layer: x W^T + b + scale (x A^T) B^T (Hu et al. 2021, equation 3).
+
+    ``dropout`` is that before A, now: 0 in evaluation.
+    """
 
     weight_OI: Tensor
     bias_O: Tensor | None = None
     a_RI: Tensor | None = None
     b_OR: Tensor | None = None
     scale: float = 0.0
+    dropout: float = 0.0
 
     @property
     def tensors(self) -> tuple[Tensor | None, ...]:
@@ -81,18 +89,17 @@ def _lora_part(module: Any) -> Part | None:
         or a.bias is not None
         or b.bias is not None
         or any(_is_hooked(m) for m in (a, b))
-        or _drops(module.lora_dropout[name])
+        or not isinstance(module.lora_dropout[name], nn.Dropout | nn.Identity)
     )
     if others:
         return None
-    return Part(base.weight, base.bias, a.weight, b.weight, float(module.scaling[name]))
+    scale, dropout = float(module.scaling[name]), _share(module.lora_dropout[name])
+    return Part(base.weight, base.bias, a.weight, b.weight, scale, dropout)
 
 
-def _drops(dropout: nn.Module) -> bool:
-    """Whether a layer is anything but the identity."""
-    if isinstance(dropout, nn.Dropout):
-        return dropout.training and dropout.p > 0
-    return not isinstance(dropout, nn.Identity)
+def _share(dropout: nn.Module) -> float:
+    """The share of its input that a layer drops now."""
+    return float(dropout.p) if isinstance(dropout, nn.Dropout) and dropout.training else 0.0
 
 
 def flat(parts: Sequence[Part]) -> tuple[Tensor | None, ...]:
@@ -100,21 +107,63 @@ def flat(parts: Sequence[Part]) -> tuple[Tensor | None, ...]:
     return tuple(tensor for part in parts for tensor in part.tensors)
 
 
-def project(low_TI: Tensor, parts: Sequence[Part]) -> tuple[list[Tensor], Tensor | None]:
-    """The outputs (T, O) of a group over one input, and what its adapters made of it: (T, R)."""
-    stacked = _stacked(parts)
-    inner_TR = multiply([(low_TI, forth(*stacked))]) if stacked else None
+class Inner(NamedTuple):
+    """What the adapters of a group made of its input (T, R), and what of it they saw: (P, T, I).
+
+    None without adapters, and where nothing is dropped.
+    """
+
+    inner_TR: Tensor | None = None
+    kept_PTI: Tensor | None = None
+
+
+def project(low_TI: Tensor, parts: Sequence[Part]) -> tuple[list[Tensor], Inner]:
+    """The outputs (T, O) of a group over one input, and what its adapters made of it."""
+    stacked, kept_PTI = _stacked(parts), _kept(low_TI, parts)
+    inner_TR = None
+    if kept_PTI is not None:
+        inner_TR = low_TI.new_empty(len(low_TI), sum(part.rank for part in parts))
+        for part, columns, seen_TI in _seen(low_TI, parts, kept_PTI):
+            assert part.a_RI is not None
+            multiply([(seen_TI, forth(part.a_RI))], out=inner_TR[:, columns])
+    elif stacked:
+        inner_TR = multiply([(low_TI, forth(*stacked))])
     outs = []
     for part, columns in zip(parts, _columns(parts), strict=True):
         terms = [(low_TI, forth(part.weight_OI))]
         if part.b_OR is not None and inner_TR is not None:
             terms.append((inner_TR[:, columns], forth(part.b_OR, scale=part.scale)))
         outs.append(multiply(terms, bias_N=part.bias_O))
-    return outs, inner_TR
+    return outs, Inner(inner_TR, kept_PTI)
+
+
+def _kept(low_TI: Tensor, parts: Sequence[Part]) -> Tensor | None:
+    """What dropout leaves of the input of each layer: (P, T, I); None where nothing is dropped."""
+    if not any(part.dropout for part in parts):
+        return None
+    drawn = [torch.ones_like(low_TI, dtype=torch.float32) for _ in parts]
+    for part, ones_TI in zip(parts, drawn, strict=True):
+        if part.dropout:
+            ones_TI.bernoulli_(1.0 - part.dropout)
+    return torch.stack([ones_TI.bool() for ones_TI in drawn])
+
+
+def _seen(
+    low_TI: Tensor, parts: Sequence[Part], kept_PTI: Tensor
+) -> Iterator[tuple[Part, slice, Tensor]]:
+    """Each layer with an adapter, its ranks' columns, and the input that its adapter sees."""
+    for part, columns, kept_TI in zip(parts, _columns(parts), kept_PTI, strict=True):
+        if part.rank:
+            yield part, columns, _thinned(low_TI, part, kept_TI)
+
+
+def _thinned(x_TI: Tensor, part: Part, kept_TI: Tensor) -> Tensor:
+    """Dropout with a known mask: of the input, or of its gradient."""
+    return x_TI * (kept_TI / (1.0 - part.dropout)).to(x_TI.dtype) if part.dropout else x_TI
 
 
 def input_gradient(
-    grads: Sequence[Tensor], parts: Sequence[Part], *, wanted: bool = True
+    grads: Sequence[Tensor], parts: Sequence[Part], inner: Inner, *, wanted: bool = True
 ) -> tuple[Tensor | None, Tensor | None]:
     """The gradient of a group's input (T, I), and that of ``inner``: (T, R)."""
     stacked = _stacked(parts)
@@ -128,15 +177,21 @@ def input_gradient(
     if not wanted:
         return None, grad_inner
     terms = [(grad, back(part.weight_OI)) for grad, part in zip(grads, parts, strict=True)]
-    if grad_inner is not None:
+    if grad_inner is not None and inner.kept_PTI is None:
         terms.append((grad_inner, back(*stacked)))
-    return multiply(terms), grad_inner
+    total_TI = multiply(terms)
+    if grad_inner is not None and inner.kept_PTI is not None:
+        for part, columns, kept_TI in zip(parts, _columns(parts), inner.kept_PTI, strict=True):
+            if part.a_RI is not None:
+                seen_TI = multiply([(grad_inner[:, columns], back(part.a_RI))])
+                total_TI += _thinned(seen_TI, part, kept_TI)
+    return total_TI, grad_inner
 
 
 def part_gradients(
     grads: Sequence[Tensor],
     low_TI: Tensor,
-    inner_TR: Tensor | None,
+    inner: Inner,
     grad_inner_TR: Tensor | None,
     parts: Sequence[Part],
 ) -> Iterator[Tensor | None]:
@@ -145,16 +200,20 @@ def part_gradients(
     learnt = [part.a_RI for part in parts if part.a_RI is not None and part.a_RI.requires_grad]
     if grad_inner_TR is not None and learnt:
         of_a = learnt[0].new_empty(grad_inner_TR.shape[1], low_TI.shape[1])
-        add_outer(of_a, grad_inner_TR, given, add=False)
+        if inner.kept_PTI is None:
+            add_outer(of_a, grad_inner_TR, given, add=False)
+        else:
+            for _, columns, seen_TI in _seen(low_TI, parts, inner.kept_PTI):
+                add_outer(of_a[columns], grad_inner_TR[:, columns], Input(seen_TI), add=False)
     for grad, part, columns in zip(grads, parts, _columns(parts), strict=True):
         yield weight_gradient(part.weight_OI, grad, given)
         bias, a, b = part.bias_O, part.a_RI, part.b_OR
         yield grad.sum(0).to(bias.dtype) if bias is not None and bias.requires_grad else None
         yield of_a[columns] if of_a is not None and a is not None and a.requires_grad else None
-        if b is None or inner_TR is None:
+        if b is None or inner.inner_TR is None:
             yield None
         else:
-            yield weight_gradient(b, grad, Input(inner_TR[:, columns]), part.scale)
+            yield weight_gradient(b, grad, Input(inner.inner_TR[:, columns]), part.scale)
 
 
 def _columns(parts: Sequence[Part]) -> Iterator[slice]:
