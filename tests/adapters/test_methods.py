@@ -131,8 +131,10 @@ def test_a_fresh_adapter_changes_nothing(name: str) -> None:
     close(ours(adapted(SPECS[name])), theirs(base()))
 
 
-@pytest.mark.parametrize("arch", ["llama", "gpt2"])
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize(
+    ("name", "arch"),
+    [*((name, arch) for name in SPECS for arch in ("llama", "gpt2")), ("tokens", "llama tied")],
+)
 def test_saved_loaded_merged_and_disabled(name: str, arch: str, tmp_path: Path) -> None:
     spec = SPECS[name]
     if arch == "gpt2" and isinstance(spec, Loha | Lokr | Oft | Boft):

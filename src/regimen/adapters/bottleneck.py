@@ -39,6 +39,7 @@ class BottleneckConfig(PeftConfig):
     parallel: bool = field(default=False)
     scale: float = field(default=1.0)
     bias: str = field(default="none")
+    modules_to_save: list[str] | None = field(default=None)
 
     def __post_init__(self) -> None:
         """PEFT asks a config for its type."""

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from regimen.adapters.spec import HASHES, quiet, spec_of
+from regimen.adapters.spec import HASHES, quiet, spec_of, write
+from regimen.adapters.targets import classification_heads
 from regimen.errors import AdapterError
 from regimen.models.virtual import is_virtual
 
@@ -26,12 +27,16 @@ def base_hashes(model: Any) -> dict[str, str]:
     """What tells one base from another, whatever the type of its weights: without an adapter.
 
     The first values of every tensor, in bf16, stand for it. ``kept`` is over what quantisation
-    leaves alone, norms and embeddings; ``all`` over everything, where nothing is quantised.
+    leaves alone, norms and embeddings; ``all`` over everything, where nothing is quantised. The
+    head of a classification model is drawn anew whenever its base is loaded, and left out.
     """
+    heads = classification_heads(model)
     embedding = model.get_input_embeddings().weight
     parts: dict[str, list[bytes]] = {"all": [], "kept": []}
     whole = True
     for name, parameter in model.named_parameters():
+        if name.partition(".")[0] in heads:
+            continue
         if not parameter.is_floating_point():
             whole = False
             continue
@@ -53,7 +58,7 @@ def save_adapter(model: Any, directory: Path) -> None:
         (directory / BASE).write_text(json.dumps(hashes, indent=1) + "\n", encoding="utf-8")
     with quiet():
         if spec is None:
-            model.save_pretrained(directory)
+            write(model, directory)
         else:
             spec.save(model, directory)
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from regimen.adapters.beginnings import Batch, by_rounding, by_rows
-from regimen.adapters.spec import Spec
+from regimen.adapters.spec import Spec, write
 from regimen.adapters.targets import linear_modules, resolved
 from regimen.errors import AdapterError
 
@@ -110,7 +110,7 @@ class Lora(Spec):
         With W' = W - s B0 A0, W' + s B A is W + s [B, -B0] [A; A0]: an ordinary LoRA of twice the
         rank, on the base as it was (Meng et al. 2024, appendix C).
         """
-        adapted.save_pretrained(directory)
+        write(adapted, directory)
         if self.init not in TAKEN_OUT:
             return
         file, first = directory / "adapter_model.safetensors", getattr(adapted, _BEGINNING)

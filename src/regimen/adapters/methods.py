@@ -18,7 +18,7 @@ from regimen.adapters.products import Loha, Lokr
 from regimen.adapters.prompts import PrefixTuning, Prompt, PTuning
 from regimen.adapters.rotations import Boft, Oft
 from regimen.adapters.spec import ATTACHED, HASHES, SEED, Spec, quiet
-from regimen.adapters.targets import linear_names
+from regimen.adapters.targets import classification_heads, linear_names, vocabulary_modules
 from regimen.adapters.vectors import Ia3, LayerNorms, TokenRows
 from regimen.errors import AdapterError
 
@@ -41,6 +41,10 @@ METHODS: Mapping[str, type[Spec]] = {
     "lisa": Lisa,
     "tokens": TokenRows,
 }
+
+
+TASKS = {"ForSequenceClassification": "SEQ_CLS", "ForTokenClassification": "TOKEN_CLS"}
+"""PEFT's names of what a model is for, by the ends of the names of models with other heads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +72,15 @@ def add_adapter(model: Any, spec: Spec, *, seed: int, new_tokens: Sequence[int] 
     """Put an adapter in; the base is frozen. The seed is set first: weights are drawn at random.
 
     Args:
-        model: a Hugging Face causal language model, quantised or not.
+        model: a Hugging Face causal language model, quantised or not; or a model for
+            classification, whose head is trained whole and saved with the adapter.
         spec: the method with its options.
         seed: of the adapter's initial weights.
         new_tokens: ids whose embedding rows (and head rows, if untied) are trained as well.
 
     Raises:
         AdapterError: a target matches nothing, a module takes no such adapter, or the method
-            cannot train rows of new tokens.
+            cannot train rows of new tokens or a classification head.
     """
     rows = token_rows(model, new_tokens)
     if rows and not spec.takes_rows:
@@ -99,9 +104,9 @@ def add_adapter(model: Any, spec: Spec, *, seed: int, new_tokens: Sequence[int] 
 
 def _some_weights(model: Any, spec: OwnWeights) -> Any:
     """The model with only the weights that a method chooses trainable."""
-    names = set(spec.chosen(model))
+    names, heads = set(spec.chosen(model)), classification_heads(model)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in names)
+        parameter.requires_grad_(name in names or name.partition(".")[0] in heads)
     return model
 
 
@@ -112,6 +117,7 @@ def _put_in(model: Any, spec: Spec, seed: int, rows: Mapping[str, list[int]]) ->
     config = spec.config(model)
     if rows:
         _train_rows(config, rows)
+    _train_heads(config, model)
     torch.manual_seed(seed)
     known = linear_names(model)  # PEFT may have changed some before it refuses one
     try:
@@ -119,6 +125,28 @@ def _put_in(model: Any, spec: Spec, seed: int, rows: Mapping[str, list[int]]) ->
             return get_peft_model(model, config)
     except (ValueError, TypeError, RuntimeError) as error:
         raise _refused(str(model.config.model_type), known, str(error)) from error
+
+
+def _train_heads(config: Any, model: Any) -> None:
+    """Tell PEFT's configuration which heads of a classification model are trained whole.
+
+    Raises:
+        AdapterError: PEFT trains no head beside this method.
+    """
+    heads = classification_heads(model)
+    if not heads:
+        return
+    if not hasattr(config, "modules_to_save"):
+        raise AdapterError(
+            "This kind of adapter cannot train the head of a classification model.",
+            slug="adapter-head",
+            got=f"{type(model).__name__}, whose head is {', '.join(heads)}",
+            fix="Choose another adapter.kind, for example lora.",
+        )
+    config.task_type = next(
+        (kind for ending, kind in TASKS.items() if type(model).__name__.endswith(ending)), None
+    )
+    config.modules_to_save = heads
 
 
 def _train_rows(config: Any, rows: Mapping[str, list[int]]) -> None:
@@ -145,11 +173,4 @@ def _refused(kind: str, known: set[str], reason: str) -> AdapterError:
 
 def token_rows(model: Any, new_tokens: Sequence[int]) -> dict[str, list[int]]:
     """Which rows of which embedding modules are trained, by the modules' last names."""
-    if not new_tokens:
-        return {}
-    modules = {id(m): name for name, m in model.named_modules()}
-    inputs, outputs = model.get_input_embeddings(), model.get_output_embeddings()
-    names = {modules[id(inputs)].rsplit(".", 1)[-1]: list(new_tokens)}
-    if outputs.weight is not inputs.weight:
-        names[modules[id(outputs)].rsplit(".", 1)[-1]] = list(new_tokens)
-    return names
+    return {name: list(new_tokens) for name in vocabulary_modules(model)} if new_tokens else {}

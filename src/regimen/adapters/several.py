@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from regimen.adapters.files import BASE, base_path, check_base, is_adapter, load_adapter
-from regimen.adapters.spec import HASHES, quiet
+from regimen.adapters.spec import HASHES, quiet, write
 from regimen.errors import AdapterError, near
 
 FILE = "routes.json"
@@ -230,7 +230,7 @@ def combine(
             fix="Use how: svd or cat, which take any ranks.",
         ) from error
     with quiet():
-        model.save_pretrained(directory, selected_adapters=["combined"])
+        write(model, directory, selected_adapters=["combined"])
     inside = directory / "combined"
     for file in inside.iterdir():
         shutil.move(file, directory / file.name)

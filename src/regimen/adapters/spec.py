@@ -33,7 +33,9 @@ HARMLESS = (
     "Failed to load the CUDA extension",  # BOFT then runs without it, and with one factor,
     "Setting boft_n_butterfly_factor to 1",  # which is checked before
     "lora with eva initialization used with",  # that could save memory, where one has little
-    ".*tensor\\(s\\) have invalid shape",  # AdaLoRA leaves some layers without a rank
+    ".*tensor\\(s\\) have invalid shape",  # AdaLoRA leaves some layers without a rank,
+    "The following rank_pattern keys did not match",  # and PEFT reads its own names back so
+    "Model has .tie_word_embeddings=True. and a tied layer",  # rows of tokens are tied by PEFT
 )
 """Warnings of PEFT about what is as it should be."""
 
@@ -45,6 +47,11 @@ def quiet() -> Iterator[None]:
         for message in HARMLESS:
             warnings.filterwarnings("ignore", message=message)
         yield
+
+
+def write(adapted: Any, directory: Path, **more: Any) -> None:
+    """Write PEFT's files, without the embedding: rows of new tokens are part of the adapter."""
+    adapted.save_pretrained(directory, save_embedding_layers=False, **more)
 
 
 class Upkeep:
@@ -110,7 +117,7 @@ class Spec(ABC):
 
     def save(self, adapted: Any, directory: Path) -> None:
         """Write the adapter as PEFT loads it onto the base as it was."""
-        adapted.save_pretrained(directory)
+        write(adapted, directory)
 
     def upkeep(self, adapted: Any, steps: int | None) -> Upkeep:
         """What it does around steps; ``steps`` of the whole training, None where not known.

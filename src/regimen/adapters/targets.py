@@ -18,13 +18,42 @@ _ATTENTION = re.compile(r"attn|attention")
 
 
 def linear_modules(model: Any) -> dict[str, Any]:
-    """The linear layers below the vocabulary projection, by name."""
-    head = model.get_output_embeddings()
+    """The linear layers below the vocabulary projection or the classification head, by name."""
+    output = model.get_output_embeddings()
+    heads = set(classification_heads(model))
     return {
         name: module
         for name, module in model.named_modules()
-        if type(module).__name__ in LINEAR and module is not head
+        if type(module).__name__ in LINEAR
+        and module is not output
+        and name.partition(".")[0] not in heads
     }
+
+
+def classification_heads(model: Any) -> list[str]:
+    """Names of the modules above the body of a model that is no language model.
+
+    Such a head is new, so it is trained whole, and saved with an adapter.
+    """
+    body = getattr(model, "base_model", model)
+    if body is model or model.get_output_embeddings() is not None:
+        return []
+    return [
+        name
+        for name, child in model.named_children()
+        if child is not body and any(True for _ in child.parameters())
+    ]
+
+
+def vocabulary_modules(model: Any) -> list[str]:
+    """Last name parts of the modules that hold a row for each token: of the embedding, and of the
+    vocabulary projection where it is not the same weight."""
+    inputs, outputs = model.get_input_embeddings(), model.get_output_embeddings()
+    names = {id(module): last(name) for name, module in model.named_modules()}
+    found = [names[id(inputs)]]
+    if outputs is not None and outputs.weight is not inputs.weight:
+        found.append(names[id(outputs)])
+    return found
 
 
 def linear_names(model: Any) -> set[str]:

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from regimen.adapters.spec import TRAINABLE_TOKENS, Spec, needs_modules
-from regimen.adapters.targets import feedforward_outputs, last, linear_modules, resolved
+from regimen.adapters.targets import (
+    feedforward_outputs,
+    last,
+    linear_modules,
+    resolved,
+    vocabulary_modules,
+)
 
 KEYS_AND_VALUES = {
     "k_proj", "v_proj", "key", "value", "c_attn", "query_key_value", "qkv_proj", "Wqkv",
@@ -106,8 +112,8 @@ class TokenRows(Spec):
         """As ``Spec``; with the rows of ``tokens`` alone."""
         from peft import TaskType, TrainableTokensConfig
 
-        modules = {id(m): name for name, m in model.named_modules()}
-        inputs = modules[id(model.get_input_embeddings())]
         return TrainableTokensConfig(
-            task_type=TaskType.CAUSAL_LM, token_indices=list(self.tokens), target_modules=[inputs]
+            task_type=TaskType.CAUSAL_LM,
+            token_indices=list(self.tokens),
+            target_modules=vocabulary_modules(model),
         )

@@ -18,6 +18,7 @@ from regimen.settings.base import (
     Seed,
     Share,
     Text,
+    Texts,
     exactly_one,
 )
 
@@ -76,6 +77,10 @@ class ModelSettings(Section):
     """With ``train_tokenizer``: no token holds both a letter and a blank, so that a word is the
     same tokens at a line start, in quotes and after a blank."""
 
+    new_tokens: Texts = ()
+    """Tokens that the vocabulary gains, each one id from then on. With an adapter, LoRA or
+    ``tokens``, their rows alone are trained beside it, not the whole embedding."""
+
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the weights while they are trained."""
 
@@ -95,6 +100,9 @@ class ModelSettings(Section):
                 at=("previous",),
                 fix="Remove it, or 'path' and 'config' beside it.",
             )
+        twice = sorted({token for token in self.new_tokens if self.new_tokens.count(token) > 1})
+        if twice:
+            yield Conflict(what=f"names {', '.join(twice)} more than once", at=("new_tokens",))
         if self.config is not None and "model_type" not in self.config:
             yield Conflict(
                 what="does not name an architecture",

@@ -32,6 +32,7 @@ from regimen.tokens.rendering import (
     CHATML_TOKENS,
     MaskPolicy,
     Renderer,
+    add_tokens,
     adopt_template,
     ensure_chat_tokens,
     stop_ids,
@@ -122,6 +123,8 @@ def open_model(
     template = Path(model.chat_template).read_text() if model.chat_template else None
     renderer = Renderer(tokenizer, policy=mask, template=template)
     added = ensure_chat_tokens(tokenizer, renderer) if chat else 0
+    fresh, lacking = add_tokens(tokenizer, model.new_tokens)
+    added += lacking
     quantisation = quantisation_of(training)
     spec = ModelSpec(
         path=model.path or "", config=fresh_config(model, tokenizer), dtype=model.dtype
@@ -138,7 +141,8 @@ def open_model(
         fresh_adapter = not method.own
         if merged is not None and fresh_adapter and is_adapter(spec.path):
             notes.append(keep_merged(network, tokenizer, merged))
-        fresh = chatml_ids(tokenizer) if chat and renderer.uses_chatml else ()
+        if chat and renderer.uses_chatml:
+            fresh = tuple(dict.fromkeys((*chatml_ids(tokenizer), *fresh)))
         network = add_adapter(network, method, seed=seed, new_tokens=fresh)
     if training.gradient_checkpointing:
         checkpoint_activations(network)

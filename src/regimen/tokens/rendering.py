@@ -293,6 +293,23 @@ def ensure_chat_tokens(tokenizer: Any, renderer: Renderer) -> int:
     return len(missing)
 
 
+def add_tokens(tokenizer: Any, tokens: Sequence[str]) -> tuple[tuple[int, ...], int]:
+    """Add tokens that are found in any text as they are written; those it knows stay.
+
+    Returns:
+        the ids of all of them, in order, and how many the tokenizer lacked.
+    """
+    from tokenizers import AddedToken
+
+    lacking = [
+        AddedToken(token, normalized=False)
+        for token in tokens
+        if token not in tokenizer.get_vocab()
+    ]
+    tokenizer.add_tokens(lacking)
+    return tuple(tokenizer.convert_tokens_to_ids(list(tokens))), len(lacking)
+
+
 def adopt_template(tokenizer: Any, renderer: Renderer) -> None:
     """Write the template and the end of turn into the tokenizer that ships with the model."""
     tokenizer.chat_template = renderer.template
