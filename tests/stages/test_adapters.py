@@ -203,7 +203,9 @@ def answers(name, tuned):
     Path(f"{name}.yaml").write_text(yaml.safe_dump({"run": f"runs/{name}", "evaluate": section}))
     assert command("run", f"{name}.yaml") == 0
     rows = pq.read_table(f"runs/{name}/evaluate/answers.parquet").to_pylist()
-    return {(row["task"], row["item_id"]): row["answer"] for row in rows if row["system"] == "tuned"}
+    return {
+        (row["task"], row["item_id"]): row["answer"] for row in rows if row["system"] == "tuned"
+    }
 
 
 def test_rows_are_answered_by_the_adapter_of_their_task(two_adapters, capfd):

@@ -100,6 +100,43 @@ def test_adapters_and_preferences_hold(project, capsys):
     assert any("what tune starts from" in line for line in lines)
 
 
+ADAPTERS = [
+    {"kind": "lora", "init": "pissa", "r": 2},
+    {"kind": "adalora", "r": 2, "initial_r": 4},
+    {"kind": "prompt", "num_virtual_tokens": 3},
+    {"kind": "lisa", "layers": 1, "interval": 1},
+    *(
+        pytest.param(adapter, marks=pytest.mark.slow)
+        for adapter in (
+            {"kind": "lora", "use_dora": True, "use_rslora": True},
+            {"kind": "vera", "r": 8},
+            {"kind": "loha"},
+            {"kind": "lokr"},
+            {"kind": "oft", "block_size": 4},
+            {"kind": "boft"},
+            {"kind": "ia3"},
+            {"kind": "p_tuning", "num_virtual_tokens": 3},
+            {"kind": "prefix", "num_virtual_tokens": 3},
+            {"kind": "bottleneck", "inner": 4},
+            {"kind": "layernorm"},
+            {"kind": "freeze", "layers": 1},
+            {"kind": "tokens", "tokens": ["a"]},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter["kind"])
+def test_every_kind_of_adapter_holds(text_project, adapter, capsys):
+    code, lines, error = verify(capsys, text_project.settings("v", adapter=adapter), "--json")
+    assert code == 0, error
+    result = json.loads(lines[-1])
+    assert (result["broken"], result["not_run"]) == (0, 0)
+    merged = next(one for one in result["contracts"] if one["contract"] == "merged = adapter")
+    whole = adapter["kind"] in ("prompt", "p_tuning", "prefix", "bottleneck", "lisa", "freeze")
+    assert merged["verdict"] == ("not applicable" if whole else "holds")
+
+
 def test_a_broken_contract_is_named_and_ends_with_an_error(text_project, capsys, monkeypatch):
     honest = LanguageModel.hidden
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor
 
+from regimen.adapters.spec import upkeep_of
 from regimen.objectives.supervised import Supervised
 from regimen.tokens.rendering import Rendered
 from regimen.tokens.store import token_rows
@@ -23,9 +25,12 @@ from regimen.verifying.outcomes import (
     loss_difference,
     not_run,
 )
-from regimen.verifying.plain import Alone, measure_alone, padded_loss
+from regimen.verifying.plain import Alone, add_gradients, measure_alone, padded_loss
 from regimen.verifying.rows import Row, one_batch, paths, size, supervised
 from regimen.verifying.subject import Subject, trained_logits
+
+MANY = 1_000
+"""Steps of a training, for a method that has to know them; here none is taken."""
 
 
 def packed(subject: Subject, alone: Alone) -> Outcome:
@@ -106,15 +111,27 @@ def parity(subject: Subject) -> Outcome:
     """
     theirs, expected = padded_loss(subject.plain(), subject.rows)
     batch = one_batch([_unweighted(row) for row in subject.rows])
-    losses, gradients = step_gradients(subject.ready(), Supervised(), [batch], subject.quiet)
+    model = subject.ready()
+    losses, gradients = step_gradients(model, Supervised(), [batch], subject.quiet)
+    loss = losses["loss"] + _penalty(model.model, gradients)
     sequences = sum(len(paths(row)) for row in subject.rows)
     compared = f"loss of {sequences} padded rows with labels"
     return Outcome(
         (
-            Measurement(compared, loss_difference(losses["loss"], theirs), LOSS),
+            Measurement(compared, loss_difference(loss, theirs), LOSS),
             _gradients(gradients, expected),
         )
     )
+
+
+def _penalty(network: Any, gradients: dict[str, Tensor]) -> float:
+    """What the adapter's method adds to a loss, as PEFT's own loss does; adds its gradients."""
+    penalty = upkeep_of(network, MANY).penalty()
+    if penalty is None:
+        return 0.0
+    learnt = {n: p for n, p in network.named_parameters() if p.requires_grad}
+    add_gradients(gradients, penalty, learnt)
+    return float(penalty.detach())
 
 
 def _unweighted(row: Row) -> Row:

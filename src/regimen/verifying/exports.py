@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from regimen.adapters.files import is_adapter
+from regimen.adapters.spec import quiet
 from regimen.models.forward import prepare
 from regimen.training.checkpoints import save_model
 from regimen.verifying.outcomes import LOGITS, Measurement, Outcome, logit_difference, not_run
@@ -77,7 +78,8 @@ def load_plainly(folder: Path, quantisation: Any = None) -> Any:
 
     opens: Any = AutoPeftModelForCausalLM if is_adapter(str(folder)) else AutoModelForCausalLM
     more = {} if quantisation is None else {"quantization_config": quantisation}
-    return opens.from_pretrained(str(folder), dtype=torch.float32, **more)
+    with quiet():
+        return opens.from_pretrained(str(folder), dtype=torch.float32, **more)
 
 
 @torch.no_grad()

@@ -53,8 +53,9 @@ def reduced(subject: Subject) -> Outcome:
         part = formula(number, path, [logits_NV]) / weight
         loss += float(part.detach())
         add_gradients(theirs, part, {**learnt, "hidden": inputs[0]})
-        hidden.append(inputs[0].detach()[0])
-        hidden_gradients.append(theirs.pop("hidden")[0])
+        own = slice(-len(path.ids), None)  # without trained positions before the sequence
+        hidden.append(inputs[0].detach()[0, own])
+        hidden_gradients.append(theirs.pop("hidden")[0, own])
     theirs["hidden states"] = torch.cat(hidden_gradients)
     hidden_TD = torch.cat(hidden).requires_grad_()
     ours_loss = _reduced_loss(network, hidden_TD, subject.twin.objective, one_batch(sequences))

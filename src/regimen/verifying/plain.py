@@ -34,7 +34,8 @@ class Alone:
 
 def logits_of(network: Any, path: Rendered) -> Tensor:
     """Logits that predict the supervised tokens of one sequence, in fp32: (N, V)."""
-    whole_LV: Tensor = network(input_ids=torch.tensor([path.ids]), use_cache=False).logits[0]
+    whole: Tensor = network(input_ids=torch.tensor([path.ids]), use_cache=False).logits[0]
+    whole_LV = whole[-len(path.ids) :]  # trained positions before the sequence have logits too
     return whole_LV[targets(path)[0]].float()
 
 

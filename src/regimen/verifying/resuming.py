@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from regimen.adapters.spec import Upkeep, upkeep_of
 from regimen.models.forward import LanguageModel, prepare
 from regimen.tokens.store import TokenRows, token_rows
 from regimen.training.checkpoints import load_newest, save_checkpoint
@@ -60,43 +61,65 @@ def _options(subject: Subject) -> LoopOptions:
     )
 
 
-def _start(subject: Subject) -> tuple[LanguageModel, Any, torch.optim.Optimizer]:
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """A new model with what a training needs beside it."""
+
+    model: LanguageModel
+    tokenizer: Any
+    optimizer: torch.optim.Optimizer
+    upkeep: Upkeep
+
+
+def _start(subject: Subject) -> _Start:
     opened = subject.open()
     model = prepare(opened.network)
-    return model, opened.tokenizer, subject.optimizer(model.model)
+    upkeep = upkeep_of(model.model, STEPS)
+    return _Start(model, opened.tokenizer, subject.optimizer(model.model), upkeep)
 
 
 def _trained(
     subject: Subject, rows: TokenRows, options: LoopOptions, folder: Path | None = None
 ) -> tuple[int, dict[str, Tensor]]:
     """The step that a training begins at, by the checkpoint in a folder, and what it ends with."""
-    model, _, optimizer = _start(subject)
-    state = State()
+    new = _start(subject)
+    network, state = new.model.model, State()
     if folder is not None:
-        identity = identity_of(model.model, rows, options)
-        state, _, _ = load_newest(folder, model.model, optimizer, identity)
-    began = state.step
-    state = train(model, rows, subject.twin.objective, optimizer, options, state=state)
-    weights = {n: p.detach() for n, p in model.model.named_parameters() if p.requires_grad}
+        identity = identity_of(network, rows, options)
+        state, _, _ = load_newest(folder, network, new.optimizer, identity, new.upkeep)
+    began, objective = state.step, subject.twin.objective
+    state = train(
+        new.model, rows, objective, new.optimizer, options, state=state, upkeep=new.upkeep
+    )
+    weights = {n: p.detach() for n, p in network.named_parameters() if p.requires_grad}
     told = {name: value for name, value in asdict(state).items() if name != "seconds"}
-    rest = {"optimizer": optimizer.state_dict(), "position": told}
+    rest = {"optimizer": new.optimizer.state_dict(), "position": told}
     return began, {**weights, **dict(_tensors(rest, ""))}
 
 
 def _broken_off(subject: Subject, rows: TokenRows, options: LoopOptions, folder: Path) -> None:
-    model, tokenizer, optimizer = _start(subject)
-    identity = identity_of(model.model, rows, options)
+    new = _start(subject)
+    identity = identity_of(new.model.model, rows, options)
     reached: list[int] = []
 
     def save(state: State) -> None:
-        save_checkpoint(folder, model.model, tokenizer, optimizer, state, identity=identity)
+        save_checkpoint(
+            folder,
+            new.model.model,
+            new.tokenizer,
+            new.optimizer,
+            state,
+            identity=identity,
+            upkeep=new.upkeep,
+        )
 
     def stop() -> bool:
         reached.append(1)
         return len(reached) == BREAK
 
     hooks = Hooks(save=save, stop=stop)
-    train(model, rows, subject.twin.objective, optimizer, options, hooks)
+    objective = subject.twin.objective
+    train(new.model, rows, objective, new.optimizer, options, hooks, upkeep=new.upkeep)
 
 
 def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:

@@ -88,16 +88,17 @@ class Subject:
 
 @torch.no_grad()
 def wake_adapter(network: Any, seed: int = 0) -> None:
-    """Give a fresh adapter something to do: small random numbers where its matrices are zero.
+    """Give a fresh adapter something to do: small random numbers where its matrices are zero, or on
+    all it trains where none is.
 
     As it starts it changes nothing, so nothing that is done to it could be seen.
     """
     if not hasattr(network, "peft_config"):
         return
     draw = torch.Generator().manual_seed(seed)
-    for _, parameter in sorted(network.named_parameters()):
-        if parameter.requires_grad and not parameter.any():
-            parameter.copy_(0.02 * torch.randn(parameter.shape, generator=draw))
+    learnt = [p for _, p in sorted(network.named_parameters()) if p.requires_grad]
+    for parameter in [p for p in learnt if not p.any()] or learnt:
+        parameter.add_(0.02 * torch.randn(parameter.shape, generator=draw))
 
 
 def without_noise(network: Any) -> None:
