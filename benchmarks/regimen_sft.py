@@ -17,7 +17,8 @@ import torch
 import transformers.models.llama.modeling_llama  # noqa: F401 - both sides import it
 
 from measure import Recorder
-from regimen.adapters.methods import add_adapter
+from regimen.adapters.methods import METHODS, add_adapter, trainable
+from regimen.adapters.spec import upkeep_of
 from regimen.models.arithmetic import arithmetic
 from regimen.models.forward import LanguageModel, prepare
 from regimen.models.hardware import set_up
@@ -124,7 +125,10 @@ def main(work: Path, out: Path, settings: Mapping[str, Any]) -> None:
     hardware = set_up()
     rows, facts = read(work), facts_of(work)
     model = load_model(ModelSpec(path=str(work / "model")))
-    if facts["lora"]:
+    adapter = dict(settings.get("adapter", {}))
+    if adapter:
+        model = add_adapter(model, METHODS[adapter.pop("kind")](**adapter), seed=DRAWN)
+    elif facts["lora"]:
         model = add_adapter(model, lora_spec(facts["lora"]), seed=DRAWN)
     language_model = prepare(model)
     optimizer = OPTIMIZERS["adamw"](parameter_groups(model, 0.0))
@@ -147,7 +151,8 @@ def main(work: Path, out: Path, settings: Mapping[str, Any]) -> None:
 
     tokens = token_rows(rows, batches_per_step, facts["rows_per_step"])
     recorder.begin()
-    train(language_model, tokens, Supervised(), optimizer, options, Hooks(progress=record))
+    hooks, upkeep = Hooks(progress=record), upkeep_of(model, options.max_steps)
+    train(language_model, tokens, Supervised(), optimizer, options, hooks, upkeep=upkeep)
     recorder.stop()
     data = Data(tokens, options)
     numbers = [data.row_numbers(i)[0] for i in range(batches_per_step * len(recorder.steps))]
@@ -163,6 +168,7 @@ def main(work: Path, out: Path, settings: Mapping[str, Any]) -> None:
         autocast=options.bf16,
         ragged=language_model.ragged,
         allocator=hardware.allocator,
+        trainable=trainable(model).parameters,
         **arithmetic_of(language_model, steps, dtype),
     )
 

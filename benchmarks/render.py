@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from adapter_page import adapter_section
 from build_page import build_section
 from evaluate_page import evaluate_section
 from head_page import head_section
@@ -45,6 +46,8 @@ def section(result: Mapping[str, Any]) -> str:
     """One benchmark: where it ran, its ratios, its rows; a section for each of its works."""
     if result["name"] in OWN_PAGE or result["name"].startswith("study_"):
         return ""
+    if result["name"] == "adapter_speed":
+        return adapter_section(result)
     if result["name"] == "head":
         return head_section(result)
     if result["name"] == "evaluate":
