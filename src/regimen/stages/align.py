@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +128,8 @@ def _work(
     extra = {"rendering": counts, "pairs": len(rows), "logratio_at_start": gap}
     job = _job(settings, section, prepared, rows, objective, extra)
     done = run_training(run, job)
-    told = finish_model(run, prepared)
-    return training_summary(prepared, done.state, hardware, done.trackers, {**extra, **told})
+    extra = {"memory": asdict(done.memory), **extra, **finish_model(run, prepared)}
+    return training_summary(prepared, done.state, hardware, done.trackers, extra)
 
 
 def _rendered(

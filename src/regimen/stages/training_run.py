@@ -34,6 +34,7 @@ from regimen.training.loop import Hooks, train
 from regimen.training.measure import mean_nll
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
 from regimen.training.options import LoopOptions, State, progress_of
+from regimen.training.state_memory import StateMemory, state_memory
 
 BEST = "best"
 SEEN = 64
@@ -68,10 +69,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """How a training ended, and for each tracker ``ok`` or what happened to it."""
+    """How a training ended, for each tracker ``ok`` or what happened to it, and what it kept."""
 
     state: State
     trackers: Mapping[str, str]
+    memory: StateMemory
 
 
 def run_training(run: Run, job: Job) -> Trained:
@@ -105,10 +107,11 @@ def run_training(run: Run, job: Job) -> Trained:
         waited = options.patience is not None and state.since_best >= options.patience
         if received and not waited and progress_of(state, options, steps) < 1.0:
             raise InterruptedRun(received[0], str(run.directory / f"checkpoint-{state.step}"))
+    memory = state_memory(prepared.model, optimizer)
     if hooks.best is not None:
         load_weights(run.path(BEST), prepared.model)
         shutil.rmtree(run.path(BEST))
-    return Trained(state, tracking.told())
+    return Trained(state, tracking.told(), memory)
 
 
 def new_optimizer(job: Job) -> torch.optim.Optimizer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def _work(section: TuneSettings, seed: int, run: Run, source: Path | None) -> Ma
     job = _job(section, seed, run, source)
     done = run_training(run, job)
     told = finish_model(run, job.prepared, dtype=section.model.save_dtype)
-    extra = {**job.extra, **told}
+    extra = {"memory": asdict(done.memory), **job.extra, **told}
     return training_summary(job.prepared, done.state, hardware, done.trackers, extra)
 
 
