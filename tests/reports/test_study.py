@@ -20,6 +20,7 @@ from regimen.cli import main
 from regimen.reports.charts import NARROW, WIDE, draw
 from regimen.reports.study import DRAWN, LOOKS, study_page, write_study_report
 from regimen.reports.study_curves import curve, score_ticks, spread_apart
+from regimen.reports.study_specs import frontier, price
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\" <b>"
 
@@ -102,7 +103,48 @@ FRONTIER: dict[str, Any] = {
         for n, rows in enumerate((50, 500, 5000))
     ],
 }
-FIGURES = {"curve": CURVE, "half": HALF, "shares": SHARES, "matrix": MATRIX, "frontier": FRONTIER}
+METHODS = ("lora", "dora", "pissa", f"full {HOSTILE}")
+APART = {
+    **FRONTIER,
+    "apart": True,
+    "points": [
+        {**point_, "label": name, "series": "full" if name.startswith("full") else "equal"}
+        for name, point_ in zip(METHODS, FRONTIER["points"], strict=False)
+    ],
+}
+PRICE: dict[str, Any] = {
+    "kind": "price",
+    "title": "Price",
+    "x": "MiB",
+    "points": [
+        {
+            "label": name,
+            "series": "full" if name.startswith("full") else "equal",
+            "x": 32.4 + 20 * n,
+            "score": 0.4 + 0.001 * n,
+            "low": None if n == 0 else 0.35,
+            "high": None if n == 0 else 0.45,
+        }
+        for n, name in enumerate(METHODS)
+    ],
+}
+RATES: dict[str, Any] = {
+    "kind": "curve",
+    "title": "Rates",
+    "x": "learning rate",
+    "x_format": "~e",
+    "lines": {"lora": [point(x, 0.4) for x in (3e-4, 1e-3, 3e-3)]},
+}
+FIGURES = {
+    "apart": APART,
+    "price": PRICE,
+    "rates": RATES,
+    "curve": CURVE,
+    "half": HALF,
+    "shares": SHARES,
+    "matrix": MATRIX,
+    "frontier": FRONTIER,
+}
 
 
 def claim(verdict: str, name: str = "a claim", **measured: Any) -> dict[str, Any]:
@@ -252,10 +294,40 @@ def test_drawings_fit_and_hold_their_labels(name: str, width: int) -> None:
         "shares": {"0%", "25%", "100%"},
         "matrix": {"1", "5", "1 definition", "60", "20", "asked in"},
         "frontier": {"50 rows", "5,000 rows", "generalist", "0"},
+        "apart": {"lora", "dora", "pissa", "generalist"},
+        "price": {"lora", "dora", "pissa", "MiB"},
+        "rates": {"3e-4", "1e-3", "3e-3", "learning rate"},
     }[name]
     assert expected <= {re.sub(r"\s+", " ", one) for one in drawn}
     if name == "curve" and width == WIDE:
         assert "32 instances" in drawn
+
+
+def test_methods_stand_apart_without_lines_and_their_names_do_not_cover_each_other() -> None:
+    alike = [{**one, "y": 0.1, "x": -0.01} for one in APART["points"]]
+    layers = frontier({**APART, "points": alike}, WIDE)["layer"]
+    assert not [one for one in layers if one["mark"]["type"] == "line"]
+    names = [
+        row["y"]
+        for one in layers
+        if one["mark"]["type"] == "text"
+        for row in one["data"]["values"]
+        if row["label"] in METHODS
+    ]
+    assert len(names) == len(METHODS)
+    # 15 of 320 pixels, of an axis that holds every interval
+    heights = [100 * one[name] for one in alike for name in ("y_low", "y_high")]
+    gap = 15 * (max(heights) - min(*heights, 0.0)) / 320
+    assert min(b - a for a, b in pairwise(sorted(names))) == pytest.approx(gap)
+    assert [one for one in frontier(FRONTIER, WIDE)["layer"] if one["mark"]["type"] == "line"]
+
+
+def test_a_score_without_an_interval_has_a_point_and_no_rule() -> None:
+    layers = price(PRICE, WIDE)["layer"]
+    rules = [r for one in layers if one["mark"]["type"] == "rule" for r in one["data"]["values"]]
+    points = [r for one in layers if one["mark"]["type"] == "point" for r in one["data"]["values"]]
+    assert {row["label"] for row in points} == set(METHODS)
+    assert {row["label"] for row in rules} == set(METHODS) - {"lora"}
 
 
 def test_knee_and_mark_are_upright_and_what_is_unsure_is_not_drawn() -> None:

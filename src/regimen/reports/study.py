@@ -36,6 +36,7 @@ DRAWN: Mapping[str, Callable[[Json, int], Spec]] = {
     "curve": study_curves.curve,
     "matrix": study_specs.matrix,
     "frontier": study_specs.frontier,
+    "price": study_specs.price,
 }
 
 
@@ -220,8 +221,10 @@ def _said(one: Json) -> str:
     if one["kind"] == "frontier":
         return (
             "Each point against the generalist of the same seed, with 95% intervals over tasks and "
-            "seeds; lines join the numbers of rows."
+            + ("seeds." if one.get("apart") else "seeds; lines join the numbers of rows.")
         )
+    if one["kind"] == "price":
+        return "Means with 95% intervals over tasks and seeds."
     parts = ["Means with 95% intervals over tasks and seeds; small dots are seeds."]
     fitted, knee, half = one.get("curve"), one.get("knee"), one.get("mark")
     if fitted:

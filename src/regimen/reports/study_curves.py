@@ -38,7 +38,7 @@ def curve(figure: Json, width: int) -> Spec:
         "type": "quantitative",
         "title": figure["x"],
         "scale": {"nice": False, "zero": False} | ({} if figure.get("linear") else {"type": "log"}),
-        "axis": {"grid": False, **_level_axis(levels(figure))},
+        "axis": {"grid": False, **_level_axis(levels(figure), figure.get("x_format"))},
     }
     y: Spec = {
         "field": "y",
@@ -84,9 +84,10 @@ def levels(figure: Json) -> list[float]:
     return sorted({point["x"] for points in figure["lines"].values() for point in points})
 
 
-def _level_axis(found: Sequence[float]) -> Spec:
+def _level_axis(found: Sequence[float], wanted: str | None = None) -> Spec:
     shares = all(0 <= level <= 1 for level in found) and len(found) > 1
-    return {"values": list(found), "format": ".0%" if shares else ",~r", "labelOverlap": True}
+    usual = ".0%" if shares else ",~r"
+    return {"values": list(found), "format": wanted or usual, "labelOverlap": True}
 
 
 def _heights(figure: Json, lines: Mapping[str, Sequence[Json]]) -> list[float]:

@@ -47,7 +47,7 @@ class Question:
 class Findings:
     """What a study found: a sentence, claims, tables and figures, all JSON-compatible.
 
-    ``figures`` are mappings with ``kind`` (curve, matrix, frontier), ``title`` and data;
+    ``figures`` are mappings with ``kind`` (curve, matrix, frontier, price), ``title`` and data;
     ``tables`` mappings with ``title``, ``columns`` and ``rows``.
     """
 
