@@ -13,38 +13,42 @@ from dataclasses import replace
 from typing import Any
 
 from regimen.errors import EvaluationError
-from regimen.evaluation.statistics import MIN_CLUSTERS
 from regimen.settings.training import LIMITS
-from regimen.studies.cells import LINE, Cell, Outcome
+from regimen.studies.cells import Cell, Outcome
 from regimen.studies.claims import Claim, Expected, in_words, summary
 from regimen.studies.design import (
     Findings,
     Question,
     changed,
     claim_on,
-    contrast,
-    first_model,
     grid_of,
     last_tuning,
     lean,
     mean_json,
     pipeline_cell,
 )
+from regimen.studies.one_job import (
+    ELSEWHERE,
+    JOB,
+    against,
+    asked_files,
+    asked_generalist,
+    bits_per_byte,
+    by_row,
+    generalist,
+    generalist_model,
+    job_build,
+    job_cell,
+)
 from regimen.studies.scores import Grid, Level
 
-JOB, ELSEWHERE = "job", "elsewhere"
-"""Suites that every cell is asked: the job's rows that are kept from training, and what the
-generalist's build holds out."""
-
 SOURCE = "this study"
-ITEMS = f"{LINE}/build/items.parquet"
 
 
 class SpecialiseStudy:
     """Cells: the job's items, a generalist for each seed, rows x domain text x seeds.
 
-    Every cell is asked by files of items: those of the job, and those of a generalist's build,
-    which are the same for every seed.
+    Who is asked what: :mod:`regimen.studies.one_job`.
     """
 
     question = "From a generalist to one job: what is gained, and what is lost elsewhere?"
@@ -52,18 +56,12 @@ class SpecialiseStudy:
     def cells(self, asked: Question) -> tuple[Cell, ...]:
         """The job's items, the generalists, the specialists."""
         plain = lean(asked.settings, asked)
-        job = pipeline_cell(
-            {"made": "items"},
-            asked.seed,
-            changed(_job_build(plain, asked), {"build.rows": asked.options["items"]}),
-            asked,
-            stages=("build",),
-            keep=("items",),
-        )
+        job = job_cell(plain, asked)
         made = [job]
         for seed in asked.seeds:
-            general = _generalist(plain, asked, seed)
-            made += [general, _asked_generalist(plain, asked, seed, general, job)]
+            general = generalist(plain, asked, seed)
+            factors = {"rows": 0, "domain": False}
+            made += [general, asked_generalist(factors, plain, asked, seed, general, job)]
             made += [
                 _specialist(plain, asked, seed, general, job, rows, domain)
                 for domain in _domains(asked)
@@ -75,7 +73,7 @@ class SpecialiseStudy:
         """Gain on the job against loss elsewhere, by rows and domain text."""
         whole = grid_of(outcomes, replace(asked, suites=(JOB, ELSEWHERE)), _level)
         _check(whole)
-        job, elsewhere = _by_row(whole.suite(JOB)), whole.suite(ELSEWHERE)
+        job, elsewhere = by_row(whole.suite(JOB)), whole.suite(ELSEWHERE)
         claims = _claims(job, elsewhere)
         points = [
             _point(job, elsewhere, level, outcomes) for level in sorted(job.scores) if level[0]
@@ -114,63 +112,6 @@ def _domains(asked: Question) -> tuple[bool, ...]:
     return (False, True) if asked.options["domain_text"] is not None else (False,)
 
 
-def _job_build(plain: Mapping[str, Any], asked: Question) -> dict[str, Any]:
-    """Settings whose raw material is the job's: its held-out rows are those of every cell."""
-    build = plain["build"]
-    kept = {name: build[name] for name in ("formatting", "curation", "workers") if name in build}
-    items = asked.options["items"]
-    # one row of each task is validated on
-    held_out = {"seed": asked.seed, "rows_per_task": items + 1, "items_per_task": items}
-    source = {k: v for k, v in asked.options["target"].items() if v not in (None, "", [], {})}
-    return {**plain, "build": {**kept, "lints": False, "sources": [source], "held_out": held_out}}
-
-
-def _asked_files(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that ask the items of the generalist and of the job, the first two needed cells."""
-    files = [
-        {"format": "items", "name": ELSEWHERE, "path": f"{{place:0}}/{ITEMS}"},
-        {"format": "items", "name": JOB, "path": f"{{place:1}}/{ITEMS}"},
-    ]
-    return changed(settings, {"evaluate.suites": files})
-
-
-def _generalist(plain: Mapping[str, Any], asked: Question, seed: int) -> Cell:
-    return pipeline_cell(
-        {"made": "generalist"},
-        seed,
-        plain,
-        asked,
-        stages=("build", "tune"),
-        keep=("model", "items"),
-    )
-
-
-def _asked_generalist(
-    plain: Mapping[str, Any], asked: Question, seed: int, general: Cell, job: Cell
-) -> Cell:
-    """The generalist itself, asked what the specialists are asked."""
-    model = _model(plain)
-    settings = changed(
-        _asked_files(plain), {"evaluate.base": first_model(plain), "evaluate.tuned": model}
-    )
-    settings = {name: value for name, value in settings.items() if name == "evaluate"}
-    return pipeline_cell(
-        {"rows": 0, "domain": False},
-        seed,
-        settings,
-        asked,
-        stages=("evaluate",),
-        needs=(general.name, job.name),
-    )
-
-
-def _model(plain: Mapping[str, Any]) -> str:
-    """The model that the generalist's last tuning made."""
-    tune = plain["tune"]
-    last = f"tune-{len(tune) - 1}" if isinstance(tune, list) else "tune"
-    return f"{{place:0}}/{LINE}/{last}/final"
-
-
 def _specialist(
     plain: Mapping[str, Any],
     asked: Question,
@@ -180,8 +121,8 @@ def _specialist(
     rows: int,
     domain: bool,
 ) -> Cell:
-    settings = changed(_asked_files(_job_build(plain, asked)), {"build.rows": rows})
-    tune = {**last_tuning(settings), "model": {"path": _model(plain)}}
+    settings = changed(asked_files(job_build(plain, asked)), {"build.rows": rows})
+    tune = {**last_tuning(settings), "model": {"path": generalist_model(plain)}}
     tokens = asked.tokens
     if domain:
         text = asked.options["domain_text"]
@@ -209,13 +150,6 @@ def _specialist(
 def _level(cell: Cell) -> Level | None:
     factors = cell.factors
     return (factors["rows"], factors["domain"]) if "rows" in factors else None
-
-
-def _by_row(grid: Grid) -> Grid:
-    """A job of few tasks is sampled by its rows: each is a cluster of its own."""
-    if len(set(grid.clusters)) >= MIN_CLUSTERS:
-        return grid
-    return replace(grid, rows=tuple(replace(row, cluster=row.item_id) for row in grid.rows))
 
 
 def _claims(job: Grid, elsewhere: Grid) -> list[Claim]:
@@ -259,30 +193,13 @@ def _claims(job: Grid, elsewhere: Grid) -> list[Claim]:
 
 def _point(job: Grid, elsewhere: Grid, level: Level, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Gain on the job and change elsewhere against the generalist of the same seed."""
-    weights = {level: 1.0, (0, False): -1.0}
-    gain, change = contrast(job, weights), contrast(elsewhere, weights)
     return {
         "label": f"{level[0]:,} rows",
         "series": "domain text first" if level[1] else "rows alone",
         "rows": level[0],
-        "x": change.difference,
-        "x_low": change.low,
-        "x_high": change.high,
-        "y": gain.difference,
-        "y_low": gain.low,
-        "y_high": gain.high,
-        "bits_per_byte": _bits(outcomes, level),
+        **against(job, elsewhere, level, (0, False)),
+        "bits_per_byte": bits_per_byte(outcomes, level, _level),
     }
-
-
-def _bits(outcomes: Sequence[Outcome], level: Level) -> float | None:
-    """Mean bits per byte of the retention text over the seeds, where it was measured."""
-    found = [
-        one.result["retention"]["systems"]["tuned"]["bits_per_byte"]
-        for one in outcomes
-        if one.state == "done" and _level(one.cell) == level and one.result.get("retention")
-    ]
-    return sum(found) / len(found) if found else None
 
 
 def _verdict(points: Sequence[Mapping[str, Any]], claims: Sequence[Claim]) -> str:
@@ -309,7 +226,7 @@ def _table(job: Grid, elsewhere: Grid, outcomes: Sequence[Outcome]) -> dict[str,
                 "yes" if level[1] else "no",
                 *(own[name] for name in ("score", "low", "high")),
                 *(other[name] for name in ("score", "low", "high")),
-                _bits(outcomes, level),
+                bits_per_byte(outcomes, level, _level),
             ]
         )
     return {
