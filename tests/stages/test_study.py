@@ -218,6 +218,15 @@ def test_a_cell_keeps_scores_and_metrics_and_no_model(studied: Studied) -> None:
     assert all(0 <= row["score"] <= 1 for row in scores)
     times = json.loads((place / "times.json").read_text())
     assert times["whole"] >= times["tune"] > 0
+    assert set(json.loads((place / "use.json").read_text())) == {
+        "tokens_per_second",
+        "peak_memory_gib",
+    }
+    result = json.loads((place / "result.json").read_text())
+    # weights, gradients and two moments of every weight, and one count for each tensor
+    kept, trained = result["memory"], 4 * result["trainable_parameters"]
+    assert (kept["trained"], kept["gradients"]) == (trained, trained)
+    assert 2 * trained < kept["optimizer"] < 2.01 * trained
     left = {path.name for path in (place / "run").rglob("*") if path.is_file()}
     assert {"metrics.jsonl", "evaluation.json", "manifest.json"} <= left
     assert not {"model.safetensors", "items.parquet", "instances.parquet"} & left
@@ -301,6 +310,20 @@ def test_rewrites_run_from_settings_to_verdict(
                 "domain_tokens": 64,
             }
         },
+        {
+            "adapters": {
+                "target": {"path": "job"},
+                "rows": 8,
+                "few_rows": 4,
+                "items": 3,
+                "validation_rows": 4,
+                "general_tokens": 190,
+                "methods": {
+                    "full": {"learning_rates": [0.01]},
+                    "lora": {"adapter": {"r": 2}, "learning_rates": [0.01, 0.03]},
+                },
+            }
+        },
     ],
     ids=lambda section: next(iter(section)),
 )
@@ -320,6 +343,15 @@ def test_every_kind_runs_from_settings_to_verdict(
     assert result["claims"]
 
 
+LORA = {"adapter": {"r": 2}, "learning_rates": [1e-3]}
+
+
+def methods(named: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A study of these methods."""
+    section = {"target": {"path": "tasks"}, "methods": named, **more}
+    return {"study": {"adapters": section}}
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -331,6 +363,40 @@ def test_every_kind_runs_from_settings_to_verdict(
         ({"study": {"grid": {"vary": {"tune.r": [1]}}}}, ("study.grid.vary",)),
         ({"build": None}, ("no 'build'",)),
         ({"study": {"tasks": {"counts": [4]}}}, ("study.tasks.counts",)),
+        (
+            methods({"full": {"learning_rates": [1e-3]}, "dora": {"learning_rates": [1e-3]}}),
+            ("study.adapters.methods: has no 'lora'", "methods.dora: names no adapter"),
+        ),
+        (
+            methods({"full": {"learning_rates": [1e-3], "adapter": {"r": 2}}, "lora": LORA}),
+            ("study.adapters.methods.full.adapter: is full tuning",),
+        ),
+        (
+            methods({"full": {"learning_rates": [1e-3, 1e-3], "quantise": "nf4"}, "lora": LORA}),
+            (
+                "study.adapters.methods.full.learning_rates: has 0.001 twice",
+                "study.adapters.methods.full.quantise: needs an adapter",
+            ),
+        ),
+        (
+            methods({"full": {"learning_rates": []}, "lora": {**LORA, "adapter": {"rr": 2}}}),
+            (
+                "study.adapters.methods.full.learning_rates",
+                "study.adapters.methods.lora.adapter.rr",
+                "Did you mean 'r'?",
+                "2 problems",
+            ),
+        ),
+        (
+            methods(
+                {"full": {"learning_rates": [1e-3]}, "lora": {**LORA, "adapter": {"kind": "lra"}}}
+            ),
+            ("study.adapters.methods.lora.adapter.kind", "Did you mean 'lora'?"),
+        ),
+        (
+            methods({"full": {"learning_rates": [1e-3]}, "lora": LORA}, rows=50),
+            ("study.adapters.few_rows: 100 are no fewer than rows, 50",),
+        ),
     ],
 )
 def test_settings_of_a_study_that_cannot_run_are_told_before_anything_does(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
 
+from regimen.settings.adapters_study import AdaptersStudy
 from regimen.settings.base import (
     Conflict,
     Count,
@@ -131,7 +132,7 @@ class GridStudy(Section):
                 )
 
 
-KINDS = ("tasks", "formatting", "specialise", "rewrites", "grid")
+KINDS = ("tasks", "formatting", "specialise", "adapters", "rewrites", "grid")
 
 
 class StudySettings(Section):
@@ -161,6 +162,9 @@ class StudySettings(Section):
 
     specialise: SpecialiseStudy | None = None
     """From a generalist to one job."""
+
+    adapters: AdaptersStudy | None = None
+    """Methods of adaptation at equal trained parameters and at equal memory."""
 
     rewrites: RewritesStudy | None = None
     """String rewriting rules: an oracle for the number of tasks."""

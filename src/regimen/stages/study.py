@@ -16,6 +16,7 @@ from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.study import KINDS, StudySettings
 from regimen.stages.common import MODULES
 from regimen.stages.study_cost import Cost, estimate
+from regimen.studies.adapters import AdaptersStudy
 from regimen.studies.cells import Cell, Outcome
 from regimen.studies.claims import Measured, in_words
 from regimen.studies.design import Findings, Question, Study
@@ -30,6 +31,7 @@ STUDIES: Mapping[str, Study] = {
     "tasks": TasksStudy(),
     "formatting": FormattingStudy(),
     "specialise": SpecialiseStudy(),
+    "adapters": AdaptersStudy(),
     "rewrites": RewritesStudy(),
     "grid": GridStudy(),
 }

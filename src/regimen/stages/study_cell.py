@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from regimen.errors import RegimenError
@@ -17,7 +18,7 @@ from regimen.files import atomic_write, json_text
 from regimen.manifests import read_manifest
 from regimen.runs import METRICS, Run
 from regimen.stages.study_scores import keep_scores
-from regimen.studies.cells import FAILED, LINE, RESULT, SCORES, TIMES, beside
+from regimen.studies.cells import FAILED, LINE, RESULT, SCORES, TIMES, USE, beside
 
 GOES_ON = (LINE, "checkpoint-*", METRICS)
 """What an interrupted cell goes on from: its line of stages, or a training of its own."""
@@ -44,6 +45,8 @@ def pipeline(body: Mapping[str, Any], run: Run) -> dict[str, Any]:
     done = run_pipeline(settings, work["stages"])
     summaries = {name: stage["summary"] for name, stage in done["stages"].items()}
     run.write_json(TIMES, {**_times(directory, summaries), "whole": time.monotonic() - STARTED})
+    if trained := [name for name in summaries if name.startswith("tune")]:
+        run.write_json(USE, _use(directory / trained[-1] / METRICS))
     if "evaluate" in work["stages"]:
         keep_scores(directory / "evaluate" / "answers.parquet", run.path(SCORES))
     result = _result(directory, summaries)
@@ -81,6 +84,15 @@ def _times(directory: Path, summaries: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(read_manifest(directory / name).volatile["seconds"]) for name in summaries}
 
 
+def _use(metrics: Path) -> dict[str, float]:
+    """The usual speed of a training and the largest memory of its process, from its log."""
+    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    return {
+        "tokens_per_second": median(line["tokens_per_second"] for line in lines),
+        "peak_memory_gib": max(line["peak_memory_gib"] for line in lines),
+    }
+
+
 def _result(directory: Path, summaries: Mapping[str, Any]) -> dict[str, Any]:
     """Counts of the stages, and the blocks of the evaluation that tables are made of."""
     result: dict[str, Any] = {}
@@ -91,6 +103,10 @@ def _result(directory: Path, summaries: Mapping[str, Any]) -> dict[str, Any]:
     if tunings:
         result["num_tokens"] = sum(summary["num_tokens"] for summary in tunings)
         result["steps"] = sum(summary["steps"] for summary in tunings)
+        last = tunings[-1]
+        result |= {name: last[name] for name in ("trainable_parameters", "memory")}
+        if "best_loss" in last:
+            result["validation_loss"] = last["best_loss"]
     file = directory / "evaluate" / "evaluation.json"
     if file.is_file():
         body = json.loads(file.read_text(encoding="utf-8"))
@@ -123,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         run = Run.start(place, stage="cell", key=body["key"], settings=body["work"], keep=GOES_ON)
         run.write_json(RESULT, WORKS[body["kind"]](body, run))
-        run.finish(volatile_files=[TIMES])
+        run.finish(volatile_files=[TIMES, USE])
     except RegimenError as error:
         atomic_write(failed, json_text({"error": error.render()}))
         return 1

@@ -5,5 +5,6 @@ runner      cells in processes of their own: cached, resumable, side by side, fa
 scores      the scores of cells on the same items as arrays, and contrasts between them
 fits        curves over levels: power law with offset against log-linear, the knee
 claims      what was expected, what was measured, and the verdict in words
-tasks, formatting, specialise, rewrites, grid    the designs: which cells, which claims
+one_job     what studies of one job share: the generalist, the job's rows, who is asked what
+tasks, formatting, specialise, adapters, rewrites, grid    the designs: which cells, which claims
 """

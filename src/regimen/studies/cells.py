@@ -17,6 +17,9 @@ CELL, RESULT, FAILED, LOG = "cell.json", "result.json", "failed.json", "log.txt"
 SCORES, TIMES = "scores.parquet", "times.json"
 """Scores of every item, and seconds of the parts of the work."""
 
+USE = "use.json"
+"""What the last training took of the machine: tokens per second, peak memory in GiB."""
+
 LINE = "run"
 """Folder of a cell in which its line of stages runs."""
 
