@@ -164,7 +164,7 @@ def _series(
     """Points with the intervals that they have, and their names; ``joined`` by a line."""
     side = ("right", -8, 11) if left else ("left", 8, -9)
     if rows and "name_y" in rows[0]:
-        side = ("left", 9, 0)
+        side = ("left", 9, -8)
     text = {"type": "text", "color": colour, **dict(zip(("align", "dx", "dy"), side, strict=True))}
     text["limit"] = LONGEST - 36
     named = [{**row, "y": row.get("name_y", row["y"])} for row in rows]
