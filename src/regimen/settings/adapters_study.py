@@ -49,7 +49,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
         "adapter": {"kind": "freeze", "layers": 1},
         "learning_rates": (1e-3, 3e-3, 1e-2),
     },
-    "ia3": {"adapter": {"kind": "ia3"}, "learning_rates": (1e-2, 3e-2, 1e-1)},
+    "ia3": {"adapter": {"kind": "ia3"}, "learning_rates": (3e-2, 1e-1, 3e-1)},
 }
 """Methods sized for the tiny base: as many trained parameters as LoRA of rank 14 (6%), or as much
 memory; (IA)3, which is small by nature, beside them. An alpha of 32 is LoRA's own default."""
