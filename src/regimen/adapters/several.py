@@ -221,7 +221,7 @@ def combine(
             combination_type=how,
             **({"density": density} if drawn else {}),
         )
-    except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
+    except (ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise AdapterError(
             "These adapters cannot be combined in this way.",
             slug="adapter-combination",
