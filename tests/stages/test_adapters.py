@@ -51,6 +51,9 @@ def test_a_kind_is_trained_and_answers_as_it_was_saved(text_project, name):
     assert after > before
     own = name in ("lisa", "freeze")
     assert is_adapter(str(final)) is not own
+    if name == "lisa":  # all layers in turn, not those of the last draw
+        counted = summary(text_project, name)
+        assert counted["trainable_parameters"] == counted["parameters"]
     assert (final / "base.json").is_file() is not own
     told = summary(text_project, name)
     assert bool(told.get("not_for_vllm")) is (name not in ("lora", "eva") and not own)

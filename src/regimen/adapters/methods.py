@@ -61,9 +61,12 @@ class Trainable:
         return self.parameters / max(self.total, 1)
 
 
-def trainable(model: Any) -> Trainable:
-    """Count trainable tensors and parameters."""
+def trainable(model: Any, optimizer: torch.optim.Optimizer | None = None) -> Trainable:
+    """Count trainable tensors and parameters: those of an optimizer where one is given, because a
+    method may train them in turns."""
     learnt = [p for p in model.parameters() if p.requires_grad]
+    if optimizer is not None:
+        learnt = [p for group in optimizer.param_groups for p in group["params"]]
     total = sum(p.numel() for p in model.parameters())
     return Trainable(len(learnt), sum(p.numel() for p in learnt), total)
 

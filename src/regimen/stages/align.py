@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,9 @@ from regimen.stages.training import (
     finish_model,
     prepare_model,
     start_from,
-    training_summary,
     wants_bf16,
 )
-from regimen.stages.training_run import KEPT, Job, run_training
+from regimen.stages.training_run import KEPT, Job, run_training, training_summary
 from regimen.stages.tune import instances_path
 from regimen.tables import read_table, table_to_preferences
 from regimen.tokens.overflow import fit_pair
@@ -128,8 +127,7 @@ def _work(
     extra = {"rendering": counts, "pairs": len(rows), "logratio_at_start": gap}
     job = _job(settings, section, prepared, rows, objective, extra)
     done = run_training(run, job)
-    extra = {"memory": asdict(done.memory), **extra, **finish_model(run, prepared)}
-    return training_summary(prepared, done.state, hardware, done.trackers, extra)
+    return training_summary(prepared, done, hardware, {**extra, **finish_model(run, prepared)})
 
 
 def _rendered(

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from regimen.adapters.files import base_path, can_merge, is_adapter, load_adapter, merge
-from regimen.adapters.methods import METHODS, add_adapter, trainable
+from regimen.adapters.methods import METHODS, add_adapter
 from regimen.adapters.serving import problems as serving_problems
 from regimen.adapters.spec import Spec
 from regimen.errors import AdapterError, ModelError
 from regimen.memory.activations import checkpoint_activations
 from regimen.memory.quantise import QUANTISATIONS, keep_trainable_layout
 from regimen.models.forward import LanguageModel, prepare
-from regimen.models.hardware import Hardware, bf16_is_fast
+from regimen.models.hardware import bf16_is_fast
 from regimen.models.loading import (
     ModelSpec,
     check_finite,
@@ -38,7 +38,7 @@ from regimen.tokens.rendering import (
     stop_ids,
 )
 from regimen.training.checkpoints import write_model
-from regimen.training.options import LoopOptions, State
+from regimen.training.options import LoopOptions
 from regimen.training.schedules import Schedule
 
 MERGED = "base"
@@ -295,38 +295,6 @@ def finish_model(run: Run, prepared: Prepared, *, dtype: str | None = None) -> d
     folder = run.path("final")
     write_model(prepared.model, prepared.tokenizer, folder, dtype=dtype)
     return {"not_for_vllm": serving_problems(folder)} if is_adapter(str(folder)) else {}
-
-
-def training_summary(
-    prepared: Prepared,
-    state: State,
-    hardware: Hardware,
-    trackers: Mapping[str, str],
-    extra: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What a training did, for ``summary.json``; ``trackers`` says how each of them fared."""
-    counted = trainable(prepared.model)
-    return {
-        "steps": state.step,
-        **(
-            {"best_step": state.best_step, "best_loss": state.best_loss}
-            if state.best_loss is not None
-            else {}
-        ),
-        "num_tokens": state.tokens,
-        "supervised_tokens": state.supervised,
-        "trainable_parameters": counted.parameters,
-        "trainable_tensors": counted.tensors,
-        "parameters": counted.total,
-        "ragged": prepared.language_model.ragged,
-        "bf16": hardware.bf16,
-        "threads": hardware.threads,
-        "allocator": hardware.allocator,
-        "kernels": hardware.kernels,
-        "notes": list(prepared.notes),
-        **({"trackers": dict(trackers)} if trackers else {}),
-        **extra,
-    }
 
 
 def head_masks(

@@ -7,14 +7,16 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 
 from regimen import console
+from regimen.adapters.methods import Trainable, trainable
 from regimen.adapters.spec import Upkeep, see_rows, upkeep_of
 from regimen.errors import InterruptedRun
+from regimen.models.hardware import Hardware
 from regimen.objectives.base import Objective
 from regimen.runs import METRICS, TENSORBOARD, TRACKING, Run
 from regimen.settings.training import TrainingSettings
@@ -74,6 +76,7 @@ class Trained:
     state: State
     trackers: Mapping[str, str]
     memory: StateMemory
+    counted: Trainable
 
 
 def run_training(run: Run, job: Job) -> Trained:
@@ -89,6 +92,7 @@ def run_training(run: Run, job: Job) -> Trained:
     data = Data(rows, options)
     see_rows(prepared.model, lambda: data.padded(SEEN))
     optimizer = new_optimizer(job)
+    counted = trainable(prepared.model, optimizer)
     if validation is not None:
         options = replace(options, evaluate_every=validation.every, patience=validation.patience)
     identity = identity_of(prepared.model, rows, options)
@@ -111,7 +115,7 @@ def run_training(run: Run, job: Job) -> Trained:
     if hooks.best is not None:
         load_weights(run.path(BEST), prepared.model)
         shutil.rmtree(run.path(BEST))
-    return Trained(state, tracking.told(), memory)
+    return Trained(state, tracking.told(), memory, counted)
 
 
 def new_optimizer(job: Job) -> torch.optim.Optimizer:
@@ -248,3 +252,32 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def training_summary(
+    prepared: Prepared, done: Trained, hardware: Hardware, extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a training did, for ``summary.json``."""
+    state, counted = done.state, done.counted
+    return {
+        "steps": state.step,
+        **(
+            {"best_step": state.best_step, "best_loss": state.best_loss}
+            if state.best_loss is not None
+            else {}
+        ),
+        "num_tokens": state.tokens,
+        "supervised_tokens": state.supervised,
+        "trainable_parameters": counted.parameters,
+        "trainable_tensors": counted.tensors,
+        "parameters": counted.total,
+        "memory": asdict(done.memory),
+        "ragged": prepared.language_model.ragged,
+        "bf16": hardware.bf16,
+        "threads": hardware.threads,
+        "allocator": hardware.allocator,
+        "kernels": hardware.kernels,
+        "notes": list(prepared.notes),
+        **({"trackers": dict(done.trackers)} if done.trackers else {}),
+        **extra,
+    }

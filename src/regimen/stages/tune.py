@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,8 @@ from regimen.stages.training import (
     finish_model,
     prepare_model,
     start_from,
-    training_summary,
 )
-from regimen.stages.training_run import KEPT, Job, Validation, run_training
+from regimen.stages.training_run import KEPT, Job, Validation, run_training, training_summary
 from regimen.tokens.bpe import train_tokenizer
 from regimen.tokens.store import (
     TokenRows,
@@ -112,8 +110,7 @@ def _work(section: TuneSettings, seed: int, run: Run, source: Path | None) -> Ma
     job = _job(section, seed, run, source)
     done = run_training(run, job)
     told = finish_model(run, job.prepared, dtype=section.model.save_dtype)
-    extra = {"memory": asdict(done.memory), **job.extra, **told}
-    return training_summary(job.prepared, done.state, hardware, done.trackers, extra)
+    return training_summary(job.prepared, done, hardware, {**job.extra, **told})
 
 
 def _job(section: TuneSettings, seed: int, run: Run, source: Path | None) -> Job:
