@@ -158,7 +158,7 @@ def test_a_wrong_ragged_answer_is_caught_by_the_probe(monkeypatch):
     monkeypatch.setattr(
         attention,
         "segment_attention",
-        lambda q, k, v, plan, call, p=0.0: honest(q, k.flip(2), v, plan, call, p),
+        lambda q, k, *more: honest(q, k.flip(2), *more),
     )
     prepared = prepare(model)
     assert not prepared.ragged
