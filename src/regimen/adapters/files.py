@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from regimen.adapters.spec import HASHES, quiet, spec_of, write
 from regimen.adapters.targets import classification_heads
 from regimen.errors import AdapterError
+from regimen.models.loading import ModelSpec, fit_vocabulary, load_model
 from regimen.models.virtual import is_virtual
 
 NOT_MERGED = ("bottleneck",)
@@ -90,6 +91,18 @@ def load_adapter(model: Any, path: str, *, trainable: bool = False, name: str = 
         ) from error
     setattr(adapted, HASHES, hashes)
     return adapted
+
+
+def load_base(
+    path: str, tokenizer: Any, *, dtype: str = "float32", quantisation: Any = None
+) -> tuple[Any, str]:
+    """A base with the vocabulary of the tokenizer that lies beside its adapter, and what was done
+    to make it fit.
+
+    The rows of new tokens that an adapter trained lie in its own files.
+    """
+    network = load_model(ModelSpec(path=path, dtype=dtype), quantisation=quantisation)
+    return network, fit_vocabulary(network, tokenizer, added=len(tokenizer))
 
 
 def check_base(model: Any, path: str) -> dict[str, str]:

@@ -232,7 +232,15 @@ OF_THE_BASE = ("bitfit", "freeze", "lisa")
 
 
 def of_a_base(adapter: Any, *, quantised: bool) -> Iterator[Conflict]:
-    """What an adapter demands of its base; the conflicts are those of the training."""
+    """What an adapter, or None, and its base demand of each other; conflicts of the training."""
+    if adapter is None:
+        if quantised:
+            yield Conflict(
+                what="needs an adapter: weights in 4 bits cannot be trained",
+                at=("quantise",),
+                fix="Add an 'adapter' section, for example {kind: lora}.",
+            )
+        return
     init = getattr(adapter, "init", "")
     if init == "loftq" and not quantised:
         yield Conflict(

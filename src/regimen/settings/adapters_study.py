@@ -69,14 +69,7 @@ class ArmSettings(Section):
 
     def conflicts(self) -> Iterator[Conflict]:
         """As for ``tune``; a rate is tried once."""
-        if self.quantise is not None and self.adapter is None:
-            yield Conflict(
-                what="needs an adapter: weights in 4 bits cannot be trained",
-                at=("quantise",),
-                fix="Add an 'adapter' section, for example {kind: lora}.",
-            )
-        if self.adapter is not None:
-            yield from of_a_base(self.adapter, quantised=self.quantise is not None)
+        yield from of_a_base(self.adapter, quantised=self.quantise is not None)
         twice = [rate for rate in self.learning_rates if self.learning_rates.count(rate) > 1]
         if twice:
             yield Conflict(

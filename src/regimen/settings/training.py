@@ -227,14 +227,7 @@ class TrainingSettings(Section):
 
     def optimisation_conflicts(self) -> Iterator[Conflict]:
         """What the shared fields demand of each other."""
-        if self.quantise is not None and self.adapter is None:
-            yield Conflict(
-                what="needs an adapter: weights in 4 bits cannot be trained",
-                at=("quantise",),
-                fix="Add an 'adapter' section, for example {kind: lora}.",
-            )
-        if self.adapter is not None:
-            yield from of_a_base(self.adapter, quantised=self.quantise is not None)
+        yield from of_a_base(self.adapter, quantised=self.quantise is not None)
         if all(getattr(self, name) is None for name in LIMITS):
             yield Conflict(
                 what="nothing ends the training",

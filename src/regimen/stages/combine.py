@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from regimen import console
-from regimen.adapters.files import base_path, load_adapter, merge
+from regimen.adapters.files import base_path, load_adapter, load_base, merge
 from regimen.adapters.serving import problems
 from regimen.adapters.several import combine as combine_adapters
 from regimen.adapters.several import load_several, routes
 from regimen.errors import AdapterError
-from regimen.models.loading import ModelSpec, fit_vocabulary, load_model, load_tokenizer
+from regimen.models.loading import load_tokenizer
 from regimen.training.checkpoints import whole, write_model
 
 
@@ -159,6 +159,4 @@ def _base(paths: Mapping[str, str]) -> tuple[Any, Any]:
     """The base of the first adapter, with the vocabulary that it was trained on."""
     first = next(iter(paths.values()))
     tokenizer = load_tokenizer(first)
-    network = load_model(ModelSpec(path=base_path(first)))
-    fit_vocabulary(network, tokenizer, added=len(tokenizer))
-    return network, tokenizer
+    return load_base(base_path(first), tokenizer)[0], tokenizer

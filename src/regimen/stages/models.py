@@ -10,7 +10,13 @@ from typing import Any
 
 import torch
 
-from regimen.adapters.files import adapter_tensors, base_path, is_adapter, load_adapter
+from regimen.adapters.files import (
+    adapter_tensors,
+    base_path,
+    is_adapter,
+    load_adapter,
+    load_base,
+)
 from regimen.adapters.several import (
     Routes,
     is_routed,
@@ -62,14 +68,12 @@ def load(path: str, *, template: str | None = None, dtype: str = "float32") -> L
     added = ensure_chat_tokens(tokenizer, renderer)
     tensors = 0
     if routes is not None:
-        network = load_model(ModelSpec(path=routes.base, dtype=dtype))
-        fit_vocabulary(network, tokenizer, added=len(tokenizer))
+        network, _ = load_base(routes.base, tokenizer, dtype=dtype)
         network = load_several(network, routes.adapters)
         switch(network, routes.otherwise)
         tensors = sum(map(adapter_tensors, routes.adapters.values()))
     elif is_adapter(path):
-        network = load_model(ModelSpec(path=base_path(path), dtype=dtype))
-        fit_vocabulary(network, tokenizer, added=len(tokenizer))
+        network, _ = load_base(base_path(path), tokenizer, dtype=dtype)
         network = load_adapter(network, path)
         tensors = adapter_tensors(path)
     else:

@@ -10,7 +10,14 @@ from typing import Any
 
 import torch
 
-from regimen.adapters.files import base_path, can_merge, is_adapter, load_adapter, merge
+from regimen.adapters.files import (
+    base_path,
+    can_merge,
+    is_adapter,
+    load_adapter,
+    load_base,
+    merge,
+)
 from regimen.adapters.methods import METHODS, add_adapter
 from regimen.adapters.serving import problems as serving_problems
 from regimen.adapters.spec import Spec
@@ -188,10 +195,9 @@ def start_model(
     if not is_adapter(spec.path):
         network = load_model(spec, seed=seed, quantisation=quantisation)
         return network, fit_vocabulary(network, tokenizer, added=added)
-    base = load_model(
-        ModelSpec(path=base_path(spec.path), dtype=spec.dtype), quantisation=quantisation
+    base, grown = load_base(
+        base_path(spec.path), tokenizer, dtype=spec.dtype, quantisation=quantisation
     )
-    grown = fit_vocabulary(base, tokenizer, added=len(tokenizer))
     network = load_adapter(base, spec.path, trainable=True)
     if quantisation is None and can_merge(network):
         network = merge(network)

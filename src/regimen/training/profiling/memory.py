@@ -28,10 +28,11 @@ def bytes_of(tensors: Iterable[Tensor]) -> int:
 
 def weights(model: Any) -> int:
     """Parameters and buffers, with the scales of quantised ones."""
-    return bytes_of(_weights(model))
+    return bytes_of(weights_of(model))
 
 
-def _weights(model: Any) -> Iterator[Tensor]:
+def weights_of(model: Any) -> Iterator[Tensor]:
+    """The tensors of ``weights``."""
     for parameter in model.parameters():
         yield parameter
         yield from tensors_in(getattr(parameter, "quant_state", None))
@@ -50,7 +51,7 @@ def optimizer_states(optimizer: torch.optim.Optimizer) -> int:
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested mappings, lists and quantisation states."""
+    """Every tensor in nested mappings, lists and plain objects, such as quantisation states."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
@@ -59,7 +60,7 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, list | tuple):
         for entry in value:
             yield from tensors_in(entry)
-    elif type(value).__name__ == "QuantState":
+    elif hasattr(value, "__dict__"):
         yield from tensors_in(vars(value))
 
 
