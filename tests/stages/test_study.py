@@ -316,7 +316,7 @@ def test_rewrites_run_from_settings_to_verdict(
                 "rows": 8,
                 "few_rows": 4,
                 "items": 3,
-                "validation_rows": 4,
+                "rate_seeds": 1,
                 "general_tokens": 190,
                 "methods": {
                     "full": {"learning_rates": [0.01]},

@@ -8,18 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from helpers.study_cells import items, outcomes, question, verdicts
 from regimen.errors import EvaluationError
 from regimen.settings.adapters_study import METHODS
 from regimen.settings.adapters_study import AdaptersStudy as Section
-from regimen.studies.adapters import AdaptersStudy
+from regimen.studies.adapters import APART, AdaptersStudy
 from regimen.studies.adapters_found import group_of
-from regimen.studies.adapters_rates import Cost, choices
+from regimen.studies.adapters_rates import Cost, choices, deciding, reported
 from regimen.studies.cells import USE, Cell, Outcome
+from regimen.studies.scores import Grid, Row
 
 STUDY = AdaptersStudy()
+CHOOSE = (1 + APART, 2 + APART)
+"""Seeds of the trainings that choose."""
+
 RATES = (1e-3, 3e-3, 1e-2)
 FEW = {
     "full": {"learning_rates": RATES},
@@ -45,17 +52,30 @@ def asked_about(methods: Mapping[str, Any] = FEW, few_rows: int = 100, **more: A
     return question(section.model_dump(mode="json"), **more)
 
 
+def all_cells(asked: Any) -> list[Cell]:
+    """Those that choose, and as many as there will be."""
+    return [*STUDY.cells(asked), *STUDY.further(asked, ())]
+
+
 def learners(cells: Sequence[Cell]) -> list[Cell]:
-    return [cell for cell in cells if "method" in cell.factors]
+    return [cell for cell in cells if {"method", "tried"} & set(cell.factors)]
 
 
-def test_every_method_starts_from_the_generalist_of_its_seed_at_every_rate() -> None:
+def test_every_rate_is_tried_on_seeds_of_its_own_and_one_goes_on_to_those_of_the_study() -> None:
     asked = asked_about()
-    cells = STUDY.cells(asked)
+    first, then = STUDY.cells(asked), STUDY.further(asked, ())
     # nine rates, and three of full tuning and of LoRA with few rows
-    assert len(cells) == 1 + 3 * (2 + 9 + 6)
+    assert len(first) == 1 + 2 * (1 + 9 + 6)
+    assert len(then) == 3 * (2 + 5 + 2)
+    assert {cell.seed for cell in first if cell.factors != {"made": "items"}} == set(CHOOSE)
+    assert {cell.seed for cell in then} == {2, 3, 4}
+    assert all(("tried" in cell.factors) for cell in learners(first))
+    assert all(("method" in cell.factors) for cell in learners(then))
+    cells = (*first, *then)
     by_name = {cell.name: cell for cell in cells}
     assert len(by_name) == len(cells)
+    # a study that gets more seeds finds what chose done
+    assert STUDY.cells(asked_about(seeds=range(2, 20))) == first
     for place, cell in enumerate(cells):
         assert set(cell.needs) <= {one.name for one in cells[:place]}
     for cell in learners(cells):
@@ -64,11 +84,10 @@ def test_every_method_starts_from_the_generalist_of_its_seed_at_every_rate() -> 
         assert job.factors["made"] == "items"
         suites = cell.work["settings"]["evaluate"]["suites"]
         assert [suite["name"] for suite in suites] == ["elsewhere", "job"]
-    assert sum(cell.factors.get("made") == "generalist" for cell in cells) == 3
 
 
 def test_methods_train_on_equally_many_tokens_and_the_generalist_on_its_own() -> None:
-    cells = STUDY.cells(asked_about())
+    cells = all_cells(asked_about())
     assert {cell.tokens for cell in learners(cells)} == {1000}
     for cell in cells:
         if cell.tokens:
@@ -77,23 +96,20 @@ def test_methods_train_on_equally_many_tokens_and_the_generalist_on_its_own() ->
     assert {cell.tokens for cell in general} == {5000}
 
 
-def test_a_cell_has_its_adapter_its_rate_and_validation_rows_beside_those_of_training() -> None:
+def test_a_cell_has_its_adapter_its_rate_and_its_rows() -> None:
     cells = {
-        (c.factors["method"], c.factors["rate"], c.factors["rows"]): c.work["settings"]
-        for c in learners(STUDY.cells(asked_about(seeds=(2,))))
+        (c.factors["tried"], c.factors["rate"], c.factors["rows"]): c.work["settings"]
+        for c in learners(STUDY.cells(asked_about()))
+        if c.seed == CHOOSE[0]
     }
     lora, full = cells["lora", 3e-3, 3000], cells["full", 1e-2, 100]
     tune = lora["tune"]
     assert (tune["adapter"]["kind"], tune["adapter"]["r"]) == ("lora", 14)
     assert tune["learning_rate"] == 3e-3
     assert tune["model"] == {"path": "{place:0}/run/tune/final"}
-    assert lora["build"]["rows"] == 3200
-    assert round(tune["validation"]["share"] * 3200) == 200
-    assert tune["validation"]["keep_best"] is False
     assert "quantise" not in tune
     assert cells["lora-nf4", 3e-3, 3000]["tune"]["quantise"] == "nf4"
-    assert full["build"]["rows"] == 300
-    assert round(full["tune"]["validation"]["share"] * 300) == 200
+    assert (lora["build"]["rows"], full["build"]["rows"]) == (3000, 100)
     assert "adapter" not in full["tune"]
 
 
@@ -101,42 +117,49 @@ def test_full_tuning_takes_no_adapter_from_the_generalist() -> None:
     asked = asked_about()
     tune = {**asked.settings["tune"], "adapter": {"kind": "lora"}, "quantise": "nf4"}
     asked = replace(asked, settings={**asked.settings, "tune": tune})
-    full = next(c for c in learners(STUDY.cells(asked)) if c.factors["method"] == "full")
+    full = next(c for c in learners(STUDY.cells(asked)) if c.factors["tried"] == "full")
     assert not {"adapter", "quantise"} & set(full.work["settings"]["tune"])
 
 
 def test_no_few_rows_where_none_are_wanted() -> None:
-    cells = learners(STUDY.cells(asked_about(few_rows=0)))
+    cells = learners(all_cells(asked_about(few_rows=0)))
     assert {cell.factors["rows"] for cell in cells} == {3000}
 
 
 ROWS = [
-    *items(tasks=14, each=1, suite="job"),
+    *items(tasks=14, each=2, suite="job"),
     *items(tasks=14, each=1, suite="elsewhere"),
 ]
 GAINS = {"full": 0.3, "lora": 0.5, "lora-attention": 0.2, "ia3": 0.1, "lora-nf4": 0.5}
-LOSSES = {1e-3: 0.8, 3e-3: 0.4, 1e-2: 0.6, 3e-2: 0.5}
 PARAMETERS = {"full": 1000, "lora": 100, "lora-attention": 110, "ia3": 5, "lora-nf4": 300}
 WEIGHTS = {"full": 0, "lora": 1000, "lora-attention": 1000, "ia3": 1000, "lora-nf4": 400}
 
-Loss = Callable[[Cell], float]
+Score = Callable[[Cell, Mapping[str, Any]], float | None]
+RATED = {1e-3: -0.1, 3e-3: 0.1, 1e-2: 0.0, 3e-2: 0.0}
+"""What a rate adds to the items that choose."""
+
+
+def method_of(cell: Cell) -> str | None:
+    return cell.factors.get("method", cell.factors.get("tried"))
 
 
 def learning(cell: Cell, item: Mapping[str, Any]) -> float | None:
-    """LoRA gains more and forgets less; the highest rate scores best, and is not chosen."""
-    name = cell.factors.get("method")
+    """LoRA gains more and forgets less; the highest rate is best on the items of the results."""
+    name = method_of(cell)
     if name is None:
         return 0.2 if item["suite"] == "job" else 0.7
     if item["suite"] == "elsewhere":
         return 0.2 if name == "full" else 0.5
+    if item["row"] == 0:  # the first of each task chooses
+        return 0.2 + GAINS[name] + RATED[cell.factors["rate"]]
     return 0.2 + GAINS[name] + (0.1 if cell.factors["rate"] == 1e-2 else 0.0)
 
 
-def recorded(made: Sequence[Outcome], loss: Loss) -> list[Outcome]:
+def recorded(made: Sequence[Outcome]) -> list[Outcome]:
     """The outcomes with what a training records."""
     found = []
     for one in made:
-        name = one.cell.factors.get("method")
+        name = method_of(one.cell)
         if one.state == "done" and name is not None:
             bytes_ = 4 * PARAMETERS[name]
             memory = {
@@ -146,7 +169,6 @@ def recorded(made: Sequence[Outcome], loss: Loss) -> list[Outcome]:
                 "optimizer": 2 * bytes_,
             }
             result = {
-                "validation_loss": loss(one.cell),
                 "trainable_parameters": PARAMETERS[name],
                 "memory": memory,
                 "retention": {"systems": {"tuned": {"bits_per_byte": 1.5}}},
@@ -158,14 +180,19 @@ def recorded(made: Sequence[Outcome], loss: Loss) -> list[Outcome]:
     return found
 
 
-def usual(cell: Cell) -> float:
-    return LOSSES[cell.factors["rate"]]
+def made_of(
+    asked: Any, folder: Path, score: Score = learning, noise: float = 0.005
+) -> list[Outcome]:
+    """What becomes of the cells that choose and then of those that the choice decides on."""
+    made = recorded(outcomes(STUDY.cells(asked), folder, ROWS, score, noise))
+    more = STUDY.further(asked, made)
+    return made + recorded(outcomes(more, folder, ROWS, score, noise))
 
 
 def studied(
-    asked: Any, folder: Path, score: Any = learning, loss: Loss = usual
+    asked: Any, folder: Path, score: Score = learning, noise: float = 0.005
 ) -> tuple[list[Outcome], Any]:
-    made = recorded(outcomes(STUDY.cells(asked), folder, ROWS, score), loss)
+    made = made_of(asked, folder, score, noise)
     return made, STUDY.findings(asked, made)
 
 
@@ -174,30 +201,37 @@ def table(found: Any, title: str) -> list[dict[str, Any]]:
     return [dict(zip(one["columns"], row, strict=True)) for row in one["rows"]]
 
 
-def test_the_rate_is_chosen_by_validation_loss_and_not_by_score(tmp_path: Path) -> None:
-    _, found = studied(asked_about(), tmp_path)
+def test_the_rate_is_chosen_by_items_and_seeds_that_the_results_have_no_part_in(
+    tmp_path: Path,
+) -> None:
+    made, found = studied(asked_about(), tmp_path)
     rates = {(row["method"], row["rows"], row["rate"]): row for row in table(found, "Learning")}
     assert rates["lora", 3000, "0.003"]["note"] == "chosen"
     assert rates["lora", 3000, "0.01"]["note"] == ""
-    assert rates["lora", 3000, "0.01"]["job"] > rates["lora", 3000, "0.003"]["job"]
-    assert rates["lora", 3000, "0.01"]["validation loss"] == pytest.approx(0.6)
+    assert rates["lora", 3000, "0.003"]["choosing items"] == pytest.approx(0.8, abs=0.01)
+    # by the items of the results it would have been another
+    assert rates["lora", 3000, "0.01"]["all items"] == pytest.approx(0.75, abs=0.01)
+    assert rates["lora", 3000, "0.01"]["seeds"] == 2
     # one rate alone is no edge of anything
     assert rates["ia3", 3000, "0.03"]["note"] == "chosen"
     assert "edge" not in found.verdict
     quality = {(row["method"], row["rows"]): row for row in table(found, "The job")}
     assert quality["lora", 3000]["rate"] == "0.003"
-    assert quality["lora", 3000]["job"] == pytest.approx(0.7, abs=0.02)
+    assert quality["lora", 3000]["job"] == pytest.approx(0.7, abs=0.01)
     assert quality["lora", 3000]["bits per byte"] == 1.5
     assert quality["generalist", 0]["bits per byte"] is None
+    learnt = {one.cell.factors["rate"] for one in made if one.cell.factors.get("method") == "lora"}
+    assert learnt == {3e-3}
 
 
 def test_an_edge_of_the_grid_and_a_tie_are_told(tmp_path: Path) -> None:
-    def loss(cell: Cell) -> float:
-        if cell.factors["method"] == "full":
-            return 1 - cell.factors["rate"]
-        return 0.40001 if cell.factors["rate"] in (1e-3, 3e-3) else 0.9
+    def score(cell: Cell, item: Mapping[str, Any]) -> float | None:
+        name, rate = method_of(cell), cell.factors.get("rate")
+        if name == "full":
+            return 0.1 if rate == 1e-2 else 0.0
+        return 0.4 if rate in (1e-3, 3e-3) else 0.2
 
-    _, found = studied(asked_about(few_rows=0), tmp_path, loss=loss)
+    _, found = studied(asked_about(few_rows=0), tmp_path, score, noise=0.0)
     notes = {(row["method"], row["rate"]): row["note"] for row in table(found, "Learning")}
     assert notes["full", "0.01"] == "chosen, highest of the grid"
     # of two that are alike it is the lower
@@ -206,16 +240,31 @@ def test_an_edge_of_the_grid_and_a_tie_are_told(tmp_path: Path) -> None:
     assert "Best at an edge of the grid of learning rates: full, lora." in found.verdict
 
 
-def test_the_loss_that_decides_is_the_mean_over_seeds(tmp_path: Path) -> None:
-    def loss(cell: Cell) -> float:
-        lucky = cell.factors["rate"] == 1e-2 and cell.seed == 2
-        return 0.1 if lucky else usual(cell)
+def test_the_score_that_decides_is_the_mean_over_seeds(tmp_path: Path) -> None:
+    def score(cell: Cell, item: Mapping[str, Any]) -> float | None:
+        lucky = cell.factors.get("rate") == 1e-2 and cell.seed == CHOOSE[0]
+        return 0.75 if lucky and method_of(cell) == "lora" else learning(cell, item)
 
-    made, _ = studied(asked_about(), tmp_path, loss=loss)
+    made = made_of(asked_about(), tmp_path, score, noise=0.0)
     lora = next(one for one in choices(made) if one.arm == ("lora", 3000))
     assert lora.best is not None
     assert lora.best.rate == 3e-3
-    assert [one.loss for one in lora.grid] == pytest.approx([0.8, 0.4, 1.3 / 3])
+    assert [one.score for one in lora.grid] == pytest.approx([0.6, 0.8, (0.75 + 0.7) / 2])
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=20))
+def test_items_that_choose_and_items_of_the_results_share_each_task(tasks: list[str]) -> None:
+    rows = tuple(
+        Row(item_id=str(n), suite="job", cluster=t, task=t, family="", language="")
+        for n, t in enumerate(tasks)
+    )
+    grid = Grid(rows=rows, seeds=(1,), scores={(): np.zeros((1, len(rows)))})
+    some, others = deciding(grid).rows, reported(grid).rows
+    assert {*some} | {*others} == {*rows}
+    assert not {*some} & {*others}
+    for task in {*tasks}:
+        counts = [sum(row.task == task for row in half) for half in (some, others)]
+        assert counts[0] - counts[1] in (0, 1)
 
 
 def test_claims_and_frontiers_of_known_effects(tmp_path: Path) -> None:
@@ -288,34 +337,40 @@ def test_a_method_is_put_beside_lora_by_what_was_measured(
 
 def test_a_rate_that_failed_is_not_chosen_and_is_counted(tmp_path: Path) -> None:
     def score(cell: Cell, item: Mapping[str, Any]) -> float | None:
-        diverged = cell.factors.get("rate") == 3e-3 and cell.seed == 3
-        failed = cell.factors.get("method") == "lora" and diverged
+        diverged = cell.factors.get("rate") == 3e-3 and cell.seed == CHOOSE[0]
+        failed = cell.factors.get("tried") == "lora" and diverged
         return None if failed else learning(cell, item)
 
     _, found = studied(asked_about(), tmp_path, score)
     rates = {(row["method"], row["rows"], row["rate"]): row for row in table(found, "Learning")}
     failed = rates["lora", 3000, "0.003"]
-    assert (failed["seeds"], failed["validation loss"]) == (2, None)
-    assert failed["note"] == "1 of 3 cells without result"
+    assert (failed["seeds"], failed["choosing items"]) == (1, None)
+    assert failed["note"] == "1 of 2 cells without result"
     assert rates["lora", 3000, "0.01"]["note"] == "chosen, highest of the grid"
     assert found.claims[0].measured.seeds == 3
 
 
-def test_a_method_whose_cells_failed_is_told_and_appears_nowhere_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("factor", ["tried", "method"])
+def test_a_method_whose_cells_failed_is_told_and_appears_nowhere_else(
+    tmp_path: Path, factor: str
+) -> None:
     def score(cell: Cell, item: Mapping[str, Any]) -> float | None:
-        return None if cell.factors.get("method") == "lora-nf4" else learning(cell, item)
+        return None if cell.factors.get(factor) == "lora-nf4" else learning(cell, item)
 
-    _, found = studied(asked_about(), tmp_path, score)
+    made, found = studied(asked_about(), tmp_path, score)
     assert "a base in 4 bits keeps up" not in verdicts(found)
     assert "lora-nf4" not in {point["label"] for point in found.figures[0]["points"]}
     assert "Without a result: lora-nf4." in found.verdict
     (row,) = (row for row in table(found, "Learning") if row["method"] == "lora-nf4")
-    assert (row["job"], row["seeds"], row["note"]) == (None, 0, "3 of 3 cells without result")
+    if factor == "tried":
+        assert (row["all items"], row["seeds"]) == (None, 0)
+        assert row["note"] == "2 of 2 cells without result"
+        assert not any(one.cell.factors.get("method") == "lora-nf4" for one in made)
 
 
 def test_a_seed_without_its_generalist_costs_that_seed_alone(tmp_path: Path) -> None:
     def score(cell: Cell, item: Mapping[str, Any]) -> float | None:
-        from_it = cell.seed == 4 and cell.factors.get("made") != "items"
+        from_it = cell.seed in (4, CHOOSE[1]) and cell.factors.get("made") != "items"
         return None if from_it else learning(cell, item)
 
     _, found = studied(asked_about(), tmp_path, score)
@@ -325,7 +380,7 @@ def test_a_seed_without_its_generalist_costs_that_seed_alone(tmp_path: Path) -> 
 
 def test_without_lora_the_others_are_put_beside_nothing(tmp_path: Path) -> None:
     def score(cell: Cell, item: Mapping[str, Any]) -> float | None:
-        return None if cell.factors.get("method") == "lora" else learning(cell, item)
+        return None if method_of(cell) == "lora" else learning(cell, item)
 
     _, found = studied(asked_about(), tmp_path, score)
     assert {point["series"] for point in found.figures[0]["points"]} == {"methods"}
@@ -336,11 +391,14 @@ def test_without_lora_the_others_are_put_beside_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", ["generalist", "methods"])
 def test_without_one_side_nothing_can_be_said(tmp_path: Path, missing: str) -> None:
     def score(cell: Cell, item: Mapping[str, Any]) -> float | None:
-        lost = "method" in cell.factors if missing == "methods" else cell.factors.get("rows") == 0
+        if missing == "methods":
+            lost = method_of(cell) is not None
+        else:
+            lost = cell.factors.get("rows") == 0
         return None if lost else learning(cell, item)
 
     asked = asked_about(seeds=(2,))
-    made = recorded(outcomes(STUDY.cells(asked), tmp_path, ROWS, score), usual)
+    made = made_of(asked, tmp_path, score)
     with pytest.raises(EvaluationError, match="compared with the generalist") as caught:
         STUDY.findings(asked, made)
     assert caught.value.slug == "study-no-cells"

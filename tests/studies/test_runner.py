@@ -69,6 +69,18 @@ def test_one_that_fails_or_dies_stops_no_other_and_is_tried_again(bench: Bench) 
     assert started(bench).count("number=2,seed=1") == 1
 
 
+def test_what_is_settled_is_not_looked_at_again(bench: Bench) -> None:
+    first = [cell(0), cell(1, "fail")]
+    found = run_cells(first, bench)
+    more = [*first, cell(2, needs=("number=0,seed=1",)), cell(3, needs=("number=1,seed=1",))]
+    told: list[str] = []
+    again = run_cells(more, bench, lambda one: told.append(one.cell.name), settled=found)
+    assert [one.state for one in again] == ["done", "failed", "done", "failed"]
+    assert again[:2] == found
+    assert sorted(told) == ["number=2,seed=1", "number=3,seed=1"]
+    assert started(bench).count("number=1,seed=1") == 1
+
+
 def test_what_a_cell_starts_from_is_there_and_part_of_its_key(bench: Bench) -> None:
     needs = ("number=0,seed=1",)
     first = run_cells([cell(0), cell(1, needs=needs)], bench)

@@ -17,8 +17,7 @@ FULL, LORA = "full", "lora"
 Rate = Annotated[float, Field(gt=0, le=10)]
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
-    # one more than the others: few rows want a lower rate
-    FULL: {"learning_rates": (1e-4, 3e-4, 1e-3, 3e-3)},
+    FULL: {"learning_rates": (3e-4, 1e-3, 3e-3)},
     LORA: {"adapter": {"kind": "lora", "r": 14}, "learning_rates": (1e-3, 3e-3, 1e-2)},
     "lora-attention": {
         "adapter": {"kind": "lora", "r": 32, "target_modules": "attention"},
@@ -34,11 +33,11 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     },
     "bottleneck": {
         "adapter": {"kind": "bottleneck", "inner": 128},
-        "learning_rates": (1e-3, 3e-3, 1e-2),
+        "learning_rates": (3e-3, 1e-2, 3e-2),
     },
     "prefix": {
         "adapter": {"kind": "prefix", "num_virtual_tokens": 128},
-        "learning_rates": (3e-2, 1e-1, 3e-1),
+        "learning_rates": (1e-1, 3e-1, 1.0),
     },
     "lora-nf4": {
         "adapter": {"kind": "lora", "r": 48},
@@ -49,7 +48,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
         "adapter": {"kind": "freeze", "layers": 1},
         "learning_rates": (1e-3, 3e-3, 1e-2),
     },
-    "ia3": {"adapter": {"kind": "ia3"}, "learning_rates": (3e-2, 1e-1, 3e-1)},
+    "ia3": {"adapter": {"kind": "ia3"}, "learning_rates": (1e-1, 3e-1, 1.0)},
 }
 """Methods sized for the tiny base: as many trained parameters as LoRA of rank 14 (6%), or as much
 memory; (IA)3, which is small by nature, beside them. An alpha of 32 is LoRA's own default."""
@@ -93,10 +92,12 @@ class AdaptersStudy(Section):
     """Training rows with which full tuning and LoRA are compared once more; 0 leaves it out."""
 
     items: Annotated[int, Field(ge=1, le=100_000)] = 2
-    """Rows of each task of the job that are kept for the evaluation."""
+    """Rows of each task of the job that are kept for the evaluation; as many again are kept for
+    the choice of the learning rate."""
 
-    validation_rows: Count = 200
-    """Further rows of the job, on whose loss the learning rate of a method is chosen."""
+    rate_seeds: Count = 2
+    """Seeds on which the learning rate of a method is chosen, beside those of the study: the
+    trainings that choose have no part in the results."""
 
     general_tokens: Count = 150_000
     """Tokens that the generalist trains on; ``study.tokens`` are those of every method."""

@@ -75,11 +75,14 @@ def study(settings: PipelineSettings, *, only_plan: bool = False) -> dict[str, A
     kind, asked = STUDIES[section.kind], _question(settings, section)
     cells = kind.cells(asked)
     bench = _bench(section, Path(settings.run))
-    cost = estimate(cells, bench)
-    _tell(section, kind, cells, cost, bench)
+    expected = (*cells, *kind.further(asked, ()))
+    cost = estimate(expected, bench)
+    _tell(section, kind, expected, cost, bench)
     if only_plan:
         return {"kind": section.kind, "plan": cost.as_dict()}
     outcomes = _made(cells, bench)
+    if more := kind.further(asked, outcomes):
+        outcomes = _made((*cells, *more), bench, outcomes)
     title = settings.report.title if settings.report else ""
     body = _body(section, kind, asked, outcomes, kind.findings(asked, outcomes), title)
     files = _written(settings, bench, body)
@@ -148,16 +151,16 @@ def _how_long(cost: Cost) -> str:
     return "about " + duration(cost.seconds) if cost.seconds else "not known"
 
 
-def _made(cells: Sequence[Cell], bench: Bench) -> list[Outcome]:
+def _made(cells: Sequence[Cell], bench: Bench, settled: Sequence[Outcome] = ()) -> list[Outcome]:
     """Every cell, with a bar; what fails is told at once."""
-    with console.progress(len(cells), "study", "cells") as bar:
+    with console.progress(len(cells) - len(settled), "study", "cells") as bar:
 
         def told(outcome: Outcome) -> None:
             bar.advance(1)
             if outcome.state == "failed":
                 console.line(f"cell {outcome.cell.name} failed: {outcome.error}")
 
-        return run_cells(cells, bench, told)
+        return run_cells(cells, bench, told, settled=settled)
 
 
 def _usual_tokens(cells: Sequence[Cell], otherwise: int) -> int:

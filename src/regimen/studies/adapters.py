@@ -1,9 +1,9 @@
 """Study ``adapters``: methods at equal trained parameters and at equal memory.
 
 A generalist is tuned by the file's ``build`` and ``tune``, one for each seed. From it, the job is
-learnt by every method at every learning rate of its grid, on equally many tokens. A method is
-judged at its best rate, which the loss on rows of the job decides that are neither trained on nor
-asked (:mod:`regimen.studies.adapters_rates`); what is made of it is in
+learnt by every method, on equally many tokens. First, on seeds of their own, all learning rates of
+a method's grid are tried; then the best of them, by right answers to items that the results have no
+part in, on the seeds of the study (:mod:`regimen.studies.adapters_rates`). What is made of it is in
 :mod:`regimen.studies.adapters_found`.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from regimen.settings.adapters_study import FULL, LORA
 from regimen.studies.adapters_found import findings
-from regimen.studies.adapters_rates import GENERAL
+from regimen.studies.adapters_rates import GENERAL, choices
 from regimen.studies.cells import Cell, Outcome
 from regimen.studies.design import Findings, Question, changed, last_tuning, lean, pipeline_cell
 from regimen.studies.one_job import (
@@ -25,10 +25,13 @@ from regimen.studies.one_job import (
     job_build,
     job_cell,
 )
+from regimen.studies.scores import Level
 
-AT_THE_END = 1_000_000
-"""Steps between two measurements of the validation loss, more than there are: the last step is
-always measured."""
+HALVES = 2
+"""The job's items: half of each task's for the choice of rates, half for the results."""
+
+APART = 1_000_003
+"""From the file's seed to the first of those that choose: far from those of the study."""
 
 
 class AdaptersStudy:
@@ -40,17 +43,36 @@ class AdaptersStudy:
     question = "At equal parameters or equal memory: which method learns a job, and forgets least?"
 
     def cells(self, asked: Question) -> tuple[Cell, ...]:
-        """The job's items, the generalists, every method at every rate."""
+        """The job's items, and every method at every rate on the seeds that choose."""
         plain = lean(asked.settings, asked)
-        job = job_cell(plain, asked)
+        job = job_cell(plain, asked, _items(asked))
         made = [job]
-        for seed in asked.seeds:
+        for seed in rate_seeds(asked):
+            general = generalist(plain, asked, seed, asked.options["general_tokens"])
+            made.append(general)
+            made += [
+                _learner(plain, asked, seed, (general, job), arm, rate, "tried")
+                for arm in arms(asked.options)
+                for rate in _rates(asked, arm)
+            ]
+        return tuple(made)
+
+    def further(self, asked: Question, outcomes: Sequence[Outcome]) -> tuple[Cell, ...]:
+        """Every method at its rate on the seeds of the study, beside the generalist itself."""
+        plain = lean(asked.settings, asked)
+        job = job_cell(plain, asked, _items(asked))
+        if outcomes:
+            found = choices(outcomes)
+            rates = {one.arm: one.best.rate for one in found if one.best is not None}
+        else:  # for the cost any rate will do
+            rates = {arm: _middle(_rates(asked, arm)) for arm in arms(asked.options)}
+        made: list[Cell] = []
+        for seed in asked.seeds if rates else ():
             general = generalist(plain, asked, seed, asked.options["general_tokens"])
             made += [general, asked_generalist(GENERAL, plain, asked, seed, general, job)]
             made += [
-                _learner(plain, asked, seed, (general, job), name, rate, rows)
-                for name, rows in arms(asked.options)
-                for rate in sorted(asked.options["methods"][name]["learning_rates"])
+                _learner(plain, asked, seed, (general, job), arm, rate, "method")
+                for arm, rate in rates.items()
             ]
         return tuple(made)
 
@@ -63,12 +85,30 @@ class AdaptersStudy:
         return findings(asked, outcomes)
 
 
-def arms(options: Mapping[str, Any]) -> list[tuple[str, int]]:
+def arms(options: Mapping[str, Any]) -> list[Level]:
     """Methods with their training rows: all with many, full tuning and LoRA also with few."""
-    found = [(name, options["rows"]) for name in options["methods"]]
+    found: list[Level] = [(name, options["rows"]) for name in options["methods"]]
     if options["few_rows"]:
         found += [(name, options["few_rows"]) for name in (FULL, LORA)]
     return found
+
+
+def rate_seeds(asked: Question) -> tuple[int, ...]:
+    """The seeds on which rates are chosen: the same ones when the study gets more seeds."""
+    first = asked.seed + APART
+    return tuple(first + number for number in range(asked.options["rate_seeds"]))
+
+
+def _items(asked: Question) -> int:
+    return HALVES * int(asked.options["items"])
+
+
+def _rates(asked: Question, arm: Level) -> list[float]:
+    return sorted(asked.options["methods"][arm[0]]["learning_rates"])
+
+
+def _middle(rates: Sequence[float]) -> float:
+    return rates[len(rates) // 2]
 
 
 def _learner(
@@ -76,25 +116,25 @@ def _learner(
     asked: Question,
     seed: int,
     needs: tuple[Cell, Cell],
-    name: str,
+    arm: Level,
     rate: float,
-    rows: int,
+    factor: str,
 ) -> Cell:
     """One method on the job, from the generalist of its seed."""
-    method, kept = asked.options["methods"][name], asked.options["validation_rows"]
-    settings = asked_files(job_build(plain, asked))
+    name, rows = arm
+    method = asked.options["methods"][name]
+    settings = asked_files(job_build(plain, asked, _items(asked)))
     tune = {
         # the generalist may have been made with an adapter
         **{k: v for k, v in last_tuning(settings).items() if k not in ("adapter", "quantise")},
         **{k: method[k] for k in ("adapter", "quantise") if method[k] is not None},
         "model": {"path": generalist_model(plain)},
         "learning_rate": rate,
-        "validation": {"share": kept / (rows + kept), "every": AT_THE_END, "keep_best": False},
     }
     return pipeline_cell(
-        {"method": name, "rate": rate, "rows": rows},
+        {factor: name, "rate": rate, "rows": rows},
         seed,
-        changed(settings, {"build.rows": rows + kept, "tune": tune}),
+        changed(settings, {"build.rows": rows, "tune": tune}),
         asked,
         needs=[one.name for one in needs],
     )

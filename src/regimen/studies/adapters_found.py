@@ -16,8 +16,11 @@ from regimen.studies.adapters_rates import (
     arm_of,
     choices,
     cost_of,
+    job_of,
+    reported,
+    results,
 )
-from regimen.studies.cells import Cell, Outcome
+from regimen.studies.cells import Outcome
 from regimen.studies.claims import Claim, Expected, in_words, summary
 from regimen.studies.design import Findings, Question, claim_on, grid_of, mean_json
 from regimen.studies.one_job import ELSEWHERE, JOB, against, bits_per_byte, by_row
@@ -74,10 +77,9 @@ def findings(asked: Question, outcomes: Sequence[Outcome]) -> Findings:
     Raises:
         EvaluationError: ``study-no-cells`` where the generalist or every method has no result.
     """
-    found = choices(outcomes)
-    chosen = {one.arm: one.best for one in found if one.best is not None}
+    found, chosen = choices(outcomes), results(outcomes)
     _check(outcomes, chosen)
-    job, elsewhere = _grids(asked, outcomes, chosen)
+    job, elsewhere = _grids(asked, outcomes)
     costs = {arm: cost_of(tried) for arm, tried in chosen.items()}
     many = asked.options["rows"]
     groups = {arm: group_of(cost, costs.get((LORA, many))) for arm, cost in costs.items()}
@@ -92,21 +94,21 @@ def findings(asked: Question, outcomes: Sequence[Outcome]) -> Findings:
         for arm in chosen
         if arm[1] == many
     ]
-    bits = {arm: _bits(outcomes, chosen, arm) for arm in (GENERALIST, *chosen)}
+    bits = {arm: bits_per_byte(outcomes, arm, arm_of) for arm in (GENERALIST, *chosen)}
     figures = (
         _frontier(points),
         _price(points, costs, job, many),
         *_sensitivity(asked, found, groups),
     )
     return Findings(
-        verdict=_verdict(points, claims, found, many),
+        verdict=_verdict(points, claims, found, chosen, many),
         claims=tuple(claims),
         figures=tuple(figure for figure in figures if figure),
         tables=(
             _quality(job, elsewhere, chosen, bits),
             _costs(chosen, costs, groups),
             _memory(chosen, costs),
-            _rates(asked, found),
+            _rates(found),
         ),
     )
 
@@ -126,28 +128,10 @@ def _check(outcomes: Sequence[Outcome], chosen: Mapping[Level, Tried]) -> None:
     )
 
 
-def _grids(
-    asked: Question, outcomes: Sequence[Outcome], chosen: Mapping[Level, Tried]
-) -> tuple[Grid, Grid]:
+def _grids(asked: Question, outcomes: Sequence[Outcome]) -> tuple[Grid, Grid]:
     """Scores on the job and elsewhere, of the generalist and of every method at its rate."""
-
-    def level(cell: Cell) -> Level | None:
-        return arm_of(cell) if _is_chosen(cell, chosen) else None
-
-    whole = grid_of(outcomes, replace(asked, suites=(JOB, ELSEWHERE)), level)
-    return by_row(whole.suite(JOB)), whole.suite(ELSEWHERE)
-
-
-def _is_chosen(cell: Cell, chosen: Mapping[Level, Tried]) -> bool:
-    arm = arm_of(cell)
-    if arm is None or arm == GENERALIST:
-        return arm is not None
-    return arm in chosen and chosen[arm].rate == cell.factors["rate"]
-
-
-def _bits(outcomes: Sequence[Outcome], chosen: Mapping[Level, Tried], arm: Level) -> float | None:
-    some = [one for one in outcomes if _is_chosen(one.cell, chosen)]
-    return bits_per_byte(some, arm, arm_of)
+    whole = grid_of(outcomes, replace(asked, suites=(JOB, ELSEWHERE)), arm_of)
+    return by_row(reported(whole.suite(JOB))), whole.suite(ELSEWHERE)
 
 
 def group_of(cost: Cost, lora: Cost | None) -> str:
@@ -239,7 +223,7 @@ def _sensitivity(
         parts.setdefault(part, []).append(choice)
     figures = []
     for part, some in parts.items():
-        lines = {choice.arm[0]: _line(asked, choice) for choice in some}
+        lines = {choice.arm[0]: _line(choice) for choice in some}
         lines = {name: points for name, points in lines.items() if points}
         if lines:
             figures.append(
@@ -254,27 +238,25 @@ def _sensitivity(
     return figures
 
 
-def _line(asked: Question, choice: Choice) -> list[dict[str, Any]]:
+def _line(choice: Choice) -> list[dict[str, Any]]:
     return [
-        {"x": tried.rate, **entry}
-        for tried in choice.grid
-        if (entry := _score(asked, tried)) is not None
+        {"x": tried.rate, **entry} for tried in choice.grid if (entry := _score(tried)) is not None
     ]
 
 
-def _score(asked: Question, tried: Tried) -> dict[str, Any] | None:
-    """Score on the job at a rate, over the seeds that it has."""
+def _score(tried: Tried) -> dict[str, Any] | None:
+    """Score on all of the job's items at a rate, over the seeds that it has."""
     if not tried.done:
         return None
-    job = by_row(grid_of(tried.done, replace(asked, suites=(JOB,)), arm_of))
-    (scores_SN,) = job.scores.values()
-    return mean_json(scores_SN, job.clusters)
+    job = by_row(job_of(tried.done))
+    return mean_json(job.scores[()], job.clusters)
 
 
 def _verdict(
     points: Sequence[Mapping[str, Any]],
     claims: Sequence[Claim],
     found: Sequence[Choice],
+    chosen: Mapping[Level, Tried],
     many: int,
 ) -> str:
     said = []
@@ -288,7 +270,7 @@ def _verdict(
     said += [f"LoRA against full tuning: {in_words(claim.measured)}" for claim in alike]
     words = f"{'; '.join(said)}. {summary(claims)}." if said else f"{summary(claims)}."
     edge = [_name(one, many) for one in found if one.at_edge]
-    lost = [_name(one, many) for one in found if one.best is None]
+    lost = [_name(one, many) for one in found if one.arm not in chosen]
     if edge:
         words += f" Best at an edge of the grid of learning rates: {', '.join(edge)}."
     if lost:
@@ -367,23 +349,23 @@ def _memory(chosen: Mapping[Level, Tried], costs: Mapping[Level, Cost]) -> dict[
     }
 
 
-def _rates(asked: Question, found: Sequence[Choice]) -> dict[str, Any]:
+def _rates(found: Sequence[Choice]) -> dict[str, Any]:
     rows: list[list[Any]] = []
     for choice in found:
         for tried in choice.grid:
-            entry = _score(asked, tried)
+            entry = _score(tried)
             rows.append(
                 [
                     *choice.arm,
                     f"{tried.rate:g}",
-                    tried.loss,
+                    tried.score,
                     None if entry is None else entry["score"],
                     len(tried.done),
                     choice.note(tried),
                 ]
             )
     return {
-        "title": "Learning rates",
-        "columns": ["method", "rows", "rate", "validation loss", "job", "seeds", "note"],
+        "title": "Learning rates, on seeds of their own",
+        "columns": ["method", "rows", "rate", "choosing items", "all items", "seeds", "note"],
         "rows": rows,
     }

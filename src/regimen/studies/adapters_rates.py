@@ -1,7 +1,7 @@
 """The learning rate of every method of study ``adapters``: the best of its grid.
 
-What decides is the mean over seeds of the loss on validation rows; the scores that the study
-reports have no part in it.
+What decides is the share of right answers, over seeds and items that the results have no part in.
+The loss on validation rows chooses badly: with little data it rises long before answers get worse.
 """
 
 from __future__ import annotations
@@ -12,34 +12,56 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-from regimen.studies.cells import USE, Cell, Outcome
-from regimen.studies.scores import Level
+from regimen.studies.cells import SCORES, USE, Cell, Outcome
+from regimen.studies.one_job import JOB
+from regimen.studies.scores import Grid, Level, read_grid
 
 GENERAL: Mapping[str, Any] = {"rows": 0}
 """Factors of the generalist itself, when it is asked."""
 
 GENERALIST: Level = ("generalist", 0)
 
-DIGITS = 4
-"""Decimals of a loss within which two rates are alike: those that the table shows."""
-
 
 def arm_of(cell: Cell) -> Level | None:
-    """Method and training rows of a cell that is asked; those of the generalist are 0."""
-    factors = cell.factors
-    if factors == GENERAL:
+    """Method and training rows of a cell of the results; those of the generalist are 0."""
+    if cell.factors == GENERAL:
         return GENERALIST
-    return (factors["method"], factors["rows"]) if "method" in factors else None
+    return _arm(cell, "method")
+
+
+def _arm(cell: Cell, factor: str) -> Level | None:
+    factors = cell.factors
+    return (factors[factor], factors["rows"]) if factor in factors else None
+
+
+def deciding(job: Grid) -> Grid:
+    """Every other item of each task: those that a rate is chosen by."""
+    return job.only_places(_halves(job)[0])
+
+
+def reported(job: Grid) -> Grid:
+    """The items that are left: those of the results."""
+    return job.only_places(_halves(job)[1])
+
+
+def _halves(job: Grid) -> tuple[list[int], list[int]]:
+    halves: tuple[list[int], list[int]] = ([], [])
+    seen: dict[str, int] = {}
+    for place, row in enumerate(job.rows):
+        number = seen.get(row.task, 0)
+        halves[number % 2].append(place)
+        seen[row.task] = number + 1
+    return halves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """One learning rate of one method: its cells, and the mean loss where every seed has one."""
+    """One learning rate of one method: its cells, and the score where every seed has one."""
 
     rate: float
     done: tuple[Outcome, ...]
     wanted: int
-    loss: float | None
+    score: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,48 +92,63 @@ class Choice:
 
     def _alike(self, tried: Tried) -> Iterator[Tried]:
         for one in self.grid:
-            others = one is not tried and one.loss is not None and tried.loss is not None
-            if others and _rounded(one) == _rounded(tried):
+            if one is not tried and one.score is not None and one.score == tried.score:
                 yield one
-
-
-def _rounded(tried: Tried) -> float:
-    assert tried.loss is not None
-    return round(tried.loss, DIGITS)
 
 
 def choices(outcomes: Sequence[Outcome]) -> list[Choice]:
     """The grid of every method and number of rows, in the order of the cells.
 
-    A rate can be chosen where each seed whose generalist was asked has a result; the lower of two
-    whose losses are alike is.
+    A rate can be chosen where each seed on which any rate has a result has one; the lower of two
+    whose scores are alike is.
     """
-    seeds = {
-        one.cell.seed for one in outcomes if one.state == "done" and arm_of(one.cell) == GENERALIST
-    }
+    tried = [one for one in outcomes if _arm(one.cell, "tried") is not None]
+    seeds = {one.cell.seed for one in tried if one.state == "done"}
     grids: dict[Level, dict[float, list[Outcome]]] = {}
-    for one in outcomes:
-        arm = arm_of(one.cell)
-        if arm is not None and arm != GENERALIST:
-            grids.setdefault(arm, {}).setdefault(one.cell.factors["rate"], []).append(one)
+    for one in tried:
+        arm = _arm(one.cell, "tried")
+        assert arm is not None
+        grids.setdefault(arm, {}).setdefault(one.cell.factors["rate"], []).append(one)
     return [
         _choice(arm, [_tried(rate, rates[rate], seeds) for rate in sorted(rates)])
         for arm, rates in grids.items()
     ]
 
 
+def job_of(done: Sequence[Outcome]) -> Grid:
+    """Scores on the job of cells of one method at one rate, by seed."""
+    places = {((), one.cell.seed): one.directory / SCORES for one in done}
+    return read_grid(places, suites=(JOB,))
+
+
 def _tried(rate: float, cells: Sequence[Outcome], seeds: set[int]) -> Tried:
     done = tuple(one for one in cells if one.state == "done")
-    counted = [one for one in done if one.cell.seed in seeds]
-    losses = [float(one.result["validation_loss"]) for one in counted]
-    whole = bool(seeds) and len(counted) == len(seeds)
-    return Tried(rate=rate, done=done, wanted=len(cells), loss=mean(losses) if whole else None)
+    whole = bool(seeds) and {one.cell.seed for one in done} == seeds
+    score = float(deciding(job_of(done)).scores[()].mean()) if whole else None
+    return Tried(rate=rate, done=done, wanted=len(cells), score=score)
 
 
 def _choice(arm: Level, grid: Sequence[Tried]) -> Choice:
-    whole = [one for one in grid if one.loss is not None]
-    best = min(whole, key=lambda one: (_rounded(one), one.rate), default=None)
+    best = max(
+        (one for one in grid if one.score is not None),
+        key=lambda one: (one.score, -one.rate),
+        default=None,
+    )
     return Choice(arm=arm, grid=tuple(grid), best=best)
+
+
+def results(outcomes: Sequence[Outcome]) -> dict[Level, Tried]:
+    """Every method at its rate, on the seeds of the study, where it has a result."""
+    found: dict[Level, list[Outcome]] = {}
+    for one in outcomes:
+        arm = _arm(one.cell, "method")
+        if arm is not None:
+            found.setdefault(arm, []).append(one)
+    return {
+        arm: Tried(rate=some[0].cell.factors["rate"], done=done, wanted=len(some), score=None)
+        for arm, some in found.items()
+        if (done := tuple(one for one in some if one.state == "done"))
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,8 +66,22 @@ class Study(Protocol):
     def cells(self, asked: Question) -> tuple[Cell, ...]:
         """The cells, those that others need first."""
 
+    def further(self, asked: Question, outcomes: Sequence[Outcome]) -> tuple[Cell, ...]:
+        """Cells that what the first ones found decides on.
+
+        Before anything is made, for the cost, it is asked without outcomes: as many cells then.
+        """
+
     def findings(self, asked: Question, outcomes: Sequence[Outcome]) -> Findings:
         """What the cells that were made show."""
+
+
+class AllAtOnce:
+    """Studies whose cells are all known at the start."""
+
+    def further(self, asked: Question, outcomes: Sequence[Outcome]) -> tuple[Cell, ...]:
+        """None."""
+        return ()
 
 
 def changed(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from regimen.evaluation.ratios import Floats
 from regimen.studies.cells import Cell, Outcome
 from regimen.studies.claims import Claim, Expected, summary
 from regimen.studies.design import (
+    AllAtOnce,
     Findings,
     Question,
     claim_on,
@@ -34,7 +35,7 @@ FLAN22 = "Flan Collection, arXiv 2301.13688"
 T0 = "T0, arXiv 2110.08207"
 
 
-class FormattingStudy:
+class FormattingStudy(AllAtOnce):
     """Cells: encodings, shares and numbers of templates, each x seeds."""
 
     question = "What belongs into a prompt: definition, demonstrations, explanations, templates?"

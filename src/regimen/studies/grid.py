@@ -10,6 +10,7 @@ from regimen.settings.training import LIMITS
 from regimen.studies.cells import Cell, Outcome
 from regimen.studies.claims import Claim, in_words
 from regimen.studies.design import (
+    AllAtOnce,
     Findings,
     Question,
     changed,
@@ -24,7 +25,7 @@ from regimen.studies.design import (
 BUDGETS = tuple(f"tune.{limit}" for limit in LIMITS)
 
 
-class GridStudy:
+class GridStudy(AllAtOnce):
     """Cells: every combination of the values x seeds."""
 
     question = "What do these settings change?"

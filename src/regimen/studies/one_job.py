@@ -28,23 +28,22 @@ generalist's build holds out."""
 ITEMS = f"{LINE}/build/items.parquet"
 
 
-def job_cell(plain: Mapping[str, Any], asked: Question) -> Cell:
-    """The cell that makes the job's items."""
+def job_cell(plain: Mapping[str, Any], asked: Question, items: int) -> Cell:
+    """The cell that makes the job's items, so many of each of its tasks."""
     return pipeline_cell(
         {"made": "items"},
         asked.seed,
-        changed(job_build(plain, asked), {"build.rows": asked.options["items"]}),
+        changed(job_build(plain, asked, items), {"build.rows": items}),
         asked,
         stages=("build",),
         keep=("items",),
     )
 
 
-def job_build(plain: Mapping[str, Any], asked: Question) -> dict[str, Any]:
+def job_build(plain: Mapping[str, Any], asked: Question, items: int) -> dict[str, Any]:
     """Settings whose raw material is the job's: its held-out rows are those of every cell."""
     build = plain["build"]
     kept = {name: build[name] for name in ("formatting", "curation", "workers") if name in build}
-    items = asked.options["items"]
     # one row of each task is validated on
     held_out = {"seed": asked.seed, "rows_per_task": items + 1, "items_per_task": items}
     source = {k: v for k, v in asked.options["target"].items() if v not in (None, "", [], {})}

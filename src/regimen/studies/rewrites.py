@@ -21,7 +21,15 @@ import numpy as np
 from regimen.evaluation.ratios import Floats
 from regimen.studies.cells import Cell, Outcome
 from regimen.studies.claims import Claim, Measured, in_words, summary
-from regimen.studies.design import Findings, Question, claim_on, difference, grid_of, mean_json
+from regimen.studies.design import (
+    AllAtOnce,
+    Findings,
+    Question,
+    claim_on,
+    difference,
+    grid_of,
+    mean_json,
+)
 from regimen.studies.fits import interval, level_means, replicates
 from regimen.studies.scores import Grid, cluster_sums
 
@@ -193,7 +201,7 @@ def form_of(asked: Question) -> Form:
     return replace(form, **{name: value for name, value in own.items() if value is not None})
 
 
-class RewritesStudy:
+class RewritesStudy(AllAtOnce):
     """Cells: numbers of rules x seeds."""
 
     question = "How many rules must be seen before an unseen rule is followed?"

@@ -74,20 +74,27 @@ class _Running:
     log: ExitStack
 
 
-def run_cells(cells: Sequence[Cell], bench: Bench, told: Told | None = None) -> list[Outcome]:
+def run_cells(
+    cells: Sequence[Cell],
+    bench: Bench,
+    told: Told | None = None,
+    *,
+    settled: Sequence[Outcome] = (),
+) -> list[Outcome]:
     """Make every cell that is not done, and return what became of all, in order.
 
     Args:
         cells: with distinct names; those that others need stand before them.
         bench: where and how.
         told: called for each cell that is found done, is made or fails.
+        settled: what became of cells in an earlier call; none of them is looked at again.
 
     Raises:
         ValueError: two cells of one name, or a need that is no cell before it.
     """
     _check(cells)
-    outcomes: dict[str, Outcome] = {}
-    waiting = list(cells)
+    outcomes = {one.cell.name: one for one in settled}
+    waiting = [cell for cell in cells if cell.name not in outcomes]
     running: list[_Running] = []
     looked_at: dict[str, _Open] = {}
 

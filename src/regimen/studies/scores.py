@@ -63,7 +63,10 @@ class Grid:
 
     def only(self, wanted: Callable[[Row], bool]) -> Grid:
         """The items that are wanted, of every level."""
-        places = [place for place, row in enumerate(self.rows) if wanted(row)]
+        return self.only_places([place for place, row in enumerate(self.rows) if wanted(row)])
+
+    def only_places(self, places: Sequence[int]) -> Grid:
+        """The items at some places, of every level."""
         return Grid(
             rows=tuple(self.rows[place] for place in places),
             seeds=self.seeds,

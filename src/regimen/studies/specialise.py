@@ -17,6 +17,7 @@ from regimen.settings.training import LIMITS
 from regimen.studies.cells import Cell, Outcome
 from regimen.studies.claims import Claim, Expected, in_words, summary
 from regimen.studies.design import (
+    AllAtOnce,
     Findings,
     Question,
     changed,
@@ -45,7 +46,7 @@ from regimen.studies.scores import Grid, Level
 SOURCE = "this study"
 
 
-class SpecialiseStudy:
+class SpecialiseStudy(AllAtOnce):
     """Cells: the job's items, a generalist for each seed, rows x domain text x seeds.
 
     Who is asked what: :mod:`regimen.studies.one_job`.
@@ -56,7 +57,7 @@ class SpecialiseStudy:
     def cells(self, asked: Question) -> tuple[Cell, ...]:
         """The job's items, the generalists, the specialists."""
         plain = lean(asked.settings, asked)
-        job = job_cell(plain, asked)
+        job = job_cell(plain, asked, asked.options["items"])
         made = [job]
         for seed in asked.seeds:
             general = generalist(plain, asked, seed)
@@ -121,7 +122,9 @@ def _specialist(
     rows: int,
     domain: bool,
 ) -> Cell:
-    settings = changed(asked_files(job_build(plain, asked)), {"build.rows": rows})
+    settings = changed(
+        asked_files(job_build(plain, asked, asked.options["items"])), {"build.rows": rows}
+    )
     tune = {**last_tuning(settings), "model": {"path": generalist_model(plain)}}
     tokens = asked.tokens
     if domain:

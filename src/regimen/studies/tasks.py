@@ -15,6 +15,7 @@ from typing import Any
 from regimen.studies.cells import Cell, Outcome
 from regimen.studies.claims import Claim, in_words, summary
 from regimen.studies.design import (
+    AllAtOnce,
     Findings,
     Question,
     base_cell,
@@ -33,7 +34,7 @@ SNI = "Super-NaturalInstructions, arXiv 2204.07705"
 FLAN = "FLAN, arXiv 2109.01652"
 
 
-class TasksStudy:
+class TasksStudy(AllAtOnce):
     """Cells: tasks x instances x seeds."""
 
     question = "How many tasks, and how many instances of each, does the model need?"
