@@ -22,7 +22,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "regimen"
 ROWS = (
     (
         *("errors", "records", "protocols", "settings", "runs", "console", "tables"),
-        *("files", "layout", "manifests", "processes", "table_files"),
+        *("files", "layout", "manifests", "processes", "table_files", "record_columns"),
     ),
     ("instances",),
     ("judging",),

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from regimen.records import (
     Instance,
     Item,
+    Labelled,
     Lineage,
     Message,
     Part,
     Preference,
+    Ranked,
     ToolCall,
     stable_hash,
 )
@@ -102,6 +104,14 @@ def test_a_preference_knows_which_answer_won() -> None:
     turned = Preference(prompt=prompt, chosen=bad, rejected=good)
     assert pair.content_id != turned.content_id
     assert pair.instance_id != turned.instance_id
+
+
+def test_labels_and_scores_are_part_of_what_an_answer_is() -> None:
+    good = Labelled(prompt=MESSAGES[:1], answer=MESSAGES[1:], desirable=True)
+    assert good.content_id != replace(good, desirable=False).content_id
+    ranked = Ranked(prompt=MESSAGES[:1], answers=(MESSAGES[1:],) * 2, scores=(1.0, 0.0))
+    assert ranked.content_id != replace(ranked, scores=(0.0, 1.0)).content_id
+    assert ranked.instance_id != replace(ranked, lineage=Lineage(row=1)).instance_id
 
 
 def test_an_item_is_told_apart_by_suite_and_references() -> None:

@@ -17,21 +17,27 @@ from regimen.records import (
     Example,
     Instance,
     Item,
+    Labelled,
     Lineage,
     Message,
     Part,
     Preference,
+    Ranked,
     ToolCall,
 )
 from regimen.tables import (
     instances_to_table,
     items_to_table,
+    labelled_to_table,
     preferences_to_table,
+    ranked_to_table,
     read_table,
     spread,
     table_to_instances,
     table_to_items,
+    table_to_labelled,
     table_to_preferences,
+    table_to_ranked,
     write_table,
 )
 
@@ -80,6 +86,22 @@ preferences = st.builds(
     lineage=lineages,
     weight=weights,
 )
+labelled = st.builds(
+    Labelled,
+    prompt=messages,
+    answer=messages,
+    desirable=st.booleans(),
+    lineage=lineages,
+    weight=weights,
+)
+ranked = st.builds(
+    Ranked,
+    prompt=messages,
+    answers=st.lists(messages, max_size=2).map(tuple),
+    scores=st.lists(st.floats(-1e9, 1e9), max_size=2).map(tuple),
+    lineage=lineages,
+    weight=weights,
+)
 shots = st.builds(Example, input=texts, output=texts, explanation=texts)
 arguments = st.dictionaries(texts, st.none() | texts | st.integers(0, 9) | st.lists(texts))
 constraints = st.builds(Constraint, kind=texts, arguments=arguments)
@@ -112,6 +134,20 @@ def test_preferences_come_back_equal(given_preferences: list[Preference]) -> Non
     table = preferences_to_table(given_preferences)
     assert list(table_to_preferences(table)) == given_preferences
     assert table["instance_id"].to_pylist() == [one.instance_id for one in given_preferences]
+
+
+@given(st.lists(labelled, max_size=1))
+def test_labelled_answers_come_back_equal(given_labelled: list[Labelled]) -> None:
+    table = labelled_to_table(given_labelled)
+    assert list(table_to_labelled(table)) == given_labelled
+    assert table["instance_id"].to_pylist() == [one.instance_id for one in given_labelled]
+
+
+@given(st.lists(ranked, max_size=1))
+def test_ranked_answers_come_back_equal(given_ranked: list[Ranked]) -> None:
+    table = ranked_to_table(given_ranked)
+    assert list(table_to_ranked(table)) == given_ranked
+    assert table["instance_id"].to_pylist() == [one.instance_id for one in given_ranked]
 
 
 @given(st.lists(items, max_size=2))

@@ -157,6 +157,52 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """One answer to a prompt, and whether it is one that is wanted. ``prompt`` ends before it."""
+
+    prompt: tuple[Message, ...]
+    answer: tuple[Message, ...]
+    desirable: bool
+    lineage: Lineage = field(default_factory=Lineage)
+    weight: float = 1.0
+
+    @property
+    def content_id(self) -> str:
+        """Hash of prompt, answer and label."""
+        return stable_hash([content_of(self.prompt), content_of(self.answer), self.desirable])
+
+    @property
+    def instance_id(self) -> str:
+        """Hash of content and origin."""
+        return instance_identity(self.content_id, self.lineage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """Several answers to one prompt, each with a score: the higher, the better.
+
+    ``scores`` are finite, in any unit, and comparable within the prompt; equal scores are a tie.
+    """
+
+    prompt: tuple[Message, ...]
+    answers: tuple[tuple[Message, ...], ...]
+    scores: tuple[float, ...]
+    lineage: Lineage = field(default_factory=Lineage)
+    weight: float = 1.0
+
+    @property
+    def content_id(self) -> str:
+        """Hash of prompt, answers and scores, in order."""
+        answers = [content_of(answer) for answer in self.answers]
+        return stable_hash([content_of(self.prompt), answers, list(self.scores)])
+
+    @property
+    def instance_id(self) -> str:
+        """Hash of content and origin."""
+        return instance_identity(self.content_id, self.lineage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """A demonstration that belongs to a task: input, output and why it is right or wrong.
 

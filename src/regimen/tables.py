@@ -7,122 +7,43 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regimen.errors import DataError
 from regimen.files import atomic_write
+from regimen.record_columns import (
+    LISTS,
+    TEXT,
+    ids_of,
+    lineage_of,
+    lineage_row,
+    message_lists,
+    message_of,
+    message_row,
+    message_type,
+    require_columns,
+    rows_of,
+    schema_of,
+    table_of,
+)
 from regimen.records import (
     SCHEMA_VERSION,
     Constraint,
     Example,
     Instance,
     Item,
-    Lineage,
-    Message,
-    Part,
+    Labelled,
     Preference,
-    ToolCall,
+    Ranked,
     instance_identity,
 )
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_LISTS = ("demonstrations", "verdicts", "option_permutation")
-_ORIGIN = ("source", "task", "family", "category", "language", "licence")
-_TEXT = (*_ORIGIN, "template", "generator", "variant")
-
-
-def _message_type() -> pa.DataType:
-    import pyarrow as pa
-
-    return pa.list_(
-        pa.struct(
-            [
-                ("role", pa.string()),
-                ("content", pa.string()),
-                ("parts", pa.list_(pa.string())),
-                ("tool_calls", pa.string()),
-                ("reasoning", pa.string()),
-                ("train", pa.bool_()),
-                ("weight", pa.float64()),
-            ]
-        )
-    )
-
-
-def _schema(fields: list[tuple[str, pa.DataType]]) -> pa.Schema:
-    """The fields and one column per lineage field; ``lineage_`` where its name is taken."""
-    import pyarrow as pa
-
-    lineage = [(name, pa.string()) for name in _TEXT]
-    lineage += [("row", pa.int64()), ("seed", pa.int64())]
-    lineage += [(name, pa.list_(pa.string())) for name in ("demonstrations", "verdicts")]
-    lineage += [("option_permutation", pa.list_(pa.int64()))]
-    taken = {name for name, _ in fields}
-    columns = [(f"lineage_{name}" if name in taken else name, kind) for name, kind in lineage]
-    return versioned([*fields, *columns])
-
-
-def versioned(fields: Sequence[tuple[str, pa.DataType]]) -> pa.Schema:
-    """A schema of these columns with the schema version in its metadata."""
-    import pyarrow as pa
-
-    return pa.schema(fields, metadata={"schema_version": str(SCHEMA_VERSION)})
-
-
-def _message(message: Message) -> dict[str, Any]:
-    whole = isinstance(message.content, str)
-    calls = [{"name": c.name, "arguments": c.arguments, "id": c.id} for c in message.tool_calls]
-    return {
-        "role": message.role,
-        "content": message.text if whole else "",
-        "parts": None if isinstance(message.content, str) else [p.text for p in message.content],
-        "tool_calls": json.dumps(calls, ensure_ascii=False) if calls else "",
-        "reasoning": message.reasoning,
-        "train": message.train,
-        "weight": message.weight,
-    }
-
-
-def _to_message(row: Mapping[str, Any]) -> Message:
-    parts = row["parts"]
-    calls = json.loads(row["tool_calls"]) if row["tool_calls"] else []
-    return Message(
-        role=row["role"],
-        content=row["content"] if parts is None else tuple(Part(text=text) for text in parts),
-        tool_calls=tuple(ToolCall(**call) for call in calls),
-        reasoning=row["reasoning"],
-        train=row["train"],
-        weight=row["weight"],
-    )
-
-
-def _lineage(lineage: Lineage) -> dict[str, Any]:
-    row = {name: getattr(lineage, name) for name in (*_TEXT, "row", "seed")}
-    return {**row, **{name: list(getattr(lineage, name)) for name in _LISTS}}
-
-
-def _to_lineage(row: Mapping[str, Any]) -> Lineage:
-    fields: dict[str, Any] = {name: row[name] for name in (*_TEXT, "row", "seed")}
-    fields.update({name: tuple(row[name]) for name in _LISTS})
-    return Lineage(**fields)
-
-
-def _ids(one: Instance | Preference) -> dict[str, str]:
-    content = one.content_id
-    return {"content_id": content, "instance_id": instance_identity(content, one.lineage)}
-
-
-def _table(fields: list[tuple[str, pa.DataType]], rows: Iterable[dict[str, Any]]) -> pa.Table:
-    import pyarrow as pa
-
-    return pa.Table.from_pylist(list(rows), schema=_schema(fields))
 
 
 def instances_schema() -> pa.Schema:
@@ -130,8 +51,8 @@ def instances_schema() -> pa.Schema:
     import pyarrow as pa
 
     text = pa.string()
-    fields = [("instance_id", text), ("content_id", text), ("messages", _message_type())]
-    return _schema([*fields, ("weight", pa.float64())])
+    fields = [("instance_id", text), ("content_id", text), ("messages", message_type())]
+    return schema_of([*fields, ("weight", pa.float64())])
 
 
 def instances_to_table(instances: Iterable[Instance]) -> pa.Table:
@@ -150,10 +71,10 @@ def instances_to_table(instances: Iterable[Instance]) -> pa.Table:
             for content, one in zip(contents, rows, strict=True)
         ],
         "content_id": contents,
-        "messages": _message_lists([one.messages for one in rows]),
+        "messages": message_lists([one.messages for one in rows]),
         "weight": [one.weight for one in rows],
     }
-    for name in (*_TEXT, "row", "seed", *_LISTS):
+    for name in (*TEXT, "row", "seed", *LISTS):
         columns[name] = [getattr(one.lineage, name) for one in rows]
     arrays = [
         made if isinstance(made := columns[field.name], pa.Array) else pa.array(made, field.type)
@@ -162,25 +83,12 @@ def instances_to_table(instances: Iterable[Instance]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _message_lists(conversations: Sequence[Sequence[Message]]) -> pa.Array:
-    """Conversations as an Arrow list of structs."""
-    import pyarrow as pa
-
-    kind = _message_type()
-    ends = [0, *accumulate(map(len, conversations))]
-    rows = [_message(message) for conversation in conversations for message in conversation]
-    fields = list(kind.value_type)
-    parts = [pa.array([row[field.name] for row in rows], field.type) for field in fields]
-    structs = pa.StructArray.from_arrays(parts, fields=fields)
-    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), structs, type=kind)
-
-
 def table_to_instances(table: pa.Table) -> Iterator[Instance]:
     """The instances of a table, in order. Raises ``DataError`` for other tables."""
-    for row in _rows(table, "messages", "weight"):
+    for row in rows_of(table, "messages", "weight"):
         yield Instance(
-            messages=tuple(_to_message(m) for m in row["messages"]),
-            lineage=_to_lineage(row),
+            messages=tuple(message_of(m) for m in row["messages"]),
+            lineage=lineage_of(row),
             weight=row["weight"],
         )
 
@@ -189,19 +97,19 @@ def preferences_to_table(preferences: Iterable[Preference]) -> pa.Table:
     """Preferences as an Arrow table: ids, prompt, chosen, rejected, weight, lineage."""
     import pyarrow as pa
 
-    text, messages = pa.string(), _message_type()
+    text, messages = pa.string(), message_type()
     fields = [("instance_id", text), ("content_id", text)]
     fields += [(name, messages) for name in ("prompt", "chosen", "rejected")]
-    return _table(
+    return table_of(
         [*fields, ("weight", pa.float64())],
         (
             {
-                **_ids(one),
-                "prompt": [_message(m) for m in one.prompt],
-                "chosen": [_message(m) for m in one.chosen],
-                "rejected": [_message(m) for m in one.rejected],
+                **ids_of(one),
+                "prompt": [message_row(m) for m in one.prompt],
+                "chosen": [message_row(m) for m in one.chosen],
+                "rejected": [message_row(m) for m in one.rejected],
                 "weight": one.weight,
-                **_lineage(one.lineage),
+                **lineage_row(one.lineage),
             }
             for one in preferences
         ),
@@ -210,12 +118,80 @@ def preferences_to_table(preferences: Iterable[Preference]) -> pa.Table:
 
 def table_to_preferences(table: pa.Table) -> Iterator[Preference]:
     """The preferences of a table, in order. Raises ``DataError`` for other tables."""
-    for row in _rows(table, "prompt", "chosen", "rejected"):
+    for row in rows_of(table, "prompt", "chosen", "rejected"):
         yield Preference(
-            prompt=tuple(_to_message(m) for m in row["prompt"]),
-            chosen=tuple(_to_message(m) for m in row["chosen"]),
-            rejected=tuple(_to_message(m) for m in row["rejected"]),
-            lineage=_to_lineage(row),
+            prompt=tuple(message_of(m) for m in row["prompt"]),
+            chosen=tuple(message_of(m) for m in row["chosen"]),
+            rejected=tuple(message_of(m) for m in row["rejected"]),
+            lineage=lineage_of(row),
+            weight=row["weight"],
+        )
+
+
+def labelled_to_table(labelled: Iterable[Labelled]) -> pa.Table:
+    """Labelled answers as an Arrow table: ids, prompt, answer, desirable, weight, lineage."""
+    import pyarrow as pa
+
+    columns = [("instance_id", pa.string()), ("content_id", pa.string())]
+    columns += [("prompt", message_type()), ("answer", message_type()), ("desirable", pa.bool_())]
+    return table_of(
+        [*columns, ("weight", pa.float64())],
+        (
+            {
+                **ids_of(one),
+                "prompt": [message_row(m) for m in one.prompt],
+                "answer": [message_row(m) for m in one.answer],
+                "desirable": one.desirable,
+                "weight": one.weight,
+                **lineage_row(one.lineage),
+            }
+            for one in labelled
+        ),
+    )
+
+
+def table_to_labelled(table: pa.Table) -> Iterator[Labelled]:
+    """The labelled answers of a table, in order. Raises ``DataError`` for other tables."""
+    for row in rows_of(table, "prompt", "answer", "desirable"):
+        yield Labelled(
+            prompt=tuple(message_of(m) for m in row["prompt"]),
+            answer=tuple(message_of(m) for m in row["answer"]),
+            desirable=row["desirable"],
+            lineage=lineage_of(row),
+            weight=row["weight"],
+        )
+
+
+def ranked_to_table(ranked: Iterable[Ranked]) -> pa.Table:
+    """Ranked answers as an Arrow table: ids, prompt, answers, scores, weight, lineage."""
+    import pyarrow as pa
+
+    columns = [("instance_id", pa.string()), ("content_id", pa.string())]
+    columns += [("prompt", message_type()), ("answers", pa.list_(message_type()))]
+    return table_of(
+        [*columns, ("scores", pa.list_(pa.float64())), ("weight", pa.float64())],
+        (
+            {
+                **ids_of(one),
+                "prompt": [message_row(m) for m in one.prompt],
+                "answers": [[message_row(m) for m in answer] for answer in one.answers],
+                "scores": list(one.scores),
+                "weight": one.weight,
+                **lineage_row(one.lineage),
+            }
+            for one in ranked
+        ),
+    )
+
+
+def table_to_ranked(table: pa.Table) -> Iterator[Ranked]:
+    """The ranked answers of a table, in order. Raises ``DataError`` for other tables."""
+    for row in rows_of(table, "prompt", "answers", "scores"):
+        yield Ranked(
+            prompt=tuple(message_of(m) for m in row["prompt"]),
+            answers=tuple(tuple(message_of(m) for m in answer) for answer in row["answers"]),
+            scores=tuple(row["scores"]),
+            lineage=lineage_of(row),
             weight=row["weight"],
         )
 
@@ -230,17 +206,17 @@ def items_to_table(items: Iterable[Item]) -> pa.Table:
 
     text, texts = pa.string(), pa.list_(pa.string())
     shot = pa.struct([(field.name, text) for field in fields(Example)])
-    columns = [("item_id", text), ("suite", text), ("messages", _message_type())]
+    columns = [("item_id", text), ("suite", text), ("messages", message_type())]
     columns += [("references", texts), ("input", text), ("definition", text)]
     columns += [("demonstrations", pa.list_(shot)), ("choices", texts), ("cluster", text)]
     columns += [("constraints", text), ("follow_ups", texts)]
-    return _table(
+    return table_of(
         columns,
         (
             {
                 "item_id": one.item_id,
                 "suite": one.suite,
-                "messages": [_message(m) for m in one.messages],
+                "messages": [message_row(m) for m in one.messages],
                 "references": list(one.references),
                 "input": one.input,
                 "definition": one.definition,
@@ -248,7 +224,7 @@ def items_to_table(items: Iterable[Item]) -> pa.Table:
                 "constraints": _constraints(one.constraints),
                 "follow_ups": list(one.follow_ups),
                 "cluster": one.cluster,
-                **_lineage(one.lineage),
+                **lineage_row(one.lineage),
                 "lineage_demonstrations": list(one.lineage.demonstrations),
                 "demonstrations": [asdict(example) for example in one.demonstrations],
             }
@@ -266,10 +242,10 @@ def _constraints(constraints: Sequence[Constraint]) -> str:
 
 def table_to_items(table: pa.Table) -> Iterator[Item]:
     """The items of a table, in order. Raises ``DataError`` for other tables."""
-    for row in _rows(table, "suite", "references"):
+    for row in rows_of(table, "suite", "references"):
         yield Item(
             suite=row["suite"],
-            messages=tuple(_to_message(m) for m in row["messages"]),
+            messages=tuple(message_of(m) for m in row["messages"]),
             references=tuple(row["references"]),
             input=row["input"],
             definition=row["definition"],
@@ -278,26 +254,7 @@ def table_to_items(table: pa.Table) -> Iterator[Item]:
             constraints=tuple(Constraint(**c) for c in json.loads(row["constraints"] or "[]")),
             follow_ups=tuple(row["follow_ups"]),
             cluster=row["cluster"],
-            lineage=_to_lineage({**row, "demonstrations": row["lineage_demonstrations"]}),
-        )
-
-
-def _rows(table: pa.Table, *columns: str) -> Iterator[dict[str, Any]]:
-    """The rows of a table that has these columns, among others."""
-    _require_columns(table.column_names, columns)
-    for batch in table.to_batches(max_chunksize=4096):
-        yield from batch.to_pylist()
-
-
-def _require_columns(names: Sequence[str], columns: Sequence[str]) -> None:
-    missing = [name for name in columns if name not in names]
-    if missing:
-        raise DataError(
-            "The file holds records of another kind.",
-            slug="records-kind",
-            got=f"columns {', '.join(names[:8])} ...",
-            expected=f"a column {missing[0]!r}",
-            fix="Name instances.parquet, preferences.parquet or items.parquet, as it is asked for.",
+            lineage=lineage_of({**row, "demonstrations": row["lineage_demonstrations"]}),
         )
 
 
@@ -345,7 +302,7 @@ def read_batches(path: Path | str, columns: Sequence[str], rows: int) -> Iterato
     with _whole(path), pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         _require_version((schema.metadata or {}).get(b"schema_version"), path)
-        _require_columns(schema.names, columns)
+        require_columns(schema.names, columns)
         yield from file.iter_batches(batch_size=rows, columns=list(columns))
 
 

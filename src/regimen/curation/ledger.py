@@ -24,9 +24,9 @@ from typing import IO, Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from regimen.record_columns import versioned
 from regimen.records import Instance, Item, Preference
 from regimen.runs import atomic_write
-from regimen.tables import versioned
 
 ROWS_PER_GROUP = 2_000
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")

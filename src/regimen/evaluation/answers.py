@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from regimen.evaluation.suites import cluster_of
 from regimen.evaluation.systems import Answer
+from regimen.record_columns import versioned
 from regimen.records import Item
-from regimen.tables import versioned
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from regimen.judging.comparisons import AnswerPair, Comparison
 from regimen.judging.judge import Verdict
 from regimen.judging.prompts import Turns
+from regimen.record_columns import versioned
 from regimen.records import Item, Judgement
-from regimen.tables import versioned
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,8 +16,8 @@ from regimen.evaluation.contamination import (
 from regimen.evaluation.nearest import NearestSearch
 from regimen.evaluation.runner import EvaluationResult
 from regimen.evaluation.training_rows import LINEAGE, read_numbered, read_turns
+from regimen.record_columns import versioned
 from regimen.records import Item
-from regimen.tables import versioned
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,13 +13,14 @@ from regimen.evaluation.choices import Choices, ask_choices, ask_choices_prompte
 from regimen.evaluation.runner import EvaluationResult
 from regimen.evaluation.suites import cluster_of
 from regimen.protocols import Alternatives
+from regimen.record_columns import versioned
 from regimen.records import Item
 from regimen.runs import Run
 from regimen.settings.choices import ChoiceSettings
 from regimen.stages.evaluate_systems import PROMPTED
 from regimen.stages.likelihoods import LocalLikelihoods
 from regimen.stages.models import LazyGenerator
-from regimen.tables import versioned, write_table
+from regimen.tables import write_table
 
 
 def suite_choices(
