@@ -168,8 +168,8 @@ def test_rows_are_those_that_training_reads(project):
     assert all(all(row.weights[1:-2]) for row in subject.rows)
     assert any(len(paths(group)) > 1 for group in subject.shared)
     aligned = align_subject(told)
-    assert aligned.twin.objective.beta == 0.2
-    assert len(aligned.rows) == aligned.reference_R2.shape[0] == len(WORDS)
+    assert aligned.twin.objective.losses[0][1].beta == 0.2
+    assert len(aligned.rows) == len(aligned.reference_A) // 2 == len(WORDS)
 
 
 def test_what_is_not_there_yet_is_told(project, capsys):

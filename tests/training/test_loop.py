@@ -1,6 +1,7 @@
 """pytest tests/training/test_loop.py"""
 
 import copy
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from regimen.errors import TrainingError
 from regimen.models.forward import prepare
-from regimen.objectives.preference import Dpo
+from regimen.objectives.answers import AnswerObjective, AnswerTable
+from regimen.objectives.preference import Dpo, Ipo
+from regimen.objectives.ranked import Rrhf
+from regimen.objectives.reference_free import Orpo
 from regimen.objectives.supervised import Supervised
 from regimen.tokens.packing import packing_plan
 from regimen.tokens.ragged import ragged_batch
@@ -70,10 +74,13 @@ def gradient(model, objective, data, batches):
     return torch.cat([p.grad.flatten() for p in model.model.parameters()])
 
 
+REFERENCES = AnswerTable.of_pairs(torch.full((6, 2), -9.0))
+WEIGHED = replace(REFERENCES, weight_R=torch.arange(1.0, 7.0))
 OBJECTIVES = {
     "supervised": (Supervised(), rows()),
     "smoothed": (Supervised(label_smoothing=0.1, z_loss=1e-2), rows()),
-    "dpo": (Dpo(torch.full((6, 2), -9.0), beta=0.2, label_smoothing=0.1), pairs()),
+    "dpo": (AnswerObjective(REFERENCES, [(1.0, Dpo(beta=0.2, label_smoothing=0.1))]), pairs()),
+    "sum": (AnswerObjective(WEIGHED, [(0.5, Ipo()), (2.0, Orpo()), (1.0, Rrhf())]), pairs()),
 }
 
 

@@ -16,6 +16,7 @@ from regimen.adapters.lora import Lora
 from regimen.adapters.methods import add_adapter
 from regimen.alignment.reference import reference_logps
 from regimen.models.forward import prepare
+from regimen.objectives.answers import AnswerObjective, AnswerTable
 from regimen.objectives.preference import Dpo
 from regimen.objectives.supervised import Supervised
 from regimen.tokens.ragged import ragged_batch
@@ -242,7 +243,9 @@ def test_twenty_steps_equal_those_of_dpo_trainer(tmp_path):
         for row in order(data)
     ]
     logps = reference_logps(prepare(network), data, tokens_per_batch=64, bf16=False)
-    mine = ours(network, data, Dpo(logps, beta=0.1), schedule, 0.0)
+    table = AnswerTable.of_pairs(logps.view(-1, 2))
+    objective = AnswerObjective(table, [(1.0, Dpo(beta=0.1))])
+    mine = ours(network, data, objective, schedule, 0.0)
     compare(
         mine,
         theirs(DPOTrainer, DPOConfig, other, dataset, schedule, 0.0, tmp_path, ref_model=reference),

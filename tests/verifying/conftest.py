@@ -11,12 +11,14 @@ from regimen.adapters.files import load_adapter
 from regimen.adapters.lora import Lora
 from regimen.adapters.methods import add_adapter
 from regimen.models.loading import ModelSpec, load_model
+from regimen.objectives.answers import AnswerTable
 from regimen.tokens.bpe import train_tokenizer
 from regimen.tokens.rendering import Rendered, RenderedPair
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
 from regimen.training.options import LoopOptions
-from regimen.verifying.losses import preference_twin, supervised_twin
-from regimen.verifying.plain import pair_logps
+from regimen.verifying.losses import supervised_twin
+from regimen.verifying.plain import answer_logps
+from regimen.verifying.preferences import Term, answers_twin
 from regimen.verifying.rows import made_alike
 from regimen.verifying.subject import Subject
 
@@ -78,10 +80,11 @@ def subject_of(tmp_path, tokenizer):
 
         given = {"rows": rows(), "shared": made_alike(rows()), "twin": supervised_twin()}
         if preferences:
-            reference_R2 = pair_logps(load_model(ModelSpec(path=folder)).eval(), pairs())
-            moved_R2 = reference_R2 + torch.linspace(-2.0, 2.0, 10).view(5, 2)
-            given = {"rows": pairs(), "shared": pairs(), "reference_R2": reference_R2}
-            given["twin"] = preference_twin(moved_R2, 0.3, 0.1)
+            reference_A = answer_logps(load_model(ModelSpec(path=folder)).eval(), pairs())
+            table = AnswerTable.of_pairs((reference_A + torch.linspace(-2.0, 2.0, 10)).view(5, 2))
+            given = {"rows": pairs(), "shared": pairs(), "reference_A": reference_A}
+            terms = [Term("dpo", given={"beta": 0.3, "label_smoothing": 0.1})]
+            given["twin"] = answers_twin(terms, table, pairs())
         return Subject(
             **{
                 "section": "align" if preferences else "tune",

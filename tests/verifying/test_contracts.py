@@ -103,7 +103,8 @@ def test_a_mean_of_means_is_caught(subject_of, monkeypatch):
 def test_references_of_other_pairs_are_caught(subject_of, monkeypatch):
     subject = subject_of(preferences=True)
     objective = subject.twin.objective
-    swapped = replace(objective, reference_R2=objective.reference_R2.flip(0))
+    table = replace(objective.table, reference_A=objective.table.reference_A.flip(0))
+    swapped = replace(objective, table=table)
     mixed_up = replace(subject, twin=replace(subject.twin, objective=swapped))
     assert packed(mixed_up, alone(mixed_up)).verdict == "broken"
 

@@ -1,1 +1,1 @@
-"""Row 11: alignment: references, preference data, rewards."""
+"""Row 11: alignment: references, what rows a method learns from, preference data, rewards."""

@@ -1,80 +1,197 @@
-"""Preference objectives: prefer one answer to another."""
+"""Preference objectives over pairs, with a reference: prefer one answer to another.
+
+Throughout, u = log pi(y|x) - log ref(y|x) is an answer's log-ratio, w the chosen and l the rejected
+answer, and s the logistic function.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from regimen.models.head import Reduced
-from regimen.objectives.base import LossOut
-from regimen.tokens.ragged import RaggedBatch
+from regimen.objectives.answers import Answers, Unit, pairs_of
+
+Divergence = Literal["reverse_kl", "forward_kl", "js", "alpha"]
+
+MOST_EXPONENT = 80.0
+"""Larger exponents overflow fp32."""
 
 
-def sequence_logp(batch: RaggedBatch, logp_N: Tensor) -> Tensor:
-    """Sum of the supervised tokens' log-probabilities in each segment: (S,)."""
-    out_S = logp_N.new_zeros(len(batch.plan.lengths))
-    return out_S.index_add(0, batch.target_segment_N, logp_N)
+def divergence_scores(ratio_A: Tensor, divergence: Divergence, alpha: float) -> Tensor:
+    """f'(t) for the likelihood ratio t = exp(ratio) (Wang et al. 2023, arXiv 2309.16240).
 
-
-def pair_segments(batch: RaggedBatch) -> tuple[Tensor, Tensor]:
-    """Segment numbers of the chosen and of the rejected answers, in pairs: (P,), (P,).
-
-    A row of a preference batch is a prompt segment followed by two segments that continue it.
+    Up to a constant, which a difference of scores does not see: log t for ``reverse_kl`` (plain
+    DPO), -1/t for ``forward_kl``, log(2t / (1 + t)) for ``js`` and (1 - t^-alpha) / alpha for
+    ``alpha`` in (0, 1), which lies between reverse (0) and forward KL (1).
     """
-    answers = [s for s, parent in enumerate(batch.plan.parents) if parent >= 0]
-    pairs = torch.tensor(answers, device=batch.ids_T.device).view(-1, 2)
-    return pairs[:, 0], pairs[:, 1]
+    if divergence == "reverse_kl":
+        return ratio_A
+    if divergence == "js":
+        return F.logsigmoid(ratio_A)
+    power = 1.0 if divergence == "forward_kl" else alpha
+    return -torch.exp((-power * ratio_A).clamp_max(MOST_EXPONENT)) / power
+
+
+def logistic(margin_B: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """-log s(m), or the mean over both orders where the labels are flipped with probability e."""
+    e = label_smoothing
+    return -(1 - e) * F.logsigmoid(margin_B) - e * F.logsigmoid(-margin_B)
 
 
 @dataclass(frozen=True, slots=True)
 class Dpo:
-    """Direct preference optimisation (Rafailov et al. 2023, eq. 7).
+    """Direct preference optimisation (Rafailov et al. 2023, arXiv 2305.18290, eq. 7).
 
-    loss = -log sigmoid(beta * ((log pi_w - log ref_w) - (log pi_l - log ref_l))).
+    loss = -log s(beta * (u_w - u_l)).
 
-    ``reference`` holds the frozen reference's sequence log-probabilities, (rows, 2) for chosen and
-    rejected, addressed by the instance number of a segment. ``label_smoothing`` e is conservative
-    DPO: the pair is taken to be swapped with probability e (Mitchell 2023, eq. 3).
+    ``label_smoothing`` e is conservative DPO: the pair is taken to be swapped with probability e
+    (Mitchell 2023, eq. 3). ``divergence`` puts f'(exp u) in place of u; see ``divergence_scores``.
     """
 
-    reference_R2: Tensor
+    PARTS: ClassVar[Mapping[str, Unit]] = {"dpo": "rows"}
+
     beta: float = 0.1
     label_smoothing: float = 0.0
+    divergence: Divergence = "reverse_kl"
+    alpha: float = 0.5
 
-    @property
-    def needs(self) -> frozenset[str]:
-        """Log-probabilities with gradient."""
-        return frozenset({"logp"})
+    def __call__(self, answers: Answers) -> Mapping[str, Tensor]:
+        """The loss of each pair."""
+        scores_A = divergence_scores(answers.ratio_A, self.divergence, self.alpha)
+        chosen_B, rejected_B = pairs_of(scores_A)
+        return {"dpo": logistic(self.beta * (chosen_B - rejected_B), self.label_smoothing)}
 
-    def weights(self, batch: RaggedBatch) -> Mapping[str, float]:
-        """One component, weighted by the number of pairs."""
-        return {"dpo": float(len(pair_segments(batch)[0]))}
+    def rewards(self, answers: Answers) -> Tensor:
+        """beta * u."""
+        return self.beta * answers.ratio_A
 
-    def __call__(self, batch: RaggedBatch, reduced: Reduced) -> LossOut:
-        """Sum of the pair losses, with the rewards that are logged."""
-        assert reduced.logp_N is not None
-        logp_S = sequence_logp(batch, reduced.logp_N)
-        chosen_P, rejected_P = pair_segments(batch)
-        rows = [batch.instance_S[int(s)] for s in chosen_P]
-        reference_P2 = self.reference_R2[rows].to(logp_S.device)
-        ratio_chosen = logp_S[chosen_P] - reference_P2[:, 0]
-        ratio_rejected = logp_S[rejected_P] - reference_P2[:, 1]
-        margin_P = self.beta * (ratio_chosen - ratio_rejected)
-        e = self.label_smoothing
-        loss_P = -(1 - e) * F.logsigmoid(margin_P) - e * F.logsigmoid(-margin_P)
-        with torch.no_grad():
-            metrics = {
-                "rewards/chosen": float(self.beta * ratio_chosen.sum()),
-                "rewards/rejected": float(self.beta * ratio_rejected.sum()),
-                "rewards/margins": float(margin_P.sum()),
-                "rewards/accuracies": float((margin_P > 0).sum()),
-                "logps/chosen": float(logp_S[chosen_P].sum()),
-                "logps/rejected": float(logp_S[rejected_P].sum()),
-                "max_abs_logratio": float(torch.cat([ratio_chosen, ratio_rejected]).abs().max())
-                * len(rows),
-            }
-        return LossOut({"dpo": loss_P.sum()}, metrics, float(len(rows)))
+
+@dataclass(frozen=True, slots=True)
+class DpoNorm:
+    """Length-normalised DPO (Lambert et al. 2024, *Tulu 3*, arXiv 2411.15124).
+
+    loss = -log s(beta * (u_w / |y_w| - u_l / |y_l|)), with |y| the tokens of an answer.
+    """
+
+    PARTS: ClassVar[Mapping[str, Unit]] = {"dpo_norm": "rows"}
+
+    beta: float = 5.0
+    label_smoothing: float = 0.0
+
+    def __call__(self, answers: Answers) -> Mapping[str, Tensor]:
+        """The loss of each pair."""
+        chosen_B, rejected_B = pairs_of(answers.ratio_A / answers.tokens_A)
+        return {"dpo_norm": logistic(self.beta * (chosen_B - rejected_B), self.label_smoothing)}
+
+    def rewards(self, answers: Answers) -> Tensor:
+        """beta * u / |y|."""
+        return self.beta * answers.ratio_A / answers.tokens_A
+
+
+@dataclass(frozen=True, slots=True)
+class Ipo:
+    """Identity preference optimisation (Azar et al. 2023, arXiv 2310.12036, eq. 17).
+
+    loss = (u_w - u_l - 1 / (2 beta))^2.
+
+    With ``length_normalised`` u is divided by the answer's tokens, as the paper's authors computed
+    it and TRL does; otherwise it is the sum, as the equation has it.
+    """
+
+    PARTS: ClassVar[Mapping[str, Unit]] = {"ipo": "rows"}
+
+    beta: float = 0.1
+    length_normalised: bool = True
+
+    def __call__(self, answers: Answers) -> Mapping[str, Tensor]:
+        """The loss of each pair."""
+        ratio_A = answers.ratio_A
+        chosen_B, rejected_B = pairs_of(
+            ratio_A / answers.tokens_A if self.length_normalised else ratio_A
+        )
+        return {"ipo": (chosen_B - rejected_B - 1 / (2 * self.beta)).square()}
+
+    def rewards(self, answers: Answers) -> Tensor:
+        """beta * u."""
+        return self.beta * answers.ratio_A
+
+
+@dataclass(frozen=True, slots=True)
+class Hinge:
+    """Hinge loss on the margin of DPO (Liu et al. 2023, *RSO*, arXiv 2309.06657).
+
+    loss = max(0, 1 - beta * (u_w - u_l)).
+    """
+
+    PARTS: ClassVar[Mapping[str, Unit]] = {"hinge": "rows"}
+
+    beta: float = 0.1
+    divergence: Divergence = "reverse_kl"
+    alpha: float = 0.5
+
+    def __call__(self, answers: Answers) -> Mapping[str, Tensor]:
+        """The loss of each pair."""
+        scores_A = divergence_scores(answers.ratio_A, self.divergence, self.alpha)
+        chosen_B, rejected_B = pairs_of(scores_A)
+        return {"hinge": (1 - self.beta * (chosen_B - rejected_B)).relu()}
+
+    def rewards(self, answers: Answers) -> Tensor:
+        """beta * u."""
+        return self.beta * answers.ratio_A
+
+
+@dataclass(frozen=True, slots=True)
+class Robust:
+    """Provably robust DPO (Ray Chowdhury et al. 2024, arXiv 2403.00409).
+
+    loss = (-(1 - e) * log s(m) + e * log s(-m)) / (1 - 2 e), with m = beta * (u_w - u_l): where a
+    share e of the pairs is the wrong way round, its mean is that of DPO on the right pairs.
+    """
+
+    PARTS: ClassVar[Mapping[str, Unit]] = {"robust": "rows"}
+
+    beta: float = 0.1
+    label_smoothing: float = 0.1
+    divergence: Divergence = "reverse_kl"
+    alpha: float = 0.5
+
+    def __call__(self, answers: Answers) -> Mapping[str, Tensor]:
+        """The loss of each pair."""
+        scores_A = divergence_scores(answers.ratio_A, self.divergence, self.alpha)
+        chosen_B, rejected_B = pairs_of(scores_A)
+        margin_B, e = self.beta * (chosen_B - rejected_B), self.label_smoothing
+        loss_B = -(1 - e) * F.logsigmoid(margin_B) + e * F.logsigmoid(-margin_B)
+        return {"robust": loss_B / (1 - 2 * e)}
+
+    def rewards(self, answers: Answers) -> Tensor:
+        """beta * u."""
+        return self.beta * answers.ratio_A
+
+
+@dataclass(frozen=True, slots=True)
+class Dpop:
+    """DPO-positive (Pal et al. 2024, *Smaug*, arXiv 2402.13228).
+
+    loss = -log s(beta * (u_w - u_l - penalty * max(0, -u_w))): the chosen answer must not become
+    less likely than it is under the reference.
+    """
+
+    PARTS: ClassVar[Mapping[str, Unit]] = {"dpop": "rows"}
+
+    beta: float = 0.3
+    penalty: float = 50.0
+
+    def __call__(self, answers: Answers) -> Mapping[str, Tensor]:
+        """The loss of each pair."""
+        chosen_B, rejected_B = pairs_of(answers.ratio_A)
+        margin_B = chosen_B - rejected_B - self.penalty * (-chosen_B).relu()
+        return {"dpop": logistic(self.beta * margin_B)}
+
+    def rewards(self, answers: Answers) -> Tensor:
+        """beta * u."""
+        return self.beta * answers.ratio_A

@@ -1,15 +1,78 @@
-"""The visible table of objectives. Adding a method adds a line here."""
+"""The visible tables of objectives. Adding a method adds a line here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
-from regimen.objectives.preference import Dpo
+from regimen.objectives.labelled import Bco, Kto
+from regimen.objectives.preference import Dpo, DpoNorm, Dpop, Hinge, Ipo, Robust
+from regimen.objectives.ranked import Rrhf, Slic
+from regimen.objectives.reference_free import Cpo, Orpo, Sft, Simpo, Unlikelihood
 from regimen.objectives.supervised import Supervised
 
 OBJECTIVES: dict[str, Callable[..., Any]] = {
     "supervised": Supervised,
     "language_modelling": Supervised,
-    "dpo": Dpo,
 }
+"""What ``tune`` learns."""
+
+Form = Literal["pairs", "labelled", "ranked", "any"]
+"""The rows that a method learns from: two answers, one with a label, several with scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method of ``align`` whose loss looks at answers.
+
+    ``reference`` says whether it looks at the frozen reference; ``mismatched`` whether each row
+    also has an answer to another prompt; ``across_rows`` whether a row's loss depends on the other
+    rows of its micro-batch.
+    """
+
+    loss: Callable[..., Any]
+    form: Form
+    reference: bool
+    source: str
+    mismatched: bool = False
+    across_rows: bool = False
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The hyper-parameters."""
+        return tuple(field.name for field in fields(self.loss))  # type: ignore[arg-type]
+
+
+METHODS: dict[str, Method] = {
+    "dpo": Method(Dpo, "pairs", True, "Rafailov et al. 2023, arXiv 2305.18290, eq. 7"),
+    "dpo_norm": Method(DpoNorm, "pairs", True, "Lambert et al. 2024, arXiv 2411.15124"),
+    "dpop": Method(Dpop, "pairs", True, "Pal et al. 2024, arXiv 2402.13228"),
+    "ipo": Method(Ipo, "pairs", True, "Azar et al. 2023, arXiv 2310.12036, eq. 17"),
+    "hinge": Method(Hinge, "pairs", True, "Liu et al. 2023, arXiv 2309.06657"),
+    "robust": Method(Robust, "pairs", True, "Ray Chowdhury et al. 2024, arXiv 2403.00409"),
+    "cpo": Method(Cpo, "pairs", False, "Xu et al. 2024, arXiv 2401.08417"),
+    "simpo": Method(Simpo, "pairs", False, "Meng et al. 2024, arXiv 2405.14734, eq. 6"),
+    "orpo": Method(Orpo, "pairs", False, "Hong et al. 2024, arXiv 2403.07691"),
+    "kto": Method(
+        *(Kto, "labelled", True, "Ethayarajh et al. 2024, arXiv 2402.01306"),
+        mismatched=True,
+        across_rows=True,
+    ),
+    "bco": Method(
+        *(Bco, "labelled", True, "Jung et al. 2024, arXiv 2404.04656"),
+        across_rows=True,
+    ),
+    "rrhf": Method(Rrhf, "ranked", False, "Yuan et al. 2023, arXiv 2304.05302"),
+    "slic": Method(Slic, "ranked", False, "Zhao et al. 2023, arXiv 2305.10425"),
+    "unlikelihood": Method(Unlikelihood, "any", False, "Welleck et al. 2019, arXiv 1908.04319"),
+    "sft": Method(Sft, "any", False, "Ouyang et al. 2022, arXiv 2203.02155"),
+}
+"""The methods of ``align`` over answers, by the name in the settings."""
+
+CONDITIONED: dict[str, str] = {
+    "chain_of_hindsight": "Liu et al. 2023, arXiv 2302.02676",
+    "quark": "Lu et al. 2022, arXiv 2205.13636",
+}
+"""The methods of ``align`` that write what an answer is worth into the text, and learn by
+``Supervised``."""

@@ -5,17 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Strict, Tag, field_validator
 
+from regimen.settings.align_methods import (
+    FORMS,
+    Hyperparameters,
+    LossSettings,
+    MethodName,
+)
 from regimen.settings.base import Conflict, Text
 from regimen.settings.training import ModelSettings, TrainingSettings, goes_on
 
+Losses = Annotated[tuple[LossSettings, ...], Strict(False), Field(min_length=1)]
 
-class AlignSettings(TrainingSettings):
+
+def _how_written(value: Any) -> str:
+    """Which of the two forms of ``method`` a value has; so that only its problems are told."""
+    return "sum" if isinstance(value, list | tuple) else "name"
+
+
+class AlignSettings(TrainingSettings, Hyperparameters):
     """Alignment of the tuned model with the preferences of ``build``."""
 
-    method: Literal["dpo"] = "dpo"
-    """The method."""
+    method: Annotated[
+        Annotated[MethodName, Tag("name")] | Annotated[Losses, Tag("sum")],
+        Discriminator(_how_written),
+    ] = "dpo"
+    """The method, with its hyper-parameters beside it; or a list of losses, each with a ``name``, a
+    ``weight`` and its own hyper-parameters, whose weighted sum is learnt."""
 
     model: ModelSettings | None = None
     """The model to start from; what ``tune`` ended with when not given."""
@@ -25,12 +42,6 @@ class AlignSettings(TrainingSettings):
 
     reference: Literal["frozen_start"] = "frozen_start"
     """The reference policy: the model as this stage found it, frozen."""
-
-    beta: Annotated[float, Field(gt=0, le=100)] = 0.1
-    """How strongly the policy is held to the reference (DPO, equation 7)."""
-
-    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    """Assumed share of preferences that are the wrong way round."""
 
     overflow: Literal["drop", "truncate"] = "drop"
     """What happens to a pair longer than ``max_length``: it is left out, or the oldest turns of its
@@ -44,12 +55,50 @@ class AlignSettings(TrainingSettings):
     def _goes_on(cls, model: Any) -> Any:
         return None if model is None else goes_on(model)
 
+    @property
+    def losses(self) -> tuple[LossSettings, ...]:
+        """What is learnt as a weighted sum: one loss for a method; none for conditioned tuning."""
+        if isinstance(self.method, tuple):
+            return self.method
+        if self.method not in FORMS:
+            return ()
+        # the fields were checked; a copy would lose the name's type
+        return (LossSettings.model_validate({"name": self.method, **self.given()}),)
+
+    @property
+    def form(self) -> str:
+        """The rows that are learnt from: pairs, labelled, ranked, or any of these."""
+        forms = [FORMS[loss.name] for loss in self.losses]
+        return next((form for form in forms if form != "any"), "any")
+
     def conflicts(self) -> Iterator[Conflict]:
-        """Alignment starts from a trained model."""
+        """Alignment starts from a trained model; hyper-parameters are of the method."""
         yield from self.optimisation_conflicts()
+        yield from self._loss_conflicts()
         if self.model is not None and self.model.config is not None:
             yield Conflict(
                 what="describes a fresh model, and alignment starts from a trained one",
                 at=("model", "config"),
                 fix="Use model.path.",
+            )
+
+    def _loss_conflicts(self) -> Iterator[Conflict]:
+        """One method's hyper-parameters, or one form of rows for all losses."""
+        if not isinstance(self.method, tuple):
+            yield from self.method_conflicts(self.method)
+            return
+        for name in self.given():
+            yield Conflict(
+                what="stands beside a list of losses, which have their own",
+                at=(name,),
+                fix="Move it into the loss that it is for.",
+            )
+        forms = {FORMS[loss.name]: loss.name for loss in self.method}
+        forms.pop("any", None)
+        if len(forms) > 1:
+            told = " and ".join(f"{name} ({form})" for form, name in sorted(forms.items()))
+            yield Conflict(
+                what=f"sums losses over different rows: {told}",
+                at=("method",),
+                fix="Sum losses that learn from the same rows.",
             )

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from regimen import console
-from regimen.alignment.reference import check_reference, reference_logps
-from regimen.errors import DataError, TokenError
+from regimen.alignment.forms import answer_table
+from regimen.alignment.reference import (
+    check_identity,
+    check_reference,
+    kept_reference,
+    reference_identity,
+)
 from regimen.models.hardware import set_up
-from regimen.objectives.preference import Dpo
+from regimen.objectives.answers import AnswerObjective
+from regimen.objectives.base import Objective
+from regimen.objectives.supervised import Supervised
+from regimen.objectives.table import METHODS
 from regimen.runs import Run
 from regimen.settings.align import AlignSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.training import ModelSettings
-from regimen.stages.common import StageResult, path_key, run_stage
+from regimen.stages.align_rows import Rows, align_rows, conditioned_method, source_of
+from regimen.stages.common import StageResult, path_key, read_json, run_stage
 from regimen.stages.profile import profile_stage
-from regimen.stages.rows import account, origin
 from regimen.stages.training import (
     MERGED,
     Prepared,
@@ -30,11 +38,13 @@ from regimen.stages.training import (
     wants_bf16,
 )
 from regimen.stages.training_run import KEPT, Job, run_training, training_summary
-from regimen.stages.tune import instances_path
-from regimen.tables import read_table, table_to_preferences
-from regimen.tokens.overflow import fit_pair
-from regimen.tokens.rendering import RenderedPair
 from regimen.tokens.store import TokenRows, load_token_rows, save_token_rows, token_rows
+
+IDENTITY = "reference.json"
+"""What the reference is; an interrupted training leaves it for the one that goes on."""
+
+KEPT_REFERENCES = "reference"
+"""The folder of the run with what references say of rows, by content."""
 
 
 def align(
@@ -54,7 +64,7 @@ def align(
 
     Raises:
         DataError: no usable preference is left.
-        TrainingError: the policy does not start at its reference.
+        TrainingError: the policy does not start at its reference, or the reference moved.
     """
     section, model, source = _inputs(settings, data, start)
     inputs = {"model": path_key(model.path or ""), "preferences": path_key(source)}
@@ -64,7 +74,7 @@ def align(
         root / "align",
         inputs,
         lambda run: _work(settings, section, model, run, source),
-        keep=KEPT,
+        keep=(*KEPT, IDENTITY),
     )
 
 
@@ -81,10 +91,9 @@ def profile_align(
     section, model, source = _inputs(settings, data, start)
 
     def job(run: Run) -> Job:
-        prepared, rows, _ = _rendered(settings, section, model, run, source)
+        work = _rendered(settings, section, model, run, source)
         # what the reference says has no part in how long a step takes
-        objective = Dpo(torch.zeros(len(rows), 2), section.beta, section.label_smoothing)
-        return _job(settings, section, prepared, rows, objective, {})
+        return _job(settings, section, work, objective_of(section, work.found, None), {})
 
     return profile_stage("align", root, job)
 
@@ -97,15 +106,25 @@ def _inputs(
     assert section is not None
     model = start if section.model is None else start_from(section.model, start)
     assert model is not None
-    source = instances_path(section.data or data, "preferences.parquet")
-    if source is None or not source.is_file():
-        raise DataError(
-            "There are no preferences to learn from.",
-            slug="no-preferences",
-            got=str(source),
-            fix="Add a source of preferences or build.preferences to the settings.",
-        )
-    return section, model, source
+    return section, with_new_tokens(section, model), source_of(section, data)
+
+
+def with_new_tokens(section: AlignSettings, model: ModelSettings) -> ModelSettings:
+    """The model with the tokens that conditioned tuning writes into prompts."""
+    if section.method != "quark":
+        return model
+    method = conditioned_method(section)
+    tokens = dict.fromkeys((*model.new_tokens, *getattr(method, "tokens", ())))
+    return model.model_copy(update={"new_tokens": tuple(tokens)})
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The model, its rows as tokens, and what became of which record."""
+
+    prepared: Prepared
+    rows: TokenRows
+    found: Rows
 
 
 def _work(
@@ -116,18 +135,47 @@ def _work(
     source: Path,
 ) -> Mapping[str, Any]:
     hardware = set_up()
-    prepared, rows, counts = _rendered(settings, section, model, run, source)
-    bf16 = wants_bf16(section)
-    console.line(f"align: {len(rows):,} pairs, {int(rows.lengths.sum()):,} tokens; reference")
-    reference_R2 = reference_logps(
-        prepared.language_model, rows, tokens_per_batch=section.tokens_per_batch, bf16=bf16
+    work = _rendered(settings, section, model, run, source)
+    tokens = int(work.rows.lengths.sum())
+    console.line(f"align: {len(work.rows):,} rows, {tokens:,} tokens")
+    reference_A: torch.Tensor | None = None
+    told: dict[str, Any] = {}
+    if any(METHODS[loss.name].reference for loss in section.losses):
+        reference_A, told = _reference(section, work, run)
+    objective = objective_of(section, work.found, reference_A)
+    extra = {**(work.found.told or {}), **told}
+    done = run_training(run, _job(settings, section, work, objective, extra))
+    kept = finish_model(run, work.prepared)
+    return training_summary(work.prepared, done, hardware, {**extra, **kept})
+
+
+def _reference(section: AlignSettings, work: Work, run: Run) -> tuple[torch.Tensor, dict[str, Any]]:
+    """What the frozen start says of the answers, and what is told of it."""
+    model, bf16 = work.prepared.language_model, wants_bf16(section)
+    identity = reference_identity(model.model, bf16=bf16)
+    begun = run.directory / IDENTITY
+    if begun.is_file():
+        check_identity(read_json(begun), identity)
+    run.write_json(IDENTITY, asdict(identity))
+    reference_A, reused = kept_reference(
+        model,
+        work.rows,
+        run.directory.parent / KEPT_REFERENCES,
+        identity,
+        tokens_per_batch=section.tokens_per_batch,
     )
-    gap = check_reference(prepared.language_model, rows, reference_R2, bf16=bf16)
-    objective = Dpo(reference_R2, section.beta, section.label_smoothing)
-    extra = {"rendering": counts, "pairs": len(rows), "logratio_at_start": gap}
-    job = _job(settings, section, prepared, rows, objective, extra)
-    done = run_training(run, job)
-    return training_summary(prepared, done, hardware, {**extra, **finish_model(run, prepared)})
+    console.line(f"align: reference {'taken from an earlier run' if reused else 'computed'}")
+    gap = check_reference(model, work.rows, reference_A, bf16=bf16)
+    about = {**asdict(identity), "reused": reused}
+    return reference_A, {"reference": about, "logratio_at_start": gap}
+
+
+def objective_of(section: AlignSettings, rows: Rows, reference_A: torch.Tensor | None) -> Objective:
+    """What the loop minimises: a weighted sum of losses, or the likelihood of conversations."""
+    if not section.losses:
+        return Supervised()
+    losses = [(one.weight, METHODS[one.name].loss(**one.given())) for one in section.losses]
+    return AnswerObjective(answer_table(rows.answers, reference_A), tuple(losses))
 
 
 def _rendered(
@@ -136,60 +184,29 @@ def _rendered(
     model: ModelSettings,
     run: Run,
     source: Path,
-) -> tuple[Prepared, TokenRows, dict[str, Any]]:
-    """The model, the tokens of the pairs, and what became of which pair."""
+) -> Work:
+    """The model, the tokens of the rows, and what became of which record."""
     seed = settings.seed_of("align")
     prepared = prepare_model(model, section, seed=seed, merged=run.path(MERGED))
-    rendered, counts = _pairs(section, prepared, run, source)
-    save_token_rows(run.path("tokens.arrow"), rendered)
-    return prepared, load_token_rows(run.path("tokens.arrow")), counts
+    found = align_rows(section, prepared.renderer, run, source, seed)
+    rendered = (row.rendered for row in found.answers)
+    rows = token_rows(found.conversations or rendered)
+    save_token_rows(run.path("tokens.arrow"), rows)
+    return Work(prepared, load_token_rows(run.path("tokens.arrow")), found)
 
 
 def _job(
     settings: PipelineSettings,
     section: AlignSettings,
-    prepared: Prepared,
-    rows: TokenRows,
-    objective: Dpo,
+    work: Work,
+    objective: Objective,
     extra: Mapping[str, Any],
 ) -> Job:
     return Job(
-        prepared=prepared,
-        rows=rows,
+        prepared=work.prepared,
+        rows=work.rows,
         objective=objective,
         training=section,
         seed=settings.seed_of("align"),
         extra=extra,
     )
-
-
-def _pairs(
-    section: AlignSettings, prepared: Prepared, run: Run, source: Path
-) -> tuple[TokenRows, dict[str, Any]]:
-    """Render pairs; what cannot be rendered or is too long is counted."""
-    pairs: list[RenderedPair] = []
-    renderer, limit = prepared.renderer, section.max_length
-    with account(run, section, section.overflow, "pair") as found:
-        for preference in table_to_preferences(read_table(source)):
-            found.step.enter()
-            name = origin(preference.lineage, preference.instance_id)
-            try:
-                pair, whole = fit_pair(renderer, preference, limit, section.overflow)
-            except TokenError as error:
-                found.step.fail(name, error.slug, error.got, error.fix)
-                continue
-            if whole.chosen == whole.rejected:
-                found.step.remove(preference, "equal_answers")
-                continue
-            learnt = len(whole.chosen) + len(whole.rejected)
-            found.settle(
-                preference,
-                int(pair is not None),
-                supervised=learnt,
-                lost=0 if pair is not None else learnt,
-                longest=whole.longest,
-            )
-            pairs += [replace(pair, name=name)] if pair is not None else []
-    counts = found.counts()
-    run.write_json("rendering.json", {**counts, "notes": prepared.renderer.notes})
-    return token_rows(pairs), counts

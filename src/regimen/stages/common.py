@@ -57,6 +57,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regimen.stages.training_run",
         "regimen.stages.rows",
         "regimen.stages.align",
+        "regimen.stages.align_rows",
     ),
     "evaluate": (
         *CORE,

@@ -14,13 +14,27 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from regimen.adapters.methods import METHODS
-from regimen.errors import TokenError
+from regimen.adapters import methods as adapters
+from regimen.alignment.forms import (
+    Record,
+    Row,
+    answer_table,
+    answers_in,
+    records_of,
+    row_of,
+    why_unusable,
+    with_mismatched,
+)
+from regimen.errors import DataError, TokenError
 from regimen.models.loading import ModelSpec
+from regimen.objectives.table import METHODS
+from regimen.records import Preference
 from regimen.settings.align import AlignSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.training import ModelSettings, TrainingSettings
 from regimen.settings.tune import TuneSettings
+from regimen.stages.align import with_new_tokens
+from regimen.stages.align_rows import conditioned_rows, read_records, source_of
 from regimen.stages.rows import document_pieces, read_instances, replayed_rows
 from regimen.stages.texts import read_texts
 from regimen.stages.training import (
@@ -33,12 +47,13 @@ from regimen.stages.training import (
     start_model,
 )
 from regimen.stages.tune import instances_path, text_tokenizer
-from regimen.tables import read_table, spread, table_to_preferences
-from regimen.tokens.overflow import fit_conversation, fit_pair
-from regimen.tokens.rendering import Rendered, RenderedPair, Renderer
+from regimen.tables import read_table, spread
+from regimen.tokens.overflow import fit_answers, fit_conversation
+from regimen.tokens.rendering import Rendered, RenderedAnswers, Renderer
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
-from regimen.verifying.losses import preference_twin, supervised_twin
-from regimen.verifying.plain import pair_logps
+from regimen.verifying.losses import supervised_twin
+from regimen.verifying.plain import answer_logps
+from regimen.verifying.preferences import Term, answers_twin
 from regimen.verifying.rows import beginning_alike, made_alike, varied
 from regimen.verifying.subject import Subject
 
@@ -113,35 +128,85 @@ def align_subject(settings: PipelineSettings, stage: str = "align") -> Subject |
     """
     assert settings.align is not None
     section, seed = _in_fp32(settings.align), settings.seed_of("align")
-    source = instances_path(section.data or _built(settings), "preferences.parquet")
-    if source is None or not source.is_file():
+    try:
+        source = source_of(section, _built(settings))
+    except DataError:
         return "there are no preferences yet: run `regimen build` first"
     model, note = _start(settings)
     if model is None:
         return "there is no model to start from yet: run `regimen tune` first"
+    model = with_new_tokens(section, model)
     opener = _opener(model, section, seed)
     opened = opener()
-    pool, remark = _pairs(source, opened.renderer, section)
-    rows = varied(pool, PAIRS)
-    if not rows:
-        return "no pair of its preferences fits"
-    reference_R2 = _reference(opened, rows)
-    signs_R2 = torch.tensor([1.0, -1.0]) * torch.linspace(-1.0, 1.0, len(rows))[:, None]
+    records, remark = _records(source, opened.renderer, section)
+    given: dict[str, Any] = {
+        "section": stage,
+        "about": _about(model, section) + note + remark,
+        "open": opener,
+        "options": loop_options(section, seed),
+        "optimizer": _optimizer(section),
+        "merge": _merge(section, opened.tokenizer, seed),
+        "quantisation": quantisation_of(section),
+    }
+    if not section.losses:
+        rows = varied(conditioned_rows(section, opened.renderer, records))
+        if not rows:
+            return "no record of its preferences fits"
+        shared = beginning_alike(rows) or made_alike(rows)
+        return Subject(rows=rows, shared=shared, twin=supervised_twin(), **given)
+    return _answers_subject(section, opened, records, given, seed)
+
+
+def _answers_subject(
+    section: AlignSettings,
+    opened: Opened,
+    records: Sequence[Record],
+    given: dict[str, Any],
+    seed: int,
+) -> Subject | str:
+    """The subject of methods over answers.
+
+    Where a loss depends on the whole micro-batch, micro-batches are no equals of one batch, and the
+    likelihood of the best answers stands in for it.
+    """
+    pool = [row for record in records for row in _fitted(section, opened.renderer, record)]
+    if any(METHODS[loss.name].mismatched for loss in section.losses):
+        pool = with_mismatched(pool, seed, section.max_length)
+    chosen = varied([row.rendered for row in pool], PAIRS)
+    if not chosen:
+        return "no record of its preferences fits"
+    named = {row.rendered: row for row in pool}
+    rows = [named[rendered] for rendered in chosen]
+    terms = [Term(loss.name, loss.weight, loss.given()) for loss in section.losses]
+    if any(METHODS[term.name].across_rows for term in terms):
+        terms = [Term("sft")]
+        given["about"] += " (its loss depends on the micro-batch: the likelihood is checked)"
+    compared = any(METHODS[loss.name].reference for loss in section.losses)
+    reference_A = _reference(opened, chosen) if compared else None
+    moved_A = None
+    if reference_A is not None:
+        # the middle one is not moved, and those around it to both sides
+        away = torch.linspace(-MARGIN, MARGIN, len(reference_A))
+        moved_A = reference_A + away * torch.tensor([1.0, -1.0]).repeat(len(away))[: len(away)]
     return Subject(
-        section=stage,
-        about=_about(model, section) + note + remark,
-        open=opener,
-        rows=rows,
-        shared=rows,
-        twin=preference_twin(
-            reference_R2 + MARGIN * signs_R2, section.beta, section.label_smoothing
-        ),
-        options=loop_options(section, seed),
-        optimizer=_optimizer(section),
-        merge=_merge(section, opened.tokenizer, seed),
-        quantisation=quantisation_of(section),
-        reference_R2=reference_R2,
+        rows=chosen,
+        shared=chosen,
+        twin=answers_twin(terms, answer_table(rows, moved_A), chosen),
+        reference_A=reference_A,
+        **given,
     )
+
+
+def _fitted(section: AlignSettings, renderer: Renderer, record: Record) -> list[Row]:
+    """The row of a record that can be rendered and learnt from."""
+    if why_unusable(record):
+        return []
+    fitted, _ = fit_answers(
+        renderer, record.prompt, answers_in(record), section.max_length, section.overflow
+    )
+    if fitted is None or (isinstance(record, Preference) and len(set(fitted.answers)) == 1):
+        return []
+    return [row_of(record, fitted)]
 
 
 def _conversations(
@@ -162,21 +227,20 @@ def _conversations(
     return rows, _left_out(failed)
 
 
-def _pairs(
-    source: Path, renderer: Renderer, section: AlignSettings
-) -> tuple[list[RenderedPair], str]:
-    """Pairs to choose from, and a remark as that of ``_conversations``."""
-    pairs: list[RenderedPair] = []
+def _records(source: Path, renderer: Renderer, section: AlignSettings) -> tuple[list[Record], str]:
+    """Records that can be rendered, to choose from, and a remark as that of ``_conversations``."""
+    found: list[Record] = []
     failed = 0
-    for preference in table_to_preferences(spread(read_table(source), POOL)):
-        try:
-            pair, whole = fit_pair(renderer, preference, section.max_length, section.overflow)
-        except TokenError:
-            failed += 1
-            continue
-        if pair is not None and whole.chosen != whole.rejected:
-            pairs.append(pair)
-    return pairs, _left_out(failed)
+    table = spread(read_table(source), POOL)
+    for read in read_records(section, table, source):
+        for record in records_of(section.form, read):  # type: ignore[arg-type]
+            try:
+                renderer.answered(record.prompt, answers_in(record))
+            except TokenError:
+                failed += 1
+                continue
+            found.append(record)
+    return found, _left_out(failed)
 
 
 def _left_out(failed: int) -> str:
@@ -245,7 +309,7 @@ def _merge(section: TrainingSettings, tokenizer: Any, seed: int) -> Callable[[Pa
         return "the settings have no adapter"
     if section.quantise is not None:
         return "an adapter on a 4-bit base stays one: merging would round the weights again"
-    if not METHODS[section.adapter.kind].merges:
+    if not adapters.METHODS[section.adapter.kind].merges:
         return f"{section.adapter.kind} is nothing that can be merged"
 
     def merged(folder: Path) -> Any:
@@ -256,13 +320,13 @@ def _merge(section: TrainingSettings, tokenizer: Any, seed: int) -> Callable[[Pa
     return merged
 
 
-def _reference(opened: Opened, rows: Sequence[RenderedPair]) -> Tensor:
+def _reference(opened: Opened, rows: Sequence[RenderedAnswers]) -> Tensor:
     """Log-probabilities under the model that the stage starts from, by transformers alone."""
     network = opened.network.eval()
     if not opened.fresh_adapter:
-        return pair_logps(network, rows)
+        return answer_logps(network, rows)
     with network.disable_adapter():
-        return pair_logps(network, rows)
+        return answer_logps(network, rows)
 
 
 def _built(settings: PipelineSettings) -> Path | None:

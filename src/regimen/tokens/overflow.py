@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 
 from regimen.records import Message, Preference
-from regimen.tokens.rendering import Rendered, RenderedPair, Renderer
+from regimen.tokens.rendering import Rendered, RenderedAnswers, RenderedPair, Renderer
 
 OverflowPolicy = Literal["drop", "truncate", "split"]
 
@@ -68,25 +68,43 @@ def fit_conversation(
 def fit_pair(
     renderer: Renderer, preference: Preference, limit: int, policy: OverflowPolicy
 ) -> tuple[RenderedPair | None, RenderedPair]:
-    """The pair that fits, None where none does; and the whole pair.
+    """The pair that fits, None where none does; and the whole pair. See ``fit_answers``."""
+    answers = (preference.chosen, preference.rejected)
+    fitted, whole = fit_answers(renderer, preference.prompt, answers, limit, policy)
 
-    ``truncate`` leaves out the oldest turns of the prompt. The answers stay whole, because the
+    def pair(row: RenderedAnswers) -> RenderedPair:
+        chosen, rejected = row.answers
+        return RenderedPair(row.prompt, chosen, rejected)
+
+    return (None if fitted is None else pair(fitted)), pair(whole)
+
+
+def fit_answers(
+    renderer: Renderer,
+    prompt: Sequence[Message],
+    answers: Sequence[Sequence[Message]],
+    limit: int,
+    policy: OverflowPolicy,
+) -> tuple[RenderedAnswers | None, RenderedAnswers]:
+    """A prompt with its answers that fits, None where none does; and the whole of it.
+
+    ``truncate`` leaves out the oldest turns of the prompt. The answers stay whole, because a
     preference is about them whole, and an end that is made up would be preferred or not as well.
 
     Raises:
-        TokenError: the pair cannot be rendered.
+        TokenError: an answer cannot be rendered.
     """
 
-    def rendered(prompt: Sequence[Message]) -> RenderedPair:
-        return renderer.preference(prompt, preference.chosen, preference.rejected)
+    def rendered(turns: Sequence[Message]) -> RenderedAnswers:
+        return RenderedAnswers(*renderer.answered(turns, answers))
 
-    whole = rendered(preference.prompt)
+    whole = rendered(prompt)
     if whole.longest <= limit:
         return whole, whole
-    prompt = None
+    turns = None
     if policy == "truncate":
-        prompt = latest_turns(preference.prompt, lambda some: rendered(some).longest <= limit)
-    return (rendered(prompt) if prompt is not None else None), whole
+        turns = latest_turns(prompt, lambda some: rendered(some).longest <= limit)
+    return (rendered(turns) if turns is not None else None), whole
 
 
 def cut_text(ids: np.ndarray, limit: int, policy: OverflowPolicy) -> list[np.ndarray]:

@@ -58,9 +58,28 @@ class RenderedPair:
     name: str = field(default="", compare=False)
 
     @property
+    def answers(self) -> tuple[tuple[int, ...], ...]:
+        """Both answers, the chosen one first."""
+        return self.chosen, self.rejected
+
+    @property
     def longest(self) -> int:
         """Tokens of the prompt with the longer answer."""
-        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
+        return len(self.prompt) + max(map(len, self.answers))
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedAnswers:
+    """A shared prompt and any number of answers, as ids."""
+
+    prompt: tuple[int, ...]
+    answers: tuple[tuple[int, ...], ...]
+    name: str = field(default="", compare=False)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the prompt with the longest answer."""
+        return len(self.prompt) + max(map(len, self.answers))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from regimen.tokens.ragged import Segment
-from regimen.tokens.rendering import Rendered, RenderedPair
+from regimen.tokens.rendering import Rendered, RenderedAnswers, RenderedPair
 from regimen.tokens.sharing import RenderedShared
 
 
@@ -92,7 +92,9 @@ class TokenRows:
         )
 
 
-def token_rows(rows: Iterable[Rendered | RenderedPair | RenderedShared]) -> TokenRows:
+def token_rows(
+    rows: Iterable[Rendered | RenderedPair | RenderedAnswers | RenderedShared],
+) -> TokenRows:
     """Collect rendered rows; what shares a beginning becomes segments that continue it."""
     ids: list[Sequence[int]] = []
     weights: list[Sequence[float]] = []
@@ -110,9 +112,9 @@ def token_rows(rows: Iterable[Rendered | RenderedPair | RenderedShared]) -> Toke
             weights += [[0.0] * len(row.prefix), *(rest.weights for rest in row.rests)]
             parents += [-1, *[0] * len(row.rests)]
         else:
-            ids += [row.prompt, row.chosen, row.rejected]
-            weights += [[0.0] * len(row.prompt), [1.0] * len(row.chosen), [1.0] * len(row.rejected)]
-            parents += [-1, 0, 0]
+            ids += [row.prompt, *row.answers]
+            weights += [[0.0] * len(row.prompt), *([1.0] * len(answer) for answer in row.answers)]
+            parents += [-1, *[0] * len(row.answers)]
         row_offsets.append(len(ids))
     lengths = [len(x) for x in ids]
     return TokenRows(
@@ -127,7 +129,7 @@ def token_rows(rows: Iterable[Rendered | RenderedPair | RenderedShared]) -> Toke
     )
 
 
-def _name(row: Rendered | RenderedPair | RenderedShared) -> str:
+def _name(row: Rendered | RenderedPair | RenderedAnswers | RenderedShared) -> str:
     if isinstance(row, RenderedShared):
         return ", ".join(rest.name for rest in row.rests)
     return row.name

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regimen.objectives.base import Objective
-from regimen.objectives.preference import Dpo
 from regimen.objectives.supervised import Supervised
 from regimen.verifying.rows import Row, paths, targets
 
@@ -51,35 +50,6 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
-    """Direct preference optimisation (Rafailov et al. 2023, eq. 7), label smoothing as in ``Dpo``.
-
-    Written as binary cross-entropy: that the chosen answer is the better one is true with
-    probability 1 - label_smoothing, and the model says sigmoid(margin).
-    """
-
-    reference_R2: Tensor
-    beta: float
-    label_smoothing: float = 0.0
-
-    def weight(self, rows: Sequence[Row]) -> float:
-        """The number of pairs."""
-        return float(len(rows))
-
-    def __call__(self, number: int, row: Row, logits: Sequence[Tensor]) -> Tensor:
-        """The pair's loss."""
-        chosen, rejected = (
-            -F.cross_entropy(logits_NV, targets(path)[1], reduction="sum") - reference
-            for path, logits_NV, reference in zip(
-                paths(row), logits, self.reference_R2[number], strict=True
-            )
-        )
-        margin = self.beta * (chosen - rejected)
-        truth = margin.new_tensor(1.0 - self.label_smoothing)
-        return F.binary_cross_entropy_with_logits(margin, truth)
-
-
-@dataclass(frozen=True, slots=True)
 class Twin:
     """The objective that training uses, and the formula that it must equal."""
 
@@ -90,10 +60,3 @@ class Twin:
 def supervised_twin(label_smoothing: float = 0.0, z_loss: float = 0.0) -> Twin:
     """Of given tokens."""
     return Twin(Supervised(label_smoothing, z_loss), Tokens(label_smoothing, z_loss))
-
-
-def preference_twin(reference_R2: Tensor, beta: float, label_smoothing: float) -> Twin:
-    """Of preferences."""
-    return Twin(
-        Dpo(reference_R2, beta, label_smoothing), Pairs(reference_R2, beta, label_smoothing)
-    )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from regimen.models.forward import base_of
-from regimen.tokens.rendering import Rendered, RenderedPair
+from regimen.tokens.rendering import Rendered, RenderedAnswers, RenderedPair
 from regimen.verifying.losses import Formula
 from regimen.verifying.rows import Row, paths, spread, supervised, targets
 
@@ -107,12 +107,12 @@ def padded_loss(network: Any, rows: Sequence[Row]) -> tuple[float, dict[str, Ten
 
 
 @torch.no_grad()
-def pair_logps(network: Any, rows: Sequence[RenderedPair]) -> Tensor:
-    """Log-probabilities (nats) of chosen and rejected answers: (R, 2)."""
+def answer_logps(network: Any, rows: Sequence[RenderedPair | RenderedAnswers]) -> Tensor:
+    """Summed log-probabilities (nats) of the answers of rows, one after another: (A,)."""
     found = []
     for row in rows:
         for path in paths(row):
             _, target_N, _ = targets(path)
             logp_NV = logits_of(network, path).log_softmax(-1)
             found.append(logp_NV.gather(1, target_N[:, None]).sum())
-    return torch.stack(found).view(-1, 2)
+    return torch.stack(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 
 from regimen.alignment.reference import check_reference, reference_logps
@@ -19,20 +20,20 @@ def reference(subject: Subject) -> Outcome:
     Against the start model in transformers, without that adapter; and against what the stage itself
     stores as its reference, in other batches.
     """
-    if subject.reference_R2 is None:
+    if subject.reference_A is None:
         return not_applicable("nothing is compared with a reference policy here")
     model = prepare(subject.open().network)
     rows = token_rows(subject.rows)
-    stored_R2 = reference_logps(
+    stored_A = reference_logps(
         model, rows, tokens_per_batch=subject.options.tokens_per_batch, bf16=False
     )
-    tokens_R1 = torch.as_tensor(rows.supervised).clamp_min(1)[:, None]
-    theirs = float(((stored_R2 - subject.reference_R2).abs() / tokens_R1).max())
-    own = check_reference(model, rows, stored_R2, bf16=False, tolerance=math.inf)
-    pairs = f"{len(rows)} pairs"
+    tokens_A = torch.as_tensor(np.diff(rows.offsets)[rows.parents >= 0]).clamp_min(1)
+    theirs = float(((stored_A - subject.reference_A).abs() / tokens_A).max())
+    own = check_reference(model, rows, stored_A, bf16=False, tolerance=math.inf)
+    answers = f"{len(stored_A)} answers"
     return Outcome(
         (
-            Measurement(f"nats a token, transformers, {pairs}", theirs, LOGRATIO),
+            Measurement(f"nats a token, transformers, {answers}", theirs, LOGRATIO),
             Measurement("nats a token, the stored reference", own, LOGRATIO),
         )
     )

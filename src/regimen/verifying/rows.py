@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from regimen.tokens.ragged import RaggedBatch, ragged_batch
-from regimen.tokens.rendering import Rendered, RenderedPair
+from regimen.tokens.rendering import Rendered, RenderedAnswers, RenderedPair
 from regimen.tokens.sharing import RenderedShared, share_prefixes
 from regimen.tokens.store import token_rows
 
-Row = Rendered | RenderedPair | RenderedShared
+Row = Rendered | RenderedPair | RenderedAnswers | RenderedShared
 R = TypeVar("R", bound=Row)
 
 MOST, LEAST, TOKENS = 12, 4, 2048
@@ -25,8 +25,8 @@ def paths(row: Row) -> list[Rendered]:
     """The whole sequences of a row, each with what it begins with written out."""
     if isinstance(row, Rendered):
         return [row]
-    if isinstance(row, RenderedPair):
-        start, learnt = row.prompt, [(ids, (1.0,) * len(ids)) for ids in (row.chosen, row.rejected)]
+    if isinstance(row, RenderedPair | RenderedAnswers):
+        start, learnt = row.prompt, [(ids, (1.0,) * len(ids)) for ids in row.answers]
     else:
         start, learnt = row.prefix, [(rest.ids, rest.weights) for rest in row.rests]
     zeros = (0.0,) * len(start)
@@ -37,8 +37,8 @@ def size(row: Row) -> int:
     """Tokens of a row in a batch: a beginning counts once."""
     if isinstance(row, Rendered):
         return len(row.ids)
-    if isinstance(row, RenderedPair):
-        return len(row.prompt) + len(row.chosen) + len(row.rejected)
+    if isinstance(row, RenderedPair | RenderedAnswers):
+        return len(row.prompt) + sum(map(len, row.answers))
     return len(row.prefix) + sum(len(rest.ids) for rest in row.rests)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from regimen.models.forward import LanguageModel, prepare
 from regimen.models.head import full_logits
-from regimen.tokens.rendering import Rendered, RenderedPair
+from regimen.tokens.rendering import Rendered, RenderedAnswers, RenderedPair
 from regimen.tokens.sharing import RenderedShared
 from regimen.training.options import LoopOptions
 from regimen.verifying.losses import Twin
@@ -50,22 +50,22 @@ class Subject:
             that does not apply.
         quantisation: how the frozen base is quantised, for transformers; None where it is not.
         save_dtype: type of the weights on disk; the type in memory if None.
-        reference_R2: log-probabilities of the start model for chosen and rejected answers, by
-            transformers alone (nats); None where nothing is compared with a reference.
+        reference_A: summed log-probabilities (nats) of the rows' answers under the start model, by
+            transformers alone; None where nothing is compared with a reference.
     """
 
     section: str
     about: str
     open: Callable[[], Opened]
-    rows: Sequence[Rendered] | Sequence[RenderedPair]
-    shared: Sequence[RenderedShared] | Sequence[RenderedPair]
+    rows: Sequence[Rendered] | Sequence[RenderedPair] | Sequence[RenderedAnswers]
+    shared: Sequence[RenderedShared] | Sequence[RenderedPair] | Sequence[RenderedAnswers]
     twin: Twin
     options: LoopOptions
     optimizer: Callable[[Any], torch.optim.Optimizer]
     merge: Callable[[Path], Any] | str
     quantisation: Any = None
     save_dtype: str | None = None
-    reference_R2: Tensor | None = None
+    reference_A: Tensor | None = None
 
     def plain(self) -> Any:
         """The model in eval mode, as transformers and PEFT compute it."""
