@@ -9,6 +9,7 @@ the reference that it began with.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ from regimen.objectives.answers import places_of, sequence_logp
 from regimen.records import stable_hash
 from regimen.tokens.store import TokenRows
 from regimen.training.measure import measured_batches
+
+OF = "reference"
+"""The entry of a file's metadata that says what its numbers are of."""
 
 _ROWS = ("ids", "weights", "offsets", "parents", "row_offsets")
 
@@ -123,13 +127,14 @@ def kept_reference(
     bf16 = identity.precision == "bf16"
     logps_A = reference_logps(model, rows, tokens_per_batch=tokens_per_batch, bf16=bf16)
     directory.mkdir(parents=True, exist_ok=True)
-    metadata = {**belongs, "values": _digest(logps_A)}
-    atomic_write(path, save({"logps": logps_A}, metadata))
+    atomic_write(path, save({"logps": logps_A}, {OF: _told(belongs, logps_A)}))
     return logps_A, False
 
 
-def _digest(values: Tensor) -> str:
-    return hashlib.sha256(values.contiguous().numpy().tobytes()).hexdigest()
+def _told(belongs: dict[str, str], values: Tensor) -> str:
+    """What a file is of, with the hash of its values; one text, whose bytes are always the same."""
+    digest = hashlib.sha256(values.contiguous().numpy().tobytes()).hexdigest()
+    return json.dumps({**belongs, "values": digest}, sort_keys=True)
 
 
 def _read(path: Path, belongs: dict[str, str], count: int) -> Tensor | None:
@@ -140,13 +145,13 @@ def _read(path: Path, belongs: dict[str, str], count: int) -> Tensor | None:
         return None
     try:
         with safe_open(str(path), "pt") as file:
-            metadata = file.metadata() or {}
+            told = (file.metadata() or {}).get(OF)
         values = load(path.read_bytes()).get("logps")
     except (SafetensorError, OSError):
         return None
     if values is None or tuple(values.shape) != (count,):
         return None
-    return values if metadata == {**belongs, "values": _digest(values)} else None
+    return values if told == _told(belongs, values) else None
 
 
 def check_identity(known: dict[str, str], identity: ReferenceIdentity) -> None:
