@@ -214,3 +214,28 @@ def test_each_of_several_tunings_is_checked_from_where_it_starts(project, capsys
     result = json.loads(lines[-1])
     assert (code, result["broken"], result["not_run"]) == (0, 0, 0), error
     assert {one["section"] for one in result["contracts"]} == {"tune-0", "tune-1"}
+
+
+METHODS = [
+    {"method": "kto"},
+    {"method": "quark", "quantiles": 2},
+    {"method": [{"name": "ipo"}, {"name": "sft", "weight": 0.2}]},
+    *(
+        pytest.param(method, marks=pytest.mark.slow)
+        for method in (
+            *({"method": name} for name in ("orpo", "rrhf", "bco", "unlikelihood")),
+            {"method": "chain_of_hindsight", "good": "well", "bad": "badly"},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda it: str(it["method"])[:12])
+def test_every_method_of_align_is_verified(project, capsys, method):
+    file = settings(project, tune=None, align={"beta": None, "model": {"path": "base"}, **method})
+    code, lines, error = verify(capsys, file, "--json")
+    result = json.loads(lines[-1])
+    assert (code, result["broken"], result["not_run"]) == (0, 0, 0), error
+    verdicts = {one["contract"]: one["verdict"] for one in result["contracts"]}
+    compared = isinstance(method["method"], list) or method["method"] in ("kto", "bco")
+    assert verdicts["reference = policy"] == ("holds" if compared else "not applicable")
