@@ -21,6 +21,7 @@ from regimen.settings.base import (
     Texts,
     exactly_one,
 )
+from regimen.settings.optimizers import OptimizerName, OptimizerSettings, of_an_optimizer
 
 
 def goes_on(model: Any) -> Any:
@@ -187,9 +188,11 @@ class TrainingSettings(Section):
     gradient_checkpointing: bool = False
     """Compute activations twice instead of keeping them."""
 
-    optimizer: Literal["adamw", "adamw_8bit", "muon", "sgd"] = "adamw"
-    """The optimizer; ``adamw_8bit`` keeps its state in 8 bits, ``muon`` steps hidden matrices by
-    Muon with 10 times the learning rate and everything else by AdamW."""
+    optimizer: OptimizerName = "adamw"
+    """The optimizer; what each keeps in memory and does not take is in ``docs/optimizers.md``."""
+
+    optimizer_settings: OptimizerSettings | None = None
+    """Hyper-parameters of the optimizer."""
 
     neftune_noise_alpha: Annotated[float, Field(ge=0, le=1_000)] = 0.0
     """Size of uniform noise on input embeddings while training (NEFTune); 5 to 15 are usual."""
@@ -228,6 +231,12 @@ class TrainingSettings(Section):
     def optimisation_conflicts(self) -> Iterator[Conflict]:
         """What the shared fields demand of each other."""
         yield from of_a_base(self.adapter, quantised=self.quantise is not None)
+        yield from of_an_optimizer(
+            self.optimizer,
+            self.optimizer_settings,
+            accumulation=self.gradient_accumulation_steps,
+            adapter=None if self.adapter is None else self.adapter.kind,
+        )
         if all(getattr(self, name) is None for name in LIMITS):
             yield Conflict(
                 what="nothing ends the training",

@@ -32,11 +32,11 @@ from regimen.stages.training import (
     start_from,
     start_model,
 )
+from regimen.stages.training_run import optimizer_of
 from regimen.stages.tune import instances_path, text_tokenizer
 from regimen.tables import read_table, spread, table_to_preferences
 from regimen.tokens.overflow import fit_conversation, fit_pair
 from regimen.tokens.rendering import Rendered, RenderedPair, Renderer
-from regimen.training.optimizers import OPTIMIZERS, parameter_groups
 from regimen.verifying.losses import preference_twin, supervised_twin
 from regimen.verifying.plain import pair_logps
 from regimen.verifying.rows import beginning_alike, made_alike, varied
@@ -235,8 +235,7 @@ def _opener(
 
 
 def _optimizer(section: TrainingSettings) -> Callable[[Any], torch.optim.Optimizer]:
-    make = OPTIMIZERS[section.optimizer]
-    return lambda model: make(parameter_groups(model, section.weight_decay))
+    return lambda model: optimizer_of(model, section)
 
 
 def _merge(section: TrainingSettings, tokenizer: Any, seed: int) -> Callable[[Path], Any] | str:

@@ -51,8 +51,15 @@ def optimizer_states(optimizer: torch.optim.Optimizer) -> int:
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested mappings, lists and plain objects, such as quantisation states."""
-    if isinstance(value, Tensor):
+    """Every tensor in nested mappings, lists and plain objects, such as quantisation states.
+
+    Of a tensor that is made of others, as torchao's, these are given: its own size is that of what
+    it stands for.
+    """
+    if isinstance(value, Tensor) and hasattr(value, "__tensor_flatten__"):
+        for name in value.__tensor_flatten__()[0]:
+            yield from tensors_in(getattr(value, name))
+    elif isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
         for entry in value.values():
