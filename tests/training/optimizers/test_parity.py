@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from regimen.training.optimizers import OPTIMIZERS
+from regimen.training.optimizers import OPTIMIZERS, adamw
 from regimen.training.optimizers.projections import random_projection
 
 RATE, DECAY, STEPS = 0.01, 0.1, 7
@@ -189,3 +190,20 @@ def test_kin_of_adamw_go_its_way(name: str, share: float, shape: tuple[int, int]
     assert float(apart.norm() / moved.norm()) < share
     if "bit" in name:  # they do keep their moments in codes
         assert float(apart.norm() / moved.norm()) > 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["adamw_8bit_torchao", "adamw_4bit_torchao"])
+def test_a_compiled_step_is_the_step_as_it_is_written(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torchao")
+    if shutil.which("g++") is None:
+        pytest.skip("no C++ compiler")
+    plain = run(by_name(name), (96, 128))
+    monkeypatch.setattr(adamw, "COMPILED_FROM", 0)
+    compiled = run(by_name(name), (96, 128))
+    moved = plain - weight((96, 128)).detach()
+    # a rounding that falls the other way moves a code by one
+    assert float((compiled - plain).norm() / moved.norm()) < 0.02
+    assert not torch.equal(compiled, plain)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -15,6 +17,9 @@ from regimen.errors import MissingExtraError, TrainingError
 from regimen.training.optimizers.kinds import Groups
 
 Betas = tuple[float, float]
+
+COMPILED_FROM = 10_000_000
+"""Trained parameters from which torchao's step is compiled on a CPU."""
 
 
 def adamw(groups: Groups, *, betas: Betas, eps: float) -> torch.optim.Optimizer:
@@ -45,8 +50,9 @@ def from_bitsandbytes(name: str, *, paged: bool = False) -> Callable[..., torch.
 def from_torchao(name: str) -> Callable[..., torch.optim.Optimizer]:
     """The constructor of one of torchao's.
 
-    Its step is compiled for each shape on an accelerator, and runs as it is written on a CPU, where
-    compilation takes longer than many steps and needs a C++ compiler.
+    Its step is compiled for each shape, at the first step. On a CPU it runs as it is written where
+    there is no C++ compiler, or fewer than ``COMPILED_FROM`` parameters: compilation takes as long
+    as many of their steps.
 
     Raises:
         MissingExtraError: torchao is not installed.
@@ -60,8 +66,10 @@ def from_torchao(name: str) -> Callable[..., torch.optim.Optimizer]:
                 for group in self.param_groups:
                     # it takes the rate as a tensor only, so that a new one compiles nothing anew
                     group["lr"] = torch.tensor(float(group["lr"]))
-                on_cpu = all(p.device.type == "cpu" for g in self.param_groups for p in g["params"])
-                with torch.compiler.set_stance("force_eager") if on_cpu else nullcontext():
+                stance = "default" if _is_compiled(self.param_groups) else "force_eager"
+                with torch.compiler.set_stance(stance), warnings.catch_warnings():
+                    # that its tensors do not say how a compiled step of theirs is cached
+                    warnings.filterwarnings("ignore", message=".*_stable_hash_for_caching")
                     super().step()
 
         Stepped.__name__ = Stepped.__qualname__ = name
@@ -69,6 +77,14 @@ def from_torchao(name: str) -> Callable[..., torch.optim.Optimizer]:
         return made
 
     return make
+
+
+def _is_compiled(groups: list[dict[str, Any]]) -> bool:
+    every = [p for group in groups for p in group["params"]]
+    if any(p.device.type != "cpu" for p in every):
+        return True
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    return compiler is not None and sum(p.numel() for p in every) >= COMPILED_FROM
 
 
 def _needs_cuda(groups: list[dict[str, Any]]) -> None:

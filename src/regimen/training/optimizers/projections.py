@@ -17,7 +17,7 @@ from regimen.training.optimizers.groups import is_hidden_matrix
 from regimen.training.optimizers.kinds import ByTensor, Groups, adam_direction, decay
 
 GROWTH = 1.01
-"""Largest factor between the norms of two updates in a row (Chen et al. 2024, *Fira*, eq. 8)."""
+"""Largest factor between the norms of two updates in a row (*Fira*, arXiv 2410.01623)."""
 
 
 def is_projected(group: Any, parameter: Tensor) -> bool:

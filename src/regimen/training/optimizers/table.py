@@ -146,7 +146,7 @@ OPTIMIZERS: Mapping[str, OptimizerKind] = MappingProxyType(
         "apollo_mini": OptimizerKind(
             make=_apollo_mini,
             about="APOLLO-Mini, the whole gradient scaled by one factor, of rank 1",
-            source="Zhu et al. 2024, section 4.2, arXiv 2412.05270",
+            source="Zhu et al. 2024, arXiv 2412.05270",
             defaults=MappingProxyType({**_ADAM, "update_gap": 200, "scale": 128**0.5}),
             state_bytes=lambda rows, columns, options: apollo_bytes(rows, columns, {"rank": 1}),
             limits="Only hidden matrices; AdamW for the rest.",
