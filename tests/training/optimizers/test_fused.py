@@ -142,12 +142,12 @@ def test_gradients_of_one_layer_are_there_at_a_time(name: str) -> None:
         assert state_memory(model, optimizer).gradients <= layer + 2 * model.lm_head.weight.nbytes
 
 
-def peak(name: str, layers: int) -> int:
+def peak(name: str, layers: int, **more: float) -> int:
     """Bytes allocated at most in a step, above what was there before."""
     from regimen.training.profiling.memory import BLOCK
 
     model = network(layers=layers, hidden_size=64, intermediate_size=256)
-    optimizer = OPTIMIZERS[name](parameter_groups(model, 0.0))
+    optimizer = OPTIMIZERS[name](parameter_groups(model, 0.0), **more)
     with torch.profiler.profile(profile_memory=True) as profiler:
         train(prepare(model), ROWS, Supervised(), optimizer, replace(OPTIONS, max_steps=1))
     level = most = 0
@@ -163,9 +163,10 @@ def test_more_layers_need_no_more_memory_for_gradients() -> None:
         p.nbytes
         for p in network(1, hidden_size=64, intermediate_size=256).model.layers[0].parameters()
     )
-    lomo, sgd = (peak(name, 12) - peak(name, 4) for name in ("lomo", "sgd"))
+    lomo = peak("lomo", 12) - peak("lomo", 4)
+    sgd = peak("sgd", 12, momentum=0.0) - peak("sgd", 4, momentum=0.0)
     assert sgd > 7.5 * layer  # eight more layers, each with its gradients
-    assert lomo < 0.35 * sgd  # activations of a few tokens, and no gradients
+    assert lomo < 0.4 * 8 * layer  # activations of a few tokens, and no gradients
 
 
 def test_a_second_gradient_in_a_step_is_an_error() -> None:
