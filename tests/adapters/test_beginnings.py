@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from regimen.memory.quantise import QUANTISATIONS
 
 from helpers.small_models import MODELS, make
 from regimen.adapters.beginnings import low_rank
@@ -15,7 +16,6 @@ from regimen.adapters.lora import Lora
 from regimen.adapters.methods import add_adapter
 from regimen.adapters.spec import see_rows
 from regimen.errors import AdapterError
-from regimen.memory.quantise import QUANTISATIONS
 from regimen.models.loading import ModelSpec, load_model
 from regimen.tokens.rendering import Rendered
 from regimen.tokens.store import token_rows

@@ -14,6 +14,7 @@ from regimen.adapters.spec import HASHES, quiet, spec_of, write
 from regimen.adapters.targets import classification_heads
 from regimen.errors import AdapterError
 from regimen.models.loading import ModelSpec, fit_vocabulary, load_model
+from regimen.models.quantised import is_plain
 from regimen.models.virtual import is_virtual
 
 NOT_MERGED = ("bottleneck",)
@@ -38,7 +39,7 @@ def base_hashes(model: Any) -> dict[str, str]:
     for name, parameter in model.named_parameters():
         if name.partition(".")[0] in heads:
             continue
-        if not parameter.is_floating_point():
+        if not parameter.is_floating_point() or not is_plain(parameter):
             whole = False
             continue
         values = parameter.detach().flatten()[:16].to("cpu", torch.bfloat16)

@@ -26,7 +26,6 @@ from regimen.adapters.several import (
     using,
 )
 from regimen.generation.local import LocalGenerator
-from regimen.memory.quantise import keep_trainable_layout
 from regimen.models.forward import LanguageModel, prepare
 from regimen.models.loading import ModelSpec, fit_vocabulary, load_model, load_tokenizer
 from regimen.protocols import Completion, Request
@@ -79,7 +78,6 @@ def load(path: str, *, template: str | None = None, dtype: str = "float32") -> L
     else:
         network = load_model(ModelSpec(path=path, dtype=dtype))
         fit_vocabulary(network, tokenizer, added=added)
-    keep_trainable_layout(network)
     network.eval()
     return Loaded(prepare(network), tokenizer, renderer, tensors, routes)
 

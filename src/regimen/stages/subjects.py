@@ -17,8 +17,10 @@ from torch import Tensor
 from regimen.adapters.methods import METHODS
 from regimen.errors import TokenError
 from regimen.models.loading import ModelSpec
+from regimen.models.quantised import is_quantised
 from regimen.settings.align import AlignSettings
 from regimen.settings.pipeline import PipelineSettings
+from regimen.settings.quantised import base_kind
 from regimen.settings.training import ModelSettings, TrainingSettings
 from regimen.settings.tune import TuneSettings
 from regimen.stages.rows import document_pieces, read_instances, replayed_rows
@@ -96,7 +98,7 @@ def tune_subject(settings: PipelineSettings, stage: str) -> Subject | str:
         twin=supervised_twin(section.label_smoothing, section.z_loss),
         options=loop_options(section, seed),
         optimizer=_optimizer(section),
-        merge=_merge(section, opened.tokenizer, seed),
+        merge=_merge(section, opened, seed),
         quantisation=quantisation_of(section),
         save_dtype=section.model.save_dtype,
     )
@@ -138,7 +140,7 @@ def align_subject(settings: PipelineSettings, stage: str = "align") -> Subject |
         ),
         options=loop_options(section, seed),
         optimizer=_optimizer(section),
-        merge=_merge(section, opened.tokenizer, seed),
+        merge=_merge(section, opened, seed),
         quantisation=quantisation_of(section),
         reference_R2=reference_R2,
     )
@@ -238,14 +240,16 @@ def _optimizer(section: TrainingSettings) -> Callable[[Any], torch.optim.Optimiz
     return lambda model: optimizer_of(model, section)
 
 
-def _merge(section: TrainingSettings, tokenizer: Any, seed: int) -> Callable[[Path], Any] | str:
+def _merge(section: TrainingSettings, opened: Opened, seed: int) -> Callable[[Path], Any] | str:
     """How the next stage starts from the adapter that is written, or why it does not merge it."""
     if section.adapter is None:
         return "the settings have no adapter"
-    if section.quantise is not None:
-        return "an adapter on a 4-bit base stays one: merging would round the weights again"
+    if section.quantise is not None or is_quantised(opened.network):
+        return "an adapter on a quantised base stays one: merging would round the weights again"
     if not METHODS[section.adapter.kind].merges:
         return f"{section.adapter.kind} is nothing that can be merged"
+
+    tokenizer = opened.tokenizer
 
     def merged(folder: Path) -> Any:
         spec = ModelSpec(path=str(folder), dtype="float32")
@@ -299,5 +303,9 @@ def _finished(directory: Path) -> Path | None:
 def _about(model: ModelSettings, section: TrainingSettings) -> str:
     """The model in words."""
     name = model.path or f"a fresh {(model.config or {})['model_type']}"
-    parts = [name, section.quantise or "", section.adapter.kind if section.adapter else ""]
+    parts = [
+        name,
+        base_kind(section.quantise) or "",
+        section.adapter.kind if section.adapter else "",
+    ]
     return " + ".join(part for part in parts if part)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regimen.models.quantised import plain_parts
 from regimen.training.marks import PREFIX
 
 BLOCK = "[memory]"
@@ -34,8 +35,9 @@ def weights(model: Any) -> int:
 def weights_of(model: Any) -> Iterator[Tensor]:
     """The tensors of ``weights``."""
     for parameter in model.parameters():
-        yield parameter
+        yield from plain_parts(parameter)
         yield from tensors_in(getattr(parameter, "quant_state", None))
+        yield from tensors_in(getattr(parameter, "SCB", None))
     yield from model.buffers()
 
 
