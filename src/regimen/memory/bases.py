@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -152,4 +154,16 @@ def configuration(kind: str, compute: torch.dtype, *, double_quant: bool = True)
             slug=f"missing-{base.library}",
             fix=f"pip install {wanted}, or choose another kind.",
         )
-    return base.make(compute, double_quant)
+    with _quiet():
+        return base.make(compute, double_quant)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Inside, no library logs: torchao tells of the CUDA parts that it does not find."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
