@@ -22,7 +22,7 @@ BITSANDBYTES = ("Linear4bit", "Linear8bitLt")
 
 def is_plain(tensor: Tensor) -> bool:
     """Whether a weight is an ordinary tensor and not one that stands for codes and scales."""
-    return not hasattr(tensor, "__tensor_flatten__")
+    return not type(tensor).__module__.startswith("torchao")  # a sharded tensor is an ordinary one
 
 
 def plain_parts(tensor: Tensor) -> Iterator[Tensor]:
