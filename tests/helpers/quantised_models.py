@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
@@ -34,6 +35,8 @@ def write(folder: Path, **changes: Any) -> str:
 
 
 def quantised(folder: str, kind: str, *, dtype: str = "float32", double: bool = True) -> Any:
+    if "torchao" in kind:
+        pytest.importorskip("torchao")
     compute = getattr(torch, dtype)
     config = configuration(kind, compute, double_quant=double)
     return load_model(ModelSpec(path=folder, dtype=dtype), quantisation=config)

@@ -19,7 +19,6 @@ from regimen.errors import AdapterError
 from regimen.settings.quantised import REFUSED, of_a_base
 
 pytest.importorskip("bitsandbytes")
-pytest.importorskip("torchao")
 
 MAKE: Mapping[str, Callable[[], Spec]] = {
     **METHODS,
@@ -45,6 +44,7 @@ def _marked(pairs: list[tuple[str, str]]) -> list[Any]:
     ]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(("base", "adapter"), _marked(ALLOWED))
 def test_an_allowed_pair_learns_with_the_gradient_of_the_plain_base(base, adapter, folder) -> None:
     model = quantised(folder, base)
@@ -62,6 +62,7 @@ def test_an_allowed_pair_learns_with_the_gradient_of_the_plain_base(base, adapte
     assert nll(learning).item() < first - 0.05
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(("base", "adapter"), NOT)
 def test_a_refused_pair_is_told_by_settings_and_by_the_method(base, adapter, folder) -> None:
     (conflict,) = of_a_base(SimpleNamespace(kind=adapter), base)
@@ -77,6 +78,7 @@ def test_the_settings_do_not_refuse_an_allowed_pair(base, adapter) -> None:
     assert not list(of_a_base(SimpleNamespace(kind=adapter), base))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("base", KINDS)
 @pytest.mark.parametrize("init", ["pissa", "olora"])
 def test_no_part_is_taken_out_of_a_quantised_base(base, init, folder) -> None:
@@ -86,6 +88,7 @@ def test_no_part_is_taken_out_of_a_quantised_base(base, init, folder) -> None:
         add_adapter(quantised(folder, base), Lora(r=4, init=init), seed=3)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("base", KINDS)
 def test_loftq_brings_the_model_nearer_to_the_full_one(base, folder) -> None:
     from transformers import AutoModelForCausalLM

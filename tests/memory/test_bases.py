@@ -29,7 +29,6 @@ from regimen.tokens.ragged import ragged_batch
 from regimen.training.profiling.memory import weights
 
 pytest.importorskip("bitsandbytes")
-torchao = pytest.importorskip("torchao")
 
 
 @pytest.fixture
@@ -42,6 +41,7 @@ def test_the_settings_have_the_names_of_the_table() -> None:
     assert tuple(name for name, base in BASES.items() if base.double) == settings.FOUR_BITS
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_base_passes_the_gradient_of_its_dequantised_twin(kind, folder) -> None:
     model = quantised(folder, kind)
@@ -60,6 +60,7 @@ def test_a_base_passes_the_gradient_of_its_dequantised_twin(kind, folder) -> Non
         same(*map(gradients, models), 1e-5)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_gradient_of_a_layers_input_is_that_of_the_weight(kind, folder) -> None:
     model = quantised(folder, kind)
@@ -73,6 +74,7 @@ def test_the_gradient_of_a_layers_input_is_that_of_the_weight(kind, folder) -> N
             torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_a_batch_is_its_rows_alone(kind, mode, folder) -> None:
@@ -84,6 +86,7 @@ def test_a_batch_is_its_rows_alone(kind, mode, folder) -> None:
     same(together, {name: alone[0][name] + alone[1][name] for name in together}, 1e-4)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", KINDS)
 def test_bf16_arithmetic_is_that_of_the_twin(kind, folder) -> None:
     model = quantised(folder, kind, dtype="bfloat16")
@@ -97,6 +100,7 @@ def test_bf16_arithmetic_is_that_of_the_twin(kind, folder) -> None:
     same(*found, 0.1)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("double", [True, False])
 def test_the_table_says_what_a_weight_takes(kind, double, tmp_path) -> None:
@@ -179,6 +183,7 @@ def test_routers_and_the_head_stay_whole(tmp_path) -> None:
         assert "% of the base's weights" in quantised_in_words(model)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_of_new_tokens_are_trained_beside_lora(kind, folder) -> None:
     model = quantised(folder, kind)

@@ -43,6 +43,7 @@ def test_what_is_read_is_what_was_written(tensors, tmp_path_factory) -> None:
         assert DTYPES[stored[name].get_dtype()] == tensor.dtype
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("arch", ["llama tied", "gpt2", "qwen2_moe", "gemma2", "phi3"])
 def test_a_streamed_model_is_transformers_own(arch: str, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")

@@ -31,6 +31,7 @@ def lowered(project, name):
     return sum(losses[-3:]) < 0.97 * sum(losses[:3])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     "name",
     [

@@ -98,6 +98,7 @@ def trained_tensors(model: Any, optimizer: torch.optim.Optimizer) -> list[torch.
     return [p.detach() for group in optimizer.param_groups for p in group["params"]]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])
 @pytest.mark.parametrize("name", STEPPED)
 def test_it_lowers_the_loss_and_goes_on_to_the_bit(
@@ -122,6 +123,7 @@ def test_it_lowers_the_loss_and_goes_on_to_the_bit(
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", ON_CPU)
 def test_fp32_state_of_bf16_weights_comes_back(name: str) -> None:
     needs(name)
@@ -169,6 +171,7 @@ def measured(name: str, rows: int, columns: int, **chosen: Any) -> float:
     return optimizer_states(optimizer) / matrix.numel()
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", ON_CPU)
 @pytest.mark.parametrize("shape", [(512, 512), (256, 768), (768, 256)])
 def test_state_is_as_large_as_the_table_says(name: str, shape: tuple[int, int]) -> None:
