@@ -72,6 +72,18 @@ def kind_of(layer: Any) -> str | None:
     return named.get(found, found) if narrow or found == "Int8Tensor" else found
 
 
+def quantised_as(model: Any) -> dict[str, Any] | None:
+    """``kind`` of a model's quantised layers, and ``double_quant`` where scales may be quantised.
+
+    None for a plain model.
+    """
+    for layer in quantised_layers(model).values():
+        state = getattr(layer.weight, "quant_state", None)
+        double = {} if state is None else {"double_quant": bool(getattr(state, "nested", False))}
+        return {"kind": kind_of(layer), **double}
+    return None
+
+
 def dequantised(layer: Any) -> Tensor:
     """The weight (O, I) that a layer's codes stand for, in the type that they were made from."""
     kind = kind_of(layer)

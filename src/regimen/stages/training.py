@@ -17,6 +17,7 @@ from regimen.adapters.files import (
     load_adapter,
     load_base,
     merge,
+    saw,
 )
 from regimen.adapters.methods import METHODS, add_adapter
 from regimen.adapters.serving import problems as serving_problems
@@ -24,6 +25,7 @@ from regimen.adapters.spec import Spec
 from regimen.errors import AdapterError, ModelError
 from regimen.memory.activations import checkpoint_activations
 from regimen.memory.bases import configuration
+from regimen.memory.merging import in_words, rounded_base
 from regimen.models.forward import LanguageModel, prepare
 from regimen.models.hardware import bf16_is_fast
 from regimen.models.loading import (
@@ -208,16 +210,21 @@ def start_model(
 ) -> tuple[Any, str]:
     """The model to train and what was done to its vocabulary.
 
-    The result of an adapter's training is its base with the adapter merged in; over a
-    quantised base the adapter goes on being trained instead, because merging would round the
-    weights again, and so does one that no weight of the base can do the work of.
+    The result of an adapter's training is its base, as the adapter saw it, with the adapter merged
+    in; over a quantised base the adapter goes on being trained instead, because merging would round
+    the weights again, and so does one that no weight of the base can do the work of.
     """
     if not is_adapter(spec.path):
         network = load_model(spec, seed=seed, quantisation=quantisation)
         return network, fit_vocabulary(network, tokenizer, added=added)
-    base, grown = load_base(
-        base_path(spec.path), tokenizer, dtype=spec.dtype, quantisation=quantisation
-    )
+    seen = saw(spec.path)
+    if quantisation is None and seen is not None:
+        base = rounded_base(base_path(spec.path), tokenizer, seen, dtype=spec.dtype)
+        grown = f"the base is what the adapter before saw: {in_words(seen)}, in {spec.dtype}"
+    else:
+        base, grown = load_base(
+            base_path(spec.path), tokenizer, dtype=spec.dtype, quantisation=quantisation
+        )
     network = load_adapter(base, spec.path, trainable=True)
     if not is_quantised(network) and can_merge(network):
         network = merge(network)
