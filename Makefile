@@ -72,9 +72,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(INSTALL) -e '.[dev,browser]'
 	@touch $@
 
-# lm-eval alone asks for forty libraries: only the tests next to it need them.
+# Only the tests next to them need these: lm-eval asks for forty libraries, and torchao is imported
+# by every process that imports transformers.
 $(VENV)/.installed-parity: $(VENV)/.installed-dev
-	$(INSTALL) -e '.[lm-eval]'
+	$(INSTALL) -e '.[lm-eval,torchao]'
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed

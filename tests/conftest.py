@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import zlib
 from pathlib import Path
 
 # Before anything imports torch or a Hugging Face library.
@@ -32,6 +33,27 @@ settings.register_profile(
 settings.load_profile("regimen")
 
 ROOT = Path(__file__).resolve().parents[1]
+
+PART = 5
+"""Of a test over a whole matrix, one case in so many is there by default."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of tests marked ``matrix`` a part runs by default; the other cases are slow.
+
+    Which part differs from test to test, so that every kind is met by some. A case that is asked
+    for alone is not slow.
+    """
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("matrix"):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for name, some in cases.items():
+        first = zlib.crc32(name.encode()) % min(PART, len(some))
+        for place, item in enumerate(some):
+            if place % PART != first:
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

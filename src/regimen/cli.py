@@ -300,6 +300,13 @@ def combine(
     merged: Annotated[
         bool, typer.Option("--merged", help="Write base and adapter as one.")
     ] = False,
+    into: Annotated[
+        str,
+        typer.Option(
+            help="original or dequantised: the weights to merge into, where the adapter saw a "
+            "quantised base; the nearer one when not given."
+        ),
+    ] = "",
     json: Json = False,
 ) -> None:
     """Make one adapter of several, choose among them by row, or merge one into its base."""
@@ -315,7 +322,8 @@ def combine(
         by=by,
         use=use or (),
         otherwise=otherwise,
-        merged=merged,
+        merge=merged,
+        into=into,
     )
     if json:
         console.result(result)

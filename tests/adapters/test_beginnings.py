@@ -15,7 +15,7 @@ from regimen.adapters.lora import Lora
 from regimen.adapters.methods import add_adapter
 from regimen.adapters.spec import see_rows
 from regimen.errors import AdapterError
-from regimen.memory.quantise import QUANTISATIONS
+from regimen.memory.bases import configuration
 from regimen.models.loading import ModelSpec, load_model
 from regimen.tokens.rendering import Rendered
 from regimen.tokens.store import token_rows
@@ -86,7 +86,7 @@ def test_too_few_tokens_for_the_directions_are_told() -> None:
 
 def quantised(folder: Path) -> Any:
     pytest.importorskip("bitsandbytes")
-    config = QUANTISATIONS["nf4"](torch.float32)
+    config = configuration("nf4", torch.float32)
     return load_model(ModelSpec(path=str(folder)), quantisation=config)
 
 
@@ -104,6 +104,6 @@ def test_what_rounding_lost_is_given_back(alpha: float, tmp_path: Path) -> None:
 
 def test_rounding_needs_a_rounded_base_and_its_weights(tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
-    with pytest.raises(AdapterError, match="a base in 4 bits") as caught:
+    with pytest.raises(AdapterError, match="quantised here") as caught:
         add_adapter(base(), Lora(init="loftq"), seed=0)
-    assert caught.value.got.startswith("0 layers in 4 bits")
+    assert caught.value.got.startswith("0 layers in few bits")

@@ -46,6 +46,7 @@ def test_the_head_is_no_target_and_known(arch: str) -> None:
         resolved(model, ["score"])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", WITH_HEADS)
 def test_the_head_is_trained_and_comes_back_with_the_adapter(name: str, tmp_path: Path) -> None:
     network = add_adapter(base(), SPECS[name], seed=0)

@@ -115,6 +115,7 @@ def loss(network: Any) -> float:
     return mean_nll(prepare(network), ROWS, tokens_per_batch=100, bf16=False)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", SPECS)
 def test_every_method_trains_and_leaves_the_base_alone(name: str) -> None:
     network = adapted(SPECS[name])
@@ -126,11 +127,13 @@ def test_every_method_trains_and_leaves_the_base_alone(name: str) -> None:
     assert all(torch.equal(value, after[n]) for n, value in before.items())
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if not spec.virtual])
 def test_a_fresh_adapter_changes_nothing(name: str) -> None:
     close(ours(adapted(SPECS[name])), theirs(base()))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("name", "arch"),
     [*((name, arch) for name in SPECS for arch in ("llama", "gpt2")), ("tokens", "llama tied")],
@@ -163,6 +166,7 @@ def test_saved_loaded_merged_and_disabled(name: str, arch: str, tmp_path: Path) 
             merge(loaded)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("arch", ["llama", "gpt2", "gemma2", "mistral", "qwen3"])
 @pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if spec.virtual])
 def test_gradients_of_virtual_positions_are_those_of_padded_rows(name: str, arch: str) -> None:
@@ -197,6 +201,7 @@ def test_gradients_of_virtual_positions_are_those_of_padded_rows(name: str, arch
             torch.testing.assert_close(found[part], value, atol=1e-4 * largest + 1e-7, rtol=1e-4)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", SPECS)
 def test_going_on_from_disk_equals_an_uninterrupted_run(name: str, tmp_path: Path) -> None:
     spec = SPECS[name]

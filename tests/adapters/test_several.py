@@ -85,6 +85,7 @@ def deltas(network: Any, name: str) -> dict[str, Tensor]:
     }
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("how", HOW)
 def test_combined_adapters_are_adapters(how: str, tmp_path: Path) -> None:
     paths = {name: saved(tmp_path / name, Lora(r=3), n) for n, name in enumerate("ab")}

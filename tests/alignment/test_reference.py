@@ -170,3 +170,19 @@ def test_base_and_adapter_have_a_hash_each():
     moved = reference_identity(network, bf16=False)
     assert (moved.base, moved.dtype) == (with_adapter.base, plain.dtype)
     assert moved.adapter != with_adapter.adapter
+
+
+def test_codes_and_scales_of_a_quantised_base_are_in_its_hash():
+    from bitsandbytes.nn import Linear4bit
+
+    def layer(factor):
+        torch.manual_seed(0)
+        made = Linear4bit(64, 64, bias=False, quant_type="nf4")
+        made.load_state_dict({"weight": factor * torch.randn(64, 64)})
+        return made.to("cpu")
+
+    one, twice = (reference_identity(layer(factor), bf16=False) for factor in (1.0, 2.0))
+    # twice the weights have the same codes and other scales
+    assert torch.equal(layer(1.0).weight.data, layer(2.0).weight.data)
+    assert one.base != twice.base
+    assert one == reference_identity(layer(1.0), bf16=False)

@@ -37,6 +37,7 @@ WAYS = [
 ]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(("name", "worth"), WAYS)
 def test_greedy_ids_equal_transformers_generate(name, worth, monkeypatch):
     monkeypatch.setattr(decoding, "WORTH", worth)  # with copied weights, and without

@@ -71,6 +71,7 @@ def test_other_layers_are_left_to_their_modules(name):
     assert flat_network(prepare(model_of(name, LEFT[name])), 40) is None
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("rows", [2, 64])
 @pytest.mark.parametrize("name", TAKEN)
 def test_ids_and_log_probabilities_are_those_of_the_modules(name, rows, monkeypatch):
@@ -167,6 +168,7 @@ def test_copies_are_given_back_after_the_run(monkeypatch):
     assert all(copied() is None for copied in kept)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", TAKEN)
 def test_in_bf16_states_are_near_those_in_fp32(name):
     model = prepare(model_of(name, TAKEN[name]))

@@ -23,6 +23,7 @@ SPECS: dict[str, Spec] = {
 PROMPTS = [[4, 5, 6, 7], [8, 9], [8, 9], [*range(10, 50), 3]]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("flat", [False, True])
 @pytest.mark.parametrize("arch", ["llama", "gpt2", "gemma2", "qwen3"])
 @pytest.mark.parametrize("name", SPECS)

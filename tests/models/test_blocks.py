@@ -70,6 +70,7 @@ def replaced_modules(prepared):
     return [m for m in prepared.model.modules() if isinstance(m, SelfAttention)]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("parents", [(-1, -1, -1), (-1, 0, 0)], ids=["flat", "forest"])
 @EITHER
 @pytest.mark.parametrize("kept", [False, True])
@@ -127,6 +128,7 @@ def test_ordinary_calls_go_to_the_module_that_was_there(monkeypatch):
     )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", LEFT)
 def test_attention_with_more_parts_stays(name):
     prepared = prepare(make(name, LEFT[name]))

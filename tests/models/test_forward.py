@@ -39,6 +39,7 @@ def grad_vector(model):
     return torch.cat(grads)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("name", [*MODELS, *PADDED])
 def test_a_batch_equals_its_segments_alone_in_loss_and_gradient(name, checkpointing):
@@ -66,6 +67,7 @@ def test_a_batch_equals_its_segments_alone_in_loss_and_gradient(name, checkpoint
     assert float((grad_vector(model) - want).norm() / want.norm()) < 1e-4
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", [*MODELS, *PADDED])
 def test_logits_of_every_token_are_those_of_its_path_alone(name):
     model = make(name, {**MODELS, **PADDED}[name])

@@ -43,6 +43,7 @@ def losses(model):
     return loss.detach(), {name: p.grad for name, p in model.named_parameters()}
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", MODELS)
 def test_losses_and_gradients_stay(name):
     model = make(name, MODELS[name])
@@ -112,6 +113,7 @@ def read_gradients(prepared, batch, read):
     return out.nll_sum.detach(), {name: p.grad for name, p in prepared.model.named_parameters()}
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("checkpointed", [False, True])
 @pytest.mark.parametrize("name", MODELS)
 def test_rows_that_nobody_reads_change_nothing(name, checkpointed):

@@ -247,6 +247,15 @@ def test_problems_of_reading_and_of_validation_come_together(tmp_path: Path) -> 
 TUNE = {"model": {"path": "m"}, "data": "d"}
 CONFLICTS = [
     ({"tune": {**TUNE, "quantise": "nf4"}}, "tune.quantise: needs an adapter"),
+    ({"tune": {**TUNE, "quantise": "nf5"}}, "tune.quantise is not one of the known values"),
+    (
+        {"tune": {**TUNE, "adapter": {}, "quantise": {"kind": "int8", "double_quant": False}}},
+        "tune.quantise.double_quant: is for nf4 and fp4",
+    ),
+    (
+        {"tune": {**TUNE, "adapter": {"kind": "lokr"}, "quantise": "fp4"}},
+        "tune.adapter.kind: reads the shape of the weight",
+    ),
     ({"tune": {**TUNE, "max_length": 9000}}, "tune.max_length: (9000) does not fit"),
     ({"tune": {**TUNE, "num_train_epochs": None}}, "nothing ends the training"),
     ({"tune": {**TUNE, "text": {"path": "t"}}}, "tune.text: is for language modelling"),

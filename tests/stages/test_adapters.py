@@ -42,6 +42,7 @@ def logps(path):
     return token_logps(loaded.language_model, rows, bf16=False)[0]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", KINDS)
 def test_a_kind_is_trained_and_answers_as_it_was_saved(text_project, name):
     file = text_project.settings(name, adapter=KINDS[name], max_steps=8, learning_rate=0.02)

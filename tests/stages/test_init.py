@@ -68,6 +68,7 @@ EVERY = [
 ]
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "name"), EVERY)
 def test_every_kind_of_table_is_built_from_what_is_proposed(here, capsys, number, name):
@@ -90,6 +91,7 @@ def test_every_kind_of_table_is_built_from_what_is_proposed(here, capsys, number
         assert {one.messages[-1].text for one in instances} <= answers
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", TABLES)
 def test_every_template_renders_for_every_row(here, capsys, name):
     rows, kind, _ = TABLES[name]

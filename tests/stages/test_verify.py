@@ -126,6 +126,7 @@ ADAPTERS = [
 ]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter["kind"])
 def test_every_kind_of_adapter_holds(text_project, adapter, capsys):
     code, lines, error = verify(capsys, text_project.settings("v", adapter=adapter), "--json")

@@ -47,6 +47,7 @@ def test_every_contract_holds_or_does_not_apply(subject_of, lora, way):
     assert all(one.outcome.reason for one in found if one.contract in missing)
 
 
+@pytest.mark.matrix
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gemma2", "gpt2", "granite", "bloom"])
 def test_other_architectures_hold_too(subject_of, kind):

@@ -5,14 +5,16 @@ Shape letters: O outputs, I inputs, R rank.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from regimen.errors import AdapterError
+from regimen.models.quantised import dequantised, kind_of
 
 MOST_READ = 512
 """Micro-batches after which directions that still change are an error."""
@@ -29,28 +31,35 @@ def by_rounding(adapted: Any) -> None:
     the weight as rank R allows. PEFT's own function leaves the scale in, and needs CUDA.
 
     Raises:
-        AdapterError: the base is not in 4 bits, or its full weights are not on disk.
+        AdapterError: the base is not quantised, or its full weights are not on disk.
     """
-    import bitsandbytes
-    from peft.tuners.lora.bnb import Linear4bit
+    from peft.tuners.lora.layer import LoraLayer
 
     layers: dict[str, Any] = {
-        name: it for name, it in adapted.named_modules() if isinstance(it, Linear4bit)
+        name: it
+        for name, it in adapted.named_modules()
+        if isinstance(it, LoraLayer) and kind_of(it.get_base_layer()) is not None
     }
     folder = Path(str(adapted.get_base_model().name_or_path))
     weights = _weights(folder)
-    if not layers or not weights:
+    whole = weights and not (json.loads((folder / "config.json").read_text())).get(
+        "quantization_config"
+    )
+    if not layers or not whole:
         raise AdapterError(
-            "This beginning needs a base in 4 bits, and its full weights on disk.",
+            "This beginning needs a base that was quantised here, and its full weights on disk.",
             slug="adapter-loftq",
-            got=f"{len(layers)} layers in 4 bits, {len(weights)} tensors in {folder}",
+            got=f"{len(layers)} layers in few bits, {len(weights)} tensors in {folder}"
+            + ("" if whole or not weights else ", in few bits themselves"),
             fix="Set quantise: nf4, and model.path to a directory with safetensors.",
         )
     for name, layer in layers.items():
         stored = name.removeprefix("base_model.model.") + ".weight"
-        packed = layer.get_base_layer().weight
-        rounded_OI = bitsandbytes.functional.dequantize_4bit(packed.data, packed.quant_state)
-        lost_OI = weights[stored]().float() - rounded_OI.float().cpu()
+        rounded_OI = dequantised(layer.get_base_layer())
+        full_OI = weights[stored]().float()
+        if getattr(layer.get_base_layer(), "source_cls", nn.Linear) is not nn.Linear:  # GPT-2's
+            full_OI = full_OI.T
+        lost_OI = full_OI - rounded_OI.float().cpu()
         rank, scale = layer.r["default"], float(layer.scaling["default"])
         a_RI, b_OR = low_rank(lost_OI / scale, rank)
         layer.lora_A["default"].weight.copy_(a_RI)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,15 @@ from regimen.adapters.spec import HASHES, quiet, spec_of, write
 from regimen.adapters.targets import classification_heads
 from regimen.errors import AdapterError
 from regimen.models.loading import ModelSpec, fit_vocabulary, load_model
+from regimen.models.quantised import is_plain, quantised_as
 from regimen.models.virtual import is_virtual
 
 NOT_MERGED = ("bottleneck",)
 """PEFT's names of methods that no weight of the base can do the work of, in lower case."""
 
+
+SAW = "quantised"
+"""What of that file says in how few bits the adapter saw its base."""
 
 BASE = "base.json"
 """The file beside an adapter that says what its base's weights are."""
@@ -38,7 +43,7 @@ def base_hashes(model: Any) -> dict[str, str]:
     for name, parameter in model.named_parameters():
         if name.partition(".")[0] in heads:
             continue
-        if not parameter.is_floating_point():
+        if not parameter.is_floating_point() or not is_plain(parameter):
             whole = False
             continue
         values = parameter.detach().flatten()[:16].to("cpu", torch.bfloat16)
@@ -56,12 +61,32 @@ def save_adapter(model: Any, directory: Path) -> None:
     hashes = getattr(model, HASHES, None)
     directory.mkdir(parents=True, exist_ok=True)
     if hashes:
-        (directory / BASE).write_text(json.dumps(hashes, indent=1) + "\n", encoding="utf-8")
+        write_base(directory, hashes, quantised_as(model))
     with quiet():
         if spec is None:
             write(model, directory)
         else:
             spec.save(model, directory)
+
+
+def write_base(
+    directory: Path, hashes: Mapping[str, str], saw: Mapping[str, Any] | None = None
+) -> None:
+    """What an adapter's base is: hashes of its weights, and the few bits in which it saw them."""
+    told = {**hashes, **({SAW: dict(saw)} if saw else {})}
+    (directory / BASE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def saw(path: str) -> dict[str, Any] | None:
+    """The quantised base that an adapter was trained on: ``kind`` and ``double_quant``.
+
+    None for a plain base, and for adapters that do not say.
+    """
+    file = Path(path) / BASE
+    if not file.is_file():
+        return None
+    found: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")).get(SAW)
+    return found
 
 
 def load_adapter(model: Any, path: str, *, trainable: bool = False, name: str = "default") -> Any:
@@ -114,7 +139,7 @@ def check_base(model: Any, path: str) -> dict[str, str]:
     found, file = base_hashes(model), Path(path) / BASE
     if file.is_file():
         known = json.loads(file.read_text(encoding="utf-8"))
-        both = known.keys() & found.keys()
+        both = known.keys() & found.keys() - {SAW}
         if any(known[kind] != found[kind] for kind in both):
             raise AdapterError(
                 "This adapter was trained on another base.",

@@ -21,6 +21,7 @@ from regimen.adapters.spec import ATTACHED, HASHES, SEED, Spec, quiet
 from regimen.adapters.targets import classification_heads, linear_names, vocabulary_modules
 from regimen.adapters.vectors import Ia3, LayerNorms, TokenRows
 from regimen.errors import AdapterError
+from regimen.models.quantised import kind_of, quantised_layers
 
 METHODS: Mapping[str, type[Spec]] = {
     "lora": Lora,
@@ -83,8 +84,9 @@ def add_adapter(model: Any, spec: Spec, *, seed: int, new_tokens: Sequence[int] 
 
     Raises:
         AdapterError: a target matches nothing, a module takes no such adapter, or the method
-            cannot train rows of new tokens or a classification head.
+            cannot train rows of new tokens, a classification head or on a quantised base.
     """
+    _check_base(model, spec)
     rows = token_rows(model, new_tokens)
     if rows and not spec.takes_rows:
         raise AdapterError(
@@ -103,6 +105,26 @@ def add_adapter(model: Any, spec: Spec, *, seed: int, new_tokens: Sequence[int] 
     setattr(adapted, SEED, seed)
     setattr(adapted, HASHES, hashes)
     return spec.finish(adapted)
+
+
+def _check_base(model: Any, spec: Spec) -> None:
+    """Not every method can be trained on every quantised base.
+
+    Raises:
+        AdapterError: this one cannot on this one.
+    """
+    kinds = sorted({str(kind_of(layer)) for layer in quantised_layers(model).values()})
+    init = getattr(spec, "init", "")
+    from_weights = init if kinds and init in ("pissa", "olora") else ""
+    if (kinds and spec.own) or set(kinds) & set(spec.never_on) or from_weights:
+        method = f"init: {from_weights}" if from_weights else f"the adapter {type(spec).__name__}"
+        raise AdapterError(
+            "This adapter cannot be trained on this quantised base.",
+            slug="adapter-quantised-base",
+            got=f"{method}, on weights in {', '.join(kinds)}",
+            expected="weights of 16 or 32 bits" + (", or int8" if spec.never_on else ""),
+            fix="Choose another adapter.kind, for example lora, or another base.",
+        )
 
 
 def _some_weights(model: Any, spec: OwnWeights) -> Any:

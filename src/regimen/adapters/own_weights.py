@@ -14,6 +14,7 @@ from torch import nn
 from regimen.adapters.spec import SEED, Spec, Upkeep, needs_modules
 from regimen.adapters.targets import matches
 from regimen.errors import AdapterError, near
+from regimen.models.buffers import kept_now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +135,12 @@ class _Draws(Upkeep):
             return
         self.drawn = turn
         count = min(self.spec.layers, len(self.blocks))
+        buffers = kept_now()
         some = random.Random(f"layers {self.seed} {turn}").sample(range(len(self.blocks)), count)
         for number, block in enumerate(self.blocks):
             block.requires_grad_(number in some)
+            if buffers is not None and number not in some:
+                buffers.drop(block.parameters())
 
 
 def decoder_layers(model: Any) -> nn.ModuleList:

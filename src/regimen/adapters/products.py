@@ -9,6 +9,9 @@ from regimen.adapters.lora import Targets
 from regimen.adapters.spec import Spec
 from regimen.adapters.targets import resolved
 
+PACKED = ("nf4", "fp4")
+"""Bases whose packed weights do not have the shape from which PEFT takes the factors'."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loha(Spec):
@@ -21,6 +24,7 @@ class Loha(Spec):
         target_modules: a preset or ends of names.
     """
 
+    never_on: ClassVar[tuple[str, ...]] = PACKED
     part: ClassVar[str] = "hada_"
 
     r: int = 8
@@ -54,6 +58,7 @@ class Lokr(Spec):
         target_modules: a preset or ends of names.
     """
 
+    never_on: ClassVar[tuple[str, ...]] = PACKED
     part: ClassVar[str] = "lokr_"
 
     r: int = 8

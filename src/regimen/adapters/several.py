@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from regimen.adapters.files import BASE, base_path, check_base, is_adapter, load_adapter
+from regimen.adapters.files import base_path, check_base, is_adapter, load_adapter, write_base
 from regimen.adapters.spec import HASHES, quiet, write
 from regimen.errors import AdapterError, near
 
@@ -189,6 +189,7 @@ def combine(
     how: str,
     density: float,
     seed: int,
+    seen: Mapping[str, Any] | None = None,
 ) -> None:
     """Write one adapter that does what several do together, as PEFT combines them.
 
@@ -199,6 +200,7 @@ def combine(
         how: one of ``HOW``.
         density: share of the entries that TIES and DARE keep.
         seed: of the entries that DARE draws.
+        seen: the quantised base that all of them saw.
 
     Raises:
         AdapterError: the adapters are no LoRAs, or their ranks do not fit this way.
@@ -235,5 +237,4 @@ def combine(
     for file in inside.iterdir():
         shutil.move(file, directory / file.name)
     inside.rmdir()
-    hashes = getattr(model, HASHES)
-    (directory / BASE).write_text(json.dumps(hashes, indent=1) + "\n", encoding="utf-8")
+    write_base(directory, getattr(model, HASHES), seen)

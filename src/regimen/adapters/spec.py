@@ -90,9 +90,10 @@ class Spec(ABC):
     of the base's; ``virtual`` whether it puts trained positions before every row; ``takes_rows``
     whether a linear method trains rows of new tokens beside its own weights; ``own`` whether it
     trains weights of the base, and so leaves a whole model; ``part`` a part of the names of its
-    weights.
+    weights; ``never_on`` the kinds of quantised bases that it cannot be trained on.
     """
 
+    never_on: ClassVar[tuple[str, ...]] = ()
     merges: ClassVar[bool] = True
     virtual: ClassVar[bool] = False
     takes_rows: ClassVar[bool] = False

@@ -27,6 +27,7 @@ from regimen.objectives.answers import places_of, sequence_logp
 from regimen.records import stable_hash
 from regimen.tokens.store import TokenRows
 from regimen.training.measure import measured_batches
+from regimen.training.profiling.memory import tensors_in
 
 OF = "reference"
 """The entry of a file's metadata that says what its numbers are of."""
@@ -68,8 +69,10 @@ def _hash_of(tensors: Iterable[tuple[str, Tensor]]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors, key=lambda pair: pair[0]):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
-        flat = tensor.detach().to("cpu").contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().tobytes())
+        scales = (getattr(tensor, kept, None) for kept in ("quant_state", "SCB"))
+        for part in tensors_in([tensor, *scales]):  # a quantised weight is codes and scales
+            flat = part.detach().to("cpu").contiguous().reshape(-1)
+            digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -9,7 +9,7 @@ matrices are added to ``.grad`` where it stands, without a block for each summan
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,6 +44,11 @@ class Buffers:
             kept = self._gradients[id(leaf)] = torch.empty_like(leaf)
         leaf.grad = kept
         return kept, True
+
+    def drop(self, leaves: Iterable[Tensor]) -> None:
+        """Release the memory of gradients of leaves that are trained no more, or not now."""
+        for leaf in leaves:
+            self._gradients.pop(id(leaf), None)
 
     @property
     def blocks(self) -> list[Tensor]:
@@ -113,8 +118,8 @@ def kept_buffers(embedding: Any = None) -> Iterator[None]:
 
 
 def _is_plain(embedding: torch.nn.Embedding) -> bool:
-    options = (embedding.max_norm, embedding.scale_grad_by_freq, embedding.sparse)
-    return not any(options) and active(embedding.weight) is not None
+    # whether it is trained is asked at each use: its turn may come later
+    return not any((embedding.max_norm, embedding.scale_grad_by_freq, embedding.sparse))
 
 
 def _look_up(module: torch.nn.Embedding, args: tuple[Tensor, ...], output: Tensor) -> Tensor:

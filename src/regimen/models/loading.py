@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from regimen.errors import ModelError, near
+from regimen.models.quantised import check_quantised, is_plain, make_trainable
+from regimen.models.streaming import load_streamed
 
 MOST_NAMED = 6
 """Weights that an error names."""
@@ -60,8 +62,12 @@ def load_tokenizer(path: str) -> Any:
 def load_model(spec: ModelSpec, *, seed: int = 0, quantisation: Any = None) -> Any:
     """The model that a spec names, in ``spec.dtype``; fresh weights are drawn from ``seed``.
 
+    A base that is quantised, or to be quantised, is read tensor by tensor, and what is silently
+    wrong in its layers is mended.
+
     Raises:
-        ModelError: the folder, its config or its weights are missing or unreadable.
+        ModelError: the folder, its config or its weights are missing or unreadable, or another
+            tool quantised it.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.utils import logging
@@ -90,7 +96,15 @@ def load_model(spec: ModelSpec, *, seed: int = 0, quantisation: Any = None) -> A
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what is missing is told below
     try:
         network: Any = AutoModelForCausalLM  # its types know only one of the two results
-        model, found = network.from_pretrained(
+        config = AutoConfig.from_pretrained(spec.path)
+        library = check_quantised(spec.path, config, quantisation)
+        streamed = None
+        if library != "torchao" and (library or quantisation is not None):
+            asked = None if library else quantisation
+            streamed = load_streamed(spec.path, config, dtype, asked)
+        if library:
+            extra = {}
+        model, found = streamed or network.from_pretrained(
             spec.path, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True, **extra
         )
     except (OSError, ValueError, KeyError) as error:
@@ -103,7 +117,19 @@ def load_model(spec: ModelSpec, *, seed: int = 0, quantisation: Any = None) -> A
     finally:
         logging.set_verbosity(told)
     _check_complete(spec.path, found)
+    if make_trainable(model) == 0 and quantisation is not None:
+        raise ModelError(
+            "No layer of this model can be quantised in this way.",
+            slug="base-not-quantised",
+            got=f"{spec.path}: a {config.model_type} without layers that {_library(quantisation)}"
+            " takes",
+            fix="Set quantise: nf4 or int8, which take GPT-2's layers too, or remove it.",
+        )
     return model
+
+
+def _library(quantisation: Any) -> str:
+    return "torchao" if "ao" in type(quantisation).__name__.lower() else "bitsandbytes"
 
 
 def _check_complete(path: str, found: Mapping[str, Any]) -> None:
@@ -185,7 +211,7 @@ def check_finite(model: Any) -> None:
         ModelError: a tensor holds NaN or an infinite value.
     """
     for name, parameter in model.named_parameters():
-        if not parameter.is_floating_point() or not parameter.numel():
+        if not parameter.is_floating_point() or not parameter.numel() or not is_plain(parameter):
             continue
         # NaN goes through to both; and nothing of the tensor's size is made
         low, high = torch.aminmax(parameter.detach())

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from regimen.models.buffers import weight_gradient
 from regimen.models.native.products import Input, add_outer, back, forth, multiply
+from regimen.models.quantised import is_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ class Part:
 def part_of(module: nn.Module) -> Part | None:
     """What a layer computes, if that is no more than a ``Part``: torch's own, or PEFT's LoRA."""
     if type(module) is nn.Linear:
-        return None if _is_hooked(module) else Part(module.weight, module.bias)
+        special = _is_hooked(module) or not is_plain(module.weight)
+        return None if special else Part(module.weight, module.bias)
     kind = type(module)
     if (kind.__module__, kind.__name__) == ("peft.tuners.lora.layer", "Linear"):
         return _lora_part(module)
@@ -72,6 +74,8 @@ def _lora_part(module: Any) -> Part | None:
     """PEFT's LoRA layer as a part, where it does what the paper says and nothing else."""
     base = module.base_layer
     if type(base) is not nn.Linear or _is_hooked(base) or _is_hooked(module):
+        return None
+    if not is_plain(base.weight):
         return None
     active = [name for name in module.active_adapters if name in module.lora_A]
     if module.merged:  # PEFT takes the adapter out again where it is switched off

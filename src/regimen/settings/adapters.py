@@ -226,39 +226,3 @@ AdapterSettings = Annotated[
     Discriminator(_kind),
 ]
 """The section of a method."""
-
-OF_THE_BASE = ("bitfit", "freeze", "lisa")
-"""Kinds that train weights of the base."""
-
-
-def of_a_base(adapter: Any, *, quantised: bool) -> Iterator[Conflict]:
-    """What an adapter, or None, and its base demand of each other; conflicts of the training."""
-    if adapter is None:
-        if quantised:
-            yield Conflict(
-                what="needs an adapter: weights in 4 bits cannot be trained",
-                at=("quantise",),
-                fix="Add an 'adapter' section, for example {kind: lora}.",
-            )
-        return
-    init = getattr(adapter, "init", "")
-    if init == "loftq" and not quantised:
-        yield Conflict(
-            what="begins at what quantisation lost, and nothing is quantised",
-            at=("adapter", "init"),
-            fix="Set 'quantise: nf4', or remove 'init'.",
-        )
-    if not quantised:
-        return
-    if adapter.kind in OF_THE_BASE:
-        yield Conflict(
-            what="trains weights of the base, which 'quantise' keeps in few bits",
-            at=("adapter", "kind"),
-            fix="Remove 'quantise', or choose another kind, for example lora.",
-        )
-    if init in ("pissa", "olora"):
-        yield Conflict(
-            what="takes a part out of the base's weights, which 'quantise' keeps in few bits",
-            at=("adapter", "init"),
-            fix="Remove 'quantise', or 'init'.",
-        )

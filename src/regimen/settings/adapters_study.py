@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, Strict
 
-from regimen.settings.adapters import AdapterSettings, of_a_base
+from regimen.settings.adapters import AdapterSettings
 from regimen.settings.base import Conflict, Count, CountOrNone, Section, Text
 from regimen.settings.build import SourceSettings
+from regimen.settings.quantised import Quantise, of_a_base
 
 FULL, LORA = "full", "lora"
 """The methods that the others are compared with; both have to be there."""
@@ -60,7 +61,7 @@ class ArmSettings(Section):
     adapter: AdapterSettings | None = None
     """What is trained, as in ``tune``; all weights when not given."""
 
-    quantise: Literal["nf4"] | None = None
+    quantise: Quantise | None = None
     """As in ``tune``."""
 
     learning_rates: Annotated[tuple[Rate, ...], Strict(False), Field(min_length=1)]
@@ -68,7 +69,7 @@ class ArmSettings(Section):
 
     def conflicts(self) -> Iterator[Conflict]:
         """As for ``tune``; a rate is tried once."""
-        yield from of_a_base(self.adapter, quantised=self.quantise is not None)
+        yield from of_a_base(self.adapter, self.quantise)
         twice = [rate for rate in self.learning_rates if self.learning_rates.count(rate) > 1]
         if twice:
             yield Conflict(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
-from regimen.settings.adapters import AdapterSettings, of_a_base
+from regimen.settings.adapters import AdapterSettings
 from regimen.settings.base import (
     Conflict,
     Count,
@@ -21,6 +21,8 @@ from regimen.settings.base import (
     Texts,
     exactly_one,
 )
+from regimen.settings.optimizers import OptimizerName, OptimizerSettings, of_an_optimizer
+from regimen.settings.quantised import Quantise, of_a_base
 
 
 def goes_on(model: Any) -> Any:
@@ -135,8 +137,9 @@ class TrainingSettings(Section):
     adapter: AdapterSettings | None = None
     """Train an adapter; all weights when not given."""
 
-    quantise: Literal["nf4"] | None = None
-    """Keep the frozen base in 4 bits; needs an adapter."""
+    quantise: Quantise | None = None
+    """Keep the frozen base in few bits, in 4 (``nf4``, ``fp4``) or 8 (``int8``), or as torchao has
+    them; needs an adapter. Options follow the name: ``{kind: nf4, double_quant: false}``."""
 
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-4
     """Peak learning rate."""
@@ -187,9 +190,11 @@ class TrainingSettings(Section):
     gradient_checkpointing: bool = False
     """Compute activations twice instead of keeping them."""
 
-    optimizer: Literal["adamw", "adamw_8bit", "muon", "sgd"] = "adamw"
-    """The optimizer; ``adamw_8bit`` keeps its state in 8 bits, ``muon`` steps hidden matrices by
-    Muon with 10 times the learning rate and everything else by AdamW."""
+    optimizer: OptimizerName = "adamw"
+    """The optimizer; what each keeps in memory and does not take is in ``docs/optimizers.md``."""
+
+    optimizer_settings: OptimizerSettings | None = None
+    """Hyper-parameters of the optimizer."""
 
     neftune_noise_alpha: Annotated[float, Field(ge=0, le=1_000)] = 0.0
     """Size of uniform noise on input embeddings while training (NEFTune); 5 to 15 are usual."""
@@ -227,7 +232,13 @@ class TrainingSettings(Section):
 
     def optimisation_conflicts(self) -> Iterator[Conflict]:
         """What the shared fields demand of each other."""
-        yield from of_a_base(self.adapter, quantised=self.quantise is not None)
+        yield from of_an_optimizer(
+            self.optimizer,
+            self.optimizer_settings,
+            accumulation=self.gradient_accumulation_steps,
+            adapter=None if self.adapter is None else self.adapter.kind,
+        )
+        yield from of_a_base(self.adapter, self.quantise)
         if all(getattr(self, name) is None for name in LIMITS):
             yield Conflict(
                 what="nothing ends the training",

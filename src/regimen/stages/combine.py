@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from regimen import console
-from regimen.adapters.files import base_path, load_adapter, load_base, merge
+from regimen.adapters.files import base_path, saw
 from regimen.adapters.serving import problems
 from regimen.adapters.several import combine as combine_adapters
 from regimen.adapters.several import load_several, routes
-from regimen.errors import AdapterError
+from regimen.errors import AdapterError, near
+from regimen.files import atomic_write, json_text
+from regimen.memory.merging import APART, ORIGINAL, WAYS, merged, seen_base, seen_by_all
 from regimen.models.loading import load_tokenizer
+from regimen.stages.merging import file_dtype, measured, rows_file, show
 from regimen.training.checkpoints import whole, write_model
+
+MERGE = "merge.json"
+"""Beside a merged model: what its adapter saw, and how far the ways of merging are from that."""
 
 
 def combine(
@@ -27,9 +33,10 @@ def combine(
     by: str = "",
     use: Sequence[str] = (),
     otherwise: str = "",
-    merged: bool = False,
+    merge: bool = False,
+    into: str = "",
 ) -> dict[str, Any]:
-    """Write one adapter that does what several do, with ``by`` routes among them, with ``merged``
+    """Write one adapter that does what several do, with ``by`` routes among them, with ``merge``
     the base with one adapter in its weights.
 
     Args:
@@ -43,7 +50,9 @@ def combine(
         by: what rows are told apart by.
         use: ``value=name`` for each value of that label.
         otherwise: the adapter for other values; the base alone if empty.
-        merged: write a whole model.
+        merge: write a whole model. Where the adapter was trained on a quantised base, the ways to
+            merge it are measured against adapter and base apart, and the nearest is taken.
+        into: ``original`` or ``dequantised``: take this way instead.
 
     Raises:
         AdapterError: the adapters do not fit together, or the folder is taken.
@@ -67,8 +76,8 @@ def combine(
             slug="combine-by",
             expected="--by task, family, category or language",
         )
-    if merged:
-        return _merged(paths, out)
+    if merge:
+        return _merged(paths, out, into)
     return _combined(paths, out, weights, how, density, seed)
 
 
@@ -126,11 +135,14 @@ def _combined(
         )
     weights = dict(zip(paths, given or [1.0 / len(paths)] * len(paths), strict=True))
     routes(paths, "task", {})  # all of one base
-    network, tokenizer = _base(paths)
-    several = load_several(network, paths)
+    seen = seen_by_all(paths.values())
+    first = next(iter(paths.values()))
+    tokenizer = load_tokenizer(first)
+    # only the adapters' own weights are read: the base need not be quantised for it
+    several = load_several(seen_base(base_path(first), tokenizer), paths)
     with whole(out) as partial:
         partial.mkdir(parents=True, exist_ok=True)
-        combine_adapters(several, weights, partial, how=how, density=density, seed=seed)
+        combine_adapters(several, weights, partial, how=how, density=density, seed=seed, seen=seen)
         tokenizer.save_pretrained(partial)
     words = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
     console.line(f"combine: {how} of {words}: {out}")
@@ -140,7 +152,7 @@ def _combined(
     }  # fmt: skip
 
 
-def _merged(paths: Mapping[str, str], out: Path) -> dict[str, Any]:
+def _merged(paths: Mapping[str, str], out: Path, into: str) -> dict[str, Any]:
     if len(paths) > 1:
         raise AdapterError(
             "One adapter becomes part of a base.",
@@ -148,15 +160,24 @@ def _merged(paths: Mapping[str, str], out: Path) -> dict[str, Any]:
             got=f"{len(paths)} adapters",
             fix="Combine them first.",
         )
+    ways = [way for way in WAYS if way != APART]
+    if into and into not in ways:
+        raise AdapterError(
+            "An adapter cannot be merged in this way.",
+            slug="combine-into",
+            got=repr(into),
+            expected=" or ".join(ways),
+            fix=near(into, ways),
+        )
     ((_, path),) = paths.items()
-    network, tokenizer = _base(paths)
-    write_model(merge(load_adapter(network, path)), tokenizer, out)
-    console.line(f"combine: {path} in its base: {out}")
-    return {"kind": "model", "path": str(out)}
-
-
-def _base(paths: Mapping[str, str]) -> tuple[Any, Any]:
-    """The base of the first adapter, with the vocabulary that it was trained on."""
-    first = next(iter(paths.values()))
-    tokenizer = load_tokenizer(first)
-    return load_base(base_path(first), tokenizer)[0], tokenizer
+    tokenizer, dtype = load_tokenizer(path), file_dtype(base_path(path))
+    told: dict[str, Any] = {"adapter": path, "saw": saw(path), "into": into or ORIGINAL}
+    if saw(path) is not None and (rows_file(path).is_file() or not into):
+        found = measured(path, tokenizer, dtype)
+        told |= {"into": into or found["nearest"], "dtype": dtype, **found}
+        show(told)
+    network = merged(path, tokenizer, told["into"])
+    write_model(network, tokenizer, out, dtype=dtype)
+    atomic_write(out / MERGE, json_text(told))
+    console.line(f"combine: {path} {WAYS[told['into']]}: {out}")
+    return {"kind": "model", "path": str(out), **told}

@@ -12,10 +12,7 @@ import torch
 
 from regimen.adapters.files import (
     adapter_tensors,
-    base_path,
     is_adapter,
-    load_adapter,
-    load_base,
 )
 from regimen.adapters.several import (
     Routes,
@@ -26,7 +23,7 @@ from regimen.adapters.several import (
     using,
 )
 from regimen.generation.local import LocalGenerator
-from regimen.memory.quantise import keep_trainable_layout
+from regimen.memory.merging import apart, seen_base, seen_by_all
 from regimen.models.forward import LanguageModel, prepare
 from regimen.models.loading import ModelSpec, fit_vocabulary, load_model, load_tokenizer
 from regimen.protocols import Completion, Request
@@ -68,18 +65,17 @@ def load(path: str, *, template: str | None = None, dtype: str = "float32") -> L
     added = ensure_chat_tokens(tokenizer, renderer)
     tensors = 0
     if routes is not None:
-        network, _ = load_base(routes.base, tokenizer, dtype=dtype)
+        seen = seen_by_all(routes.adapters.values())
+        network = seen_base(routes.base, tokenizer, dtype=dtype, seen=seen)
         network = load_several(network, routes.adapters)
         switch(network, routes.otherwise)
         tensors = sum(map(adapter_tensors, routes.adapters.values()))
     elif is_adapter(path):
-        network, _ = load_base(base_path(path), tokenizer, dtype=dtype)
-        network = load_adapter(network, path)
+        network = apart(path, tokenizer, dtype=dtype)
         tensors = adapter_tensors(path)
     else:
         network = load_model(ModelSpec(path=path, dtype=dtype))
         fit_vocabulary(network, tokenizer, added=added)
-    keep_trainable_layout(network)
     network.eval()
     return Loaded(prepare(network), tokenizer, renderer, tensors, routes)
 

@@ -27,10 +27,12 @@ from regimen.alignment.forms import (
 )
 from regimen.errors import DataError, TokenError
 from regimen.models.loading import ModelSpec
+from regimen.models.quantised import is_quantised
 from regimen.objectives.table import METHODS
 from regimen.records import Preference
 from regimen.settings.align import AlignSettings
 from regimen.settings.pipeline import PipelineSettings
+from regimen.settings.quantised import base_kind
 from regimen.settings.training import ModelSettings, TrainingSettings
 from regimen.settings.tune import TuneSettings
 from regimen.stages.align import with_new_tokens
@@ -46,11 +48,11 @@ from regimen.stages.training import (
     start_from,
     start_model,
 )
+from regimen.stages.training_run import optimizer_of
 from regimen.stages.tune import instances_path, text_tokenizer
 from regimen.tables import read_table, spread
 from regimen.tokens.overflow import fit_answers, fit_conversation
 from regimen.tokens.rendering import Rendered, RenderedAnswers, Renderer
-from regimen.training.optimizers import OPTIMIZERS, parameter_groups
 from regimen.verifying.losses import supervised_twin
 from regimen.verifying.plain import answer_logps
 from regimen.verifying.preferences import Term, answers_twin
@@ -111,7 +113,7 @@ def tune_subject(settings: PipelineSettings, stage: str) -> Subject | str:
         twin=supervised_twin(section.label_smoothing, section.z_loss),
         options=loop_options(section, seed),
         optimizer=_optimizer(section),
-        merge=_merge(section, opened.tokenizer, seed),
+        merge=_merge(section, opened, seed),
         quantisation=quantisation_of(section),
         save_dtype=section.model.save_dtype,
     )
@@ -145,7 +147,7 @@ def align_subject(settings: PipelineSettings, stage: str = "align") -> Subject |
         "open": opener,
         "options": loop_options(section, seed),
         "optimizer": _optimizer(section),
-        "merge": _merge(section, opened.tokenizer, seed),
+        "merge": _merge(section, opened, seed),
         "quantisation": quantisation_of(section),
     }
     if not section.losses:
@@ -185,9 +187,8 @@ def _answers_subject(
     reference_A = _reference(opened, chosen) if compared else None
     moved_A = None
     if reference_A is not None:
-        # the middle one is not moved, and those around it to both sides
-        away = torch.linspace(-MARGIN, MARGIN, len(reference_A))
-        moved_A = reference_A + away * torch.tensor([1.0, -1.0]).repeat(len(away))[: len(away)]
+        signs_A = 1 - 2 * (torch.arange(len(reference_A)) % 2)
+        moved_A = reference_A + signs_A * torch.linspace(-MARGIN, MARGIN, len(reference_A))
     return Subject(
         rows=chosen,
         shared=chosen,
@@ -299,18 +300,19 @@ def _opener(
 
 
 def _optimizer(section: TrainingSettings) -> Callable[[Any], torch.optim.Optimizer]:
-    make = OPTIMIZERS[section.optimizer]
-    return lambda model: make(parameter_groups(model, section.weight_decay))
+    return lambda model: optimizer_of(model, section)
 
 
-def _merge(section: TrainingSettings, tokenizer: Any, seed: int) -> Callable[[Path], Any] | str:
+def _merge(section: TrainingSettings, opened: Opened, seed: int) -> Callable[[Path], Any] | str:
     """How the next stage starts from the adapter that is written, or why it does not merge it."""
     if section.adapter is None:
         return "the settings have no adapter"
-    if section.quantise is not None:
-        return "an adapter on a 4-bit base stays one: merging would round the weights again"
+    if section.quantise is not None or is_quantised(opened.network):
+        return "an adapter on a quantised base stays one: merging would round the weights again"
     if not adapters.METHODS[section.adapter.kind].merges:
         return f"{section.adapter.kind} is nothing that can be merged"
+
+    tokenizer = opened.tokenizer
 
     def merged(folder: Path) -> Any:
         spec = ModelSpec(path=str(folder), dtype="float32")
@@ -364,5 +366,9 @@ def _finished(directory: Path) -> Path | None:
 def _about(model: ModelSettings, section: TrainingSettings) -> str:
     """The model in words."""
     name = model.path or f"a fresh {(model.config or {})['model_type']}"
-    parts = [name, section.quantise or "", section.adapter.kind if section.adapter else ""]
+    parts = [
+        name,
+        base_kind(section.quantise) or "",
+        section.adapter.kind if section.adapter else "",
+    ]
     return " + ".join(part for part in parts if part)

@@ -17,13 +17,15 @@ from regimen.adapters.files import (
     load_adapter,
     load_base,
     merge,
+    saw,
 )
 from regimen.adapters.methods import METHODS, add_adapter
 from regimen.adapters.serving import problems as serving_problems
 from regimen.adapters.spec import Spec
 from regimen.errors import AdapterError, ModelError
 from regimen.memory.activations import checkpoint_activations
-from regimen.memory.quantise import QUANTISATIONS, keep_trainable_layout
+from regimen.memory.bases import configuration
+from regimen.memory.merging import in_words, rounded_base
 from regimen.models.forward import LanguageModel, prepare
 from regimen.models.hardware import bf16_is_fast
 from regimen.models.loading import (
@@ -33,7 +35,9 @@ from regimen.models.loading import (
     load_model,
     load_tokenizer,
 )
+from regimen.models.quantised import is_quantised, quantised_in_words
 from regimen.runs import Run
+from regimen.settings.quantised import base_kind
 from regimen.settings.training import ModelSettings, TrainingSettings
 from regimen.tokens.rendering import (
     CHATML_TOKENS,
@@ -140,8 +144,9 @@ def open_model(
     notes += [grown] if grown else []
     check_finite(network)
     check_context(network, training.max_length)
-    if quantisation is not None:
-        notes.append(f"{keep_trainable_layout(network)} layers keep a layout that can be trained")
+    if is_quantised(network):
+        notes.append(quantised_in_words(network))
+        check_learns(network, training)
     fresh_adapter = False
     if training.adapter is not None and not hasattr(network, "peft_config"):
         method = adapter_spec(training, tokenizer)
@@ -161,10 +166,27 @@ def open_model(
 
 def quantisation_of(training: TrainingSettings) -> Any:
     """The configuration of a quantised base for transformers; None where the base is not."""
-    if training.quantise is None:
+    kind = base_kind(training.quantise)
+    if kind is None:
         return None
     compute = torch.bfloat16 if wants_bf16(training) else torch.float32
-    return QUANTISATIONS[training.quantise](compute)
+    double = getattr(training.quantise, "double_quant", True)
+    return configuration(kind, compute, double_quant=double)
+
+
+def check_learns(network: Any, training: TrainingSettings) -> None:
+    """A base that its own files say is quantised needs an adapter, as ``quantise`` does.
+
+    Raises:
+        AdapterError: there is none.
+    """
+    if training.adapter is None and not hasattr(network, "peft_config"):
+        raise AdapterError(
+            "This base is quantised, and weights in few bits cannot be trained.",
+            slug="adapter-needed",
+            got=quantised_in_words(network),
+            fix="Add an 'adapter' section, for example {kind: lora}.",
+        )
 
 
 def check_context(network: Any, max_length: int) -> None:
@@ -188,18 +210,23 @@ def start_model(
 ) -> tuple[Any, str]:
     """The model to train and what was done to its vocabulary.
 
-    The result of an adapter's training is its base with the adapter merged in; over a 4-bit base
-    the adapter goes on being trained instead, because merging would round the weights again, and so
-    does one that no weight of the base can do the work of.
+    The result of an adapter's training is its base, as the adapter saw it, with the adapter merged
+    in; over a quantised base the adapter goes on being trained instead, because merging would round
+    the weights again, and so does one that no weight of the base can do the work of.
     """
     if not is_adapter(spec.path):
         network = load_model(spec, seed=seed, quantisation=quantisation)
         return network, fit_vocabulary(network, tokenizer, added=added)
-    base, grown = load_base(
-        base_path(spec.path), tokenizer, dtype=spec.dtype, quantisation=quantisation
-    )
+    seen = saw(spec.path)
+    if quantisation is None and seen is not None:
+        base = rounded_base(base_path(spec.path), tokenizer, seen, dtype=spec.dtype)
+        grown = f"the base is what the adapter before saw: {in_words(seen)}, in {spec.dtype}"
+    else:
+        base, grown = load_base(
+            base_path(spec.path), tokenizer, dtype=spec.dtype, quantisation=quantisation
+        )
     network = load_adapter(base, spec.path, trainable=True)
-    if quantisation is None and can_merge(network):
+    if not is_quantised(network) and can_merge(network):
         network = merge(network)
         network.requires_grad_(True)  # PEFT froze the base
     return network, grown

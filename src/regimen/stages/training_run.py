@@ -120,8 +120,19 @@ def run_training(run: Run, job: Job) -> Trained:
 
 def new_optimizer(job: Job) -> torch.optim.Optimizer:
     """The optimizer that the settings name, over what is trained."""
-    groups = parameter_groups(job.prepared.model, job.training.weight_decay)
-    return OPTIMIZERS[job.training.optimizer](groups)
+    return optimizer_of(job.prepared.model, job.training)
+
+
+def optimizer_of(model: Any, training: TrainingSettings) -> torch.optim.Optimizer:
+    """The optimizer that the settings name, over what is trained of a model.
+
+    Raises:
+        MissingExtraError: a library that it needs is not installed.
+        TrainingError: it does not work on the model's device.
+    """
+    chosen = training.optimizer_settings
+    groups = parameter_groups(model, training.weight_decay)
+    return OPTIMIZERS[training.optimizer](groups, **({} if chosen is None else chosen.chosen()))
 
 
 @dataclass(slots=True)

@@ -30,6 +30,7 @@ from regimen.files import (
     json_text,
 )
 from regimen.training.identity import Identity, check_identity
+from regimen.training.optimizers.blocks import is_trained
 from regimen.training.options import State
 
 _NAME = re.compile(r"checkpoint-(\d+)$")
@@ -82,11 +83,11 @@ def save_weights(model: Any, tokenizer: Any, directory: Path) -> None:
 
 
 def learnt(model: Any) -> dict[str, Any]:
-    """The trainable tensors by name."""
+    """The trainable tensors by name, also those whose turn it is not."""
     return {
         name: parameter.detach().contiguous()
         for name, parameter in model.named_parameters()
-        if parameter.requires_grad
+        if is_trained(parameter)
     }
 
 

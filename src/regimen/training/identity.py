@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from regimen.errors import RunError
+from regimen.models.quantised import is_plain
 from regimen.tokens.store import TokenRows
 from regimen.training.options import LoopOptions
 
@@ -47,7 +48,7 @@ def _weights_hash(model: Any) -> str:
     def parts() -> Iterator[bytes]:
         for name, parameter in model.named_parameters():
             yield f"{name} {tuple(parameter.shape)} {parameter.requires_grad};".encode()
-            if parameter.is_floating_point() and parameter.numel():
+            if parameter.is_floating_point() and parameter.numel() and is_plain(parameter):
                 flat = parameter.detach().reshape(-1)
                 some = flat[:: max(1, len(flat) // 16)][:16]
                 yield some.to("cpu", torch.float32).numpy().tobytes()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,7 @@ from regimen.tokens.ragged import RaggedBatch
 from regimen.tokens.store import TokenRows
 from regimen.training.data import Data, total_steps
 from regimen.training.marks import mark
+from regimen.training.optimizers.fused import FusedBackward
 from regimen.training.options import LoopOptions, State, progress_of
 from regimen.training.upkeep import clip, collecting_what_is_new
 
@@ -106,10 +108,13 @@ def _steps(
         with mark("data"):
             batches = list(_step_batches(data, state, options, steps))
         upkeep.before(state.step)
-        losses = accumulate(model, objective, batches, options, data.rows.name)
+        # gradients of several micro-batches add up first, so no step can be taken in between
+        fused = optimizer if isinstance(optimizer, FusedBackward) and len(batches) == 1 else None
+        with nullcontext() if fused is None else fused.during_backward(options.max_grad_norm):
+            losses = accumulate(model, objective, batches, options, data.rows.name)
         losses |= _penalise(upkeep)
         with mark("clip"):
-            norm = clip(parameters, options.max_grad_norm)
+            norm = clip(parameters, options.max_grad_norm) if fused is None else fused.norm
         if not math.isfinite(norm):
             raise _not_finite("gradient norm", norm, batches, data.rows.name)
         with mark("optimizer"):

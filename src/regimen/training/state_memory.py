@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from regimen.training.optimizers.fused import FusedBackward
 from regimen.training.profiling.memory import bytes_of, optimizer_states, weights_of
 
 
@@ -17,7 +18,8 @@ class StateMemory:
         weights: of the model that no step changes, with buffers and what a quantisation keeps
             beside its codes.
         trained: weights that the optimizer steps.
-        gradients: one for each weight that is trained now, in the weight's own type.
+        gradients: one for each weight that is trained now, in the weight's own type; where the
+            optimizer steps inside the backward pass, those of the largest layer.
         optimizer: moments and whatever else the optimizer keeps.
     """
 
@@ -42,6 +44,20 @@ def state_memory(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> St
     return StateMemory(
         weights=bytes_of(t for t in weights_of(model) if t.data_ptr() not in own),
         trained=bytes_of(stepped),
-        gradients=sum(p.numel() * p.element_size() for p in stepped if p.requires_grad),
+        gradients=_gradients(optimizer),
         optimizer=optimizer_states(optimizer),
     )
+
+
+def _gradients(optimizer: torch.optim.Optimizer) -> int:
+    """Bytes of the gradients that are there at a time."""
+    sizes: dict[int, int] = {}
+    for group in optimizer.param_groups:
+        numbers = group.get("blocks", range(len(group["params"])))
+        if not isinstance(optimizer, FusedBackward):
+            numbers = [0] * len(group["params"])
+        for number, parameter in zip(numbers, group["params"], strict=True):
+            if parameter.requires_grad:
+                size = parameter.numel() * parameter.element_size()
+                sizes[number] = sizes.get(number, 0) + size
+    return max(sizes.values(), default=0)

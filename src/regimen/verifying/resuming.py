@@ -14,7 +14,7 @@ from torch import Tensor
 from regimen.adapters.spec import Upkeep, upkeep_of
 from regimen.models.forward import LanguageModel, prepare
 from regimen.tokens.store import TokenRows, token_rows
-from regimen.training.checkpoints import load_newest, save_checkpoint
+from regimen.training.checkpoints import learnt, load_newest, save_checkpoint
 from regimen.training.identity import identity_of
 from regimen.training.loop import Hooks, train
 from regimen.training.options import LoopOptions, State
@@ -91,7 +91,7 @@ def _trained(
     state = train(
         new.model, rows, objective, new.optimizer, options, state=state, upkeep=new.upkeep
     )
-    weights = {n: p.detach() for n, p in network.named_parameters() if p.requires_grad}
+    weights = learnt(network)
     told = {name: value for name, value in asdict(state).items() if name != "seconds"}
     rest = {"optimizer": new.optimizer.state_dict(), "position": told}
     return began, {**weights, **dict(_tensors(rest, ""))}
@@ -124,7 +124,10 @@ def _broken_off(subject: Subject, rows: TokenRows, options: LoopOptions, folder:
 
 def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
     """Every tensor and number in nested dictionaries and lists, by its place."""
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and hasattr(value, "__tensor_flatten__"):
+        parts = {part: getattr(value, part) for part in value.__tensor_flatten__()[0]}
+        yield from _tensors(parts, name)
+    elif isinstance(value, Tensor):
         yield name, value.detach()
     elif isinstance(value, Mapping):
         for key, entry in value.items():

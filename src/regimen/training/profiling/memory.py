@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regimen.models.quantised import plain_parts
 from regimen.training.marks import PREFIX
 
 BLOCK = "[memory]"
@@ -34,8 +35,9 @@ def weights(model: Any) -> int:
 def weights_of(model: Any) -> Iterator[Tensor]:
     """The tensors of ``weights``."""
     for parameter in model.parameters():
-        yield parameter
+        yield from plain_parts(parameter)
         yield from tensors_in(getattr(parameter, "quant_state", None))
+        yield from tensors_in(getattr(parameter, "SCB", None))
     yield from model.buffers()
 
 
@@ -51,8 +53,15 @@ def optimizer_states(optimizer: torch.optim.Optimizer) -> int:
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor in nested mappings, lists and plain objects, such as quantisation states."""
-    if isinstance(value, Tensor):
+    """Every tensor in nested mappings, lists and plain objects, such as quantisation states.
+
+    Of a tensor that is made of others, as torchao's, these are given: its own size is that of what
+    it stands for.
+    """
+    if isinstance(value, Tensor) and hasattr(value, "__tensor_flatten__"):
+        for name in value.__tensor_flatten__()[0]:
+            yield from tensors_in(getattr(value, name))
+    elif isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
         for entry in value.values():

@@ -1,64 +1,16 @@
-"""Optimizers by name, as a visible table of constructors."""
+"""Muon: momentum whose updates are orthogonal matrices, with AdamW for everything else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from regimen.adapters.spec import spec_of
-from regimen.errors import MissingExtraError
 from regimen.models.hardware import bf16_is_fast
-
-
-def parameter_groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters in groups: matrices decay, vectors and embeddings do not.
-
-    Where the adapter wants another learning rate for some (LoRA+), these have groups of their own.
-    """
-    spec = spec_of(model)
-    rates = {} if spec is None else dict(spec.rates())
-    embeddings = {
-        id(p)
-        for m in model.modules()
-        if isinstance(m, torch.nn.Embedding)
-        for p in m.parameters(recurse=False)
-    }
-    groups: dict[tuple[bool, float], dict[str, Any]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            decays = parameter.ndim >= 2 and id(parameter) not in embeddings
-            rate = next((factor for part, factor in rates.items() if part in name), 1.0)
-            group: dict[str, Any] = {
-                "params": [],
-                "weight_decay": weight_decay if decays else 0.0,
-                "weight_decay_applies": decays,
-                **({} if rate == 1.0 else {"lr_scale": rate}),
-            }
-            groups.setdefault((not decays, rate), group)["params"].append(parameter)
-    return [groups[key] for key in sorted(groups)]
-
-
-def _adamw(groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95), eps=1e-8, fused=True)
-
-
-def _adamw_8bit(groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
-    try:
-        from bitsandbytes.optim.adamw import AdamW8bit
-    except ImportError as error:
-        raise MissingExtraError(
-            "8-bit AdamW needs bitsandbytes.",
-            slug="missing-bitsandbytes",
-            fix="pip install bitsandbytes",
-        ) from error
-    optimizer: torch.optim.Optimizer = AdamW8bit(  # type: ignore[no-untyped-call]
-        groups, lr=1e-9, betas=(0.9, 0.95)
-    )
-    return optimizer
-
+from regimen.training.optimizers.adamw import Betas, adamw
+from regimen.training.optimizers.groups import is_hidden_matrix
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
@@ -136,7 +88,14 @@ class MuonAdamW(torch.optim.Optimizer):
 
     MUON_SCALE = 10.0
 
-    def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        groups: Iterable[dict[str, Any]],
+        *,
+        momentum: float = 0.95,
+        betas: Betas = (0.9, 0.95),
+        eps: float = 1e-8,
+    ) -> None:
         matrices: list[dict[str, Any]] = []
         rest: list[dict[str, Any]] = []
         for group in groups:
@@ -147,15 +106,15 @@ class MuonAdamW(torch.optim.Optimizer):
                 some = [
                     parameter
                     for parameter in group["params"]
-                    if (parameter.ndim == 2 and group["weight_decay_applies"]) == hidden
+                    if is_hidden_matrix(group, parameter) == hidden
                 ]
                 if some:
                     into.append({"params": some, **settings})
         self.parts: list[torch.optim.Optimizer] = []
         if matrices:
-            self.parts.append(Muon(matrices))
+            self.parts.append(Muon(matrices, momentum=momentum))
         if rest:
-            self.parts.append(torch.optim.AdamW(rest, lr=0.0, betas=(0.9, 0.95), fused=True))
+            self.parts.append(adamw(rest, betas=betas, eps=eps))
         super().__init__([g for part in self.parts for g in part.param_groups], {})
         # the parts' own group dictionaries, so that a change of ``lr`` reaches them
         self.param_groups = [g for part in self.parts for g in part.param_groups]
@@ -174,15 +133,3 @@ class MuonAdamW(torch.optim.Optimizer):
         for part, state in zip(self.parts, state_dict["parts"], strict=True):
             part.load_state_dict(state)
         self.param_groups = [g for part in self.parts for g in part.param_groups]
-
-
-def _sgd(groups: Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
-    return torch.optim.SGD(groups, lr=0.0, momentum=0.9)
-
-
-OPTIMIZERS: dict[str, Callable[[Iterable[dict[str, Any]]], torch.optim.Optimizer]] = {
-    "adamw": _adamw,
-    "adamw_8bit": _adamw_8bit,
-    "muon": lambda groups: MuonAdamW(list(groups)),
-    "sgd": _sgd,
-}
