@@ -11,7 +11,7 @@
   of it is new (all of it in the first), the rest is what stands before. A plain text becomes
   successive pieces; the first token of a piece has nothing before it and is not learnt.
 
-Of a pair of answers, ``truncate`` cuts the prompt; see ``fit_pair``.
+Of a prompt with several answers, ``truncate`` cuts the prompt; see ``fit_answers``.
 
 Under the masking policy ``all`` a conversation is text that is learnt whole, and is cut like it.
 """
@@ -25,8 +25,8 @@ from typing import Literal
 
 import numpy as np
 
-from regimen.records import Message, Preference
-from regimen.tokens.rendering import Rendered, RenderedAnswers, RenderedPair, Renderer
+from regimen.records import Message
+from regimen.tokens.rendering import Rendered, RenderedAnswers, Renderer
 
 OverflowPolicy = Literal["drop", "truncate", "split"]
 
@@ -63,20 +63,6 @@ def fit_conversation(
     if longest > limit:
         rows = SHORTEN[policy](renderer, messages, rows, limit)
     return Fitted(tuple(row for row in rows if row.supervised), supervised, longest)
-
-
-def fit_pair(
-    renderer: Renderer, preference: Preference, limit: int, policy: OverflowPolicy
-) -> tuple[RenderedPair | None, RenderedPair]:
-    """The pair that fits, None where none does; and the whole pair. See ``fit_answers``."""
-    answers = (preference.chosen, preference.rejected)
-    fitted, whole = fit_answers(renderer, preference.prompt, answers, limit, policy)
-
-    def pair(row: RenderedAnswers) -> RenderedPair:
-        chosen, rejected = row.answers
-        return RenderedPair(row.prompt, chosen, rejected)
-
-    return (None if fitted is None else pair(fitted)), pair(whole)
 
 
 def fit_answers(
