@@ -186,14 +186,14 @@ def table_to_instances(table: pa.Table) -> Iterator[Instance]:
 
 
 def preferences_to_table(preferences: Iterable[Preference]) -> pa.Table:
-    """Preferences as an Arrow table: ids, prompt, chosen, rejected, weight, lineage."""
+    """Preferences as an Arrow table: ids, prompt, chosen, rejected, weight, margin, lineage."""
     import pyarrow as pa
 
     text, messages = pa.string(), _message_type()
     fields = [("instance_id", text), ("content_id", text)]
     fields += [(name, messages) for name in ("prompt", "chosen", "rejected")]
     return _table(
-        [*fields, ("weight", pa.float64())],
+        [*fields, ("weight", pa.float64()), ("margin", pa.float64())],
         (
             {
                 **_ids(one),
@@ -201,6 +201,7 @@ def preferences_to_table(preferences: Iterable[Preference]) -> pa.Table:
                 "chosen": [_message(m) for m in one.chosen],
                 "rejected": [_message(m) for m in one.rejected],
                 "weight": one.weight,
+                "margin": one.margin,
                 **_lineage(one.lineage),
             }
             for one in preferences
@@ -217,6 +218,7 @@ def table_to_preferences(table: pa.Table) -> Iterator[Preference]:
             rejected=tuple(_to_message(m) for m in row["rejected"]),
             lineage=_to_lineage(row),
             weight=row["weight"],
+            margin=row.get("margin"),  # files of earlier builds have none
         )
 
 

@@ -36,6 +36,10 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regimen.stages.sources",
         "regimen.stages.splits",
         "regimen.stages.preferences",
+        "regimen.stages.pairing",
+        "regimen.stages.on_policy",
+        "regimen.judging",
+        "regimen.evaluation.pairs",
         "regimen.stages.synthesis",
     ),
     "tune": (
