@@ -194,7 +194,7 @@ def show(
     ],
     model: Annotated[str, typer.Option(help="Model or tokenizer; conversations need one.")] = "",
     number: Annotated[
-        int | None, typer.Option("--number", "-n", min=1, help="Rows or instances to show.")
+        int | None, typer.Option("--number", "-n", min=1, help="Rows, pairs or instances to show.")
     ] = None,
     mask: Annotated[str, typer.Option(help="assistant, last_turn or all.")] = "assistant",
     task: Annotated[

@@ -82,18 +82,23 @@ def equal_answers(pairs: Sequence[Preference]) -> list[str | None]:
 def near_duplicate_prompts(threshold: float) -> PairFilter:
     """Pairs whose prompt's ROUGE-L with an earlier, different prompt is at least ``threshold``.
 
-    Pairs of one prompt stay together; ``threshold`` is read as it is written, in decimals.
+    Pairs of one prompt stay together, and so do prompts that begin with the same question: one
+    conversation goes on from the other. ``threshold`` is read as it is written, in decimals.
     """
-    limit = Fraction(str(threshold))
+    limit = str(Fraction(str(threshold)))
 
     def judge(pairs: Sequence[Preference]) -> list[str | None]:
-        texts = ["\n".join(m.text for m in one.prompt if m.role == "user") for one in pairs]
-        distinct = list(dict.fromkeys(texts))
-        near = NoveltyPool((), str(limit)).admit_all(distinct)
-        close = dict(zip(distinct, near, strict=True))
+        asked = [tuple(m.text for m in one.prompt if m.role == "user") for one in pairs]
+        openings = {"\n".join(turns): turns[:1] for turns in asked}
+        near = NoveltyPool((), limit).admit_all(list(openings))
+        close = {
+            text: other
+            for text, other in zip(openings, near, strict=True)
+            if other is not None and openings[text] != openings[other]
+        }
         return [
-            None if close[text] is None else f"near_duplicate_prompt: of {close[text]!r}"
-            for text in texts
+            f"near_duplicate_prompt: of {close[text]!r}" if text in close else None
+            for text in map("\n".join, asked)
         ]
 
     return judge

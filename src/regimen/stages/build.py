@@ -218,6 +218,8 @@ def _write(
     balance = written.positions.report()
     card |= {"option_positions": balance} if balance else {}
     card |= about
+    if "pairs" in card:
+        card["pairs"]["ties"] = sum(step["removed"].get("tie", 0) for step in summary.values())
     run.write_json("data_card.json", card)
     run.write_text("data_card.md", card_markdown(card))
     console.table(
