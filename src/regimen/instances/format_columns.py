@@ -42,7 +42,7 @@ TASK_YAML, T0 = "task_yaml", "t0"
 OPTIONAL = (
     *("input", "history", "system", "tools", "label", "kto_tag", "labels", "margin", "score"),
     *("ranks", "scores", "breaks", "author", "author_a", "author_b", "completions"),
-    *("score_chosen", "score_rejected"),
+    *("score_chosen", "score_rejected", "rank", "lang", "replies", *MESSAGE_ROW),
 )
 LABELS = ("language", "licence", "category", "family", "task")
 SPELLINGS = {"language": ("language", "lang"), "licence": ("licence", "license")}
