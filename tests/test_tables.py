@@ -79,6 +79,7 @@ preferences = st.builds(
     rejected=messages,
     lineage=lineages,
     weight=weights,
+    margin=st.none() | weights,
 )
 shots = st.builds(Example, input=texts, output=texts, explanation=texts)
 arguments = st.dictionaries(texts, st.none() | texts | st.integers(0, 9) | st.lists(texts))

@@ -92,8 +92,8 @@ def prompts_of(
             else:
                 step.keep()
                 kept.append(one)
-        if not kept:
-            raise _no_prompts(section, dict(step.removed))
+    if not kept:
+        raise _no_prompts(section, {**step.removed, **step.failed})
     return kept
 
 

@@ -80,11 +80,12 @@ def _chosen(pair: Preference) -> str:
 
 
 def no_pairs(name: str, removed: Counter[str], rule: PairRule, where: str) -> DataError:
-    """The error of comparisons none of which gave a pair: ``all-ties`` or ``no-pairs``."""
+    """The error of comparisons none of which gave a pair: ``all-ties``, or ``no-pairs`` where no
+    prompt has two answers that could be compared."""
     lost = ", ".join(f"{reason} {count:,}" for reason, count in removed.items())
-    if set(removed) <= {"tie", "equal_answers"} and removed["tie"]:
+    if removed["tie"] or removed["equal_answers"]:
         return DataError(
-            f"All comparisons of {name} are ties, so that there is nothing to prefer.",
+            f"All comparisons of {name} are ties or of equal answers: nothing is preferred.",
             slug="all-ties",
             got=lost,
             expected=f"scores that differ by more than 0 and at least {rule.min_margin:g}",
