@@ -62,9 +62,18 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regimen.stages.rows",
         "regimen.stages.align",
     ),
+    "compress": (
+        *CORE,
+        "regimen.memory.quantisation",
+        "regimen.stages.models",
+        "regimen.stages.texts",
+        "regimen.stages.compress",
+        "regimen.stages.compress_measure",
+    ),
     "evaluate": (
         *CORE,
         "regimen.generation",
+        "regimen.memory.quantisation",
         "regimen.evaluation",
         "regimen.judging",
         "regimen.curation.leaks",

@@ -98,3 +98,25 @@ def test_names_of_the_weights_are_those_of_a_plain_model() -> None:
     before = list(model.state_dict())
     make_aware(model, Aware(THREE))
     assert list(model.state_dict()) == before
+
+
+def test_at_two_bits_it_beats_rounding_what_was_fitted_plainly() -> None:
+    draw = torch.Generator().manual_seed(3)
+    x = torch.randn(256, 32, generator=draw) @ torch.randn(32, 32, generator=draw)
+    target = x @ torch.randn(32, 16, generator=draw)
+    grid = Grid(2, 16, False)
+    start = torch.linalg.lstsq(x, target).solution.T.contiguous()
+
+    def loss(weight):
+        return float((x @ weight.T - target).square().mean() / target.square().mean())
+
+    linear = torch.nn.Linear(32, 16, bias=False)
+    linear.weight.data = start.clone()
+    aware = AwareLinear.of(linear, Aware(grid))
+    optimizer = torch.optim.Adam(aware.parameters(), lr=3e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        (aware(x) - target).square().mean().backward()
+        optimizer.step()
+    assert loss(start) < 1e-6
+    assert loss(aware.codes().dense()) < 0.7 * loss(round_to_nearest(start, grid).dense())

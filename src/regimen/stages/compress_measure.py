@@ -1,0 +1,132 @@
+"""What a rounded model says beside the full one, on held-out text: divergence and bits per byte.
+
+Shape letters: N predicted tokens, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regimen.evaluation.retention import Loss, bits_per_byte
+from regimen.evaluation.statistics import Interval, clustered_mean
+from regimen.models.forward import LanguageModel
+from regimen.models.head import full_logits
+from regimen.tokens.packing import packing_plan
+from regimen.tokens.ragged import RaggedBatch, ragged_batch
+from regimen.tokens.rendering import Rendered, Renderer
+from regimen.tokens.store import TokenRows, token_rows
+
+TOKENS = 2048
+"""Tokens that go through both models at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Text as rows of tokens: ``owner[row]`` is the document that a row is of."""
+
+    rows: TokenRows
+    owner: tuple[int, ...]
+    sizes: tuple[int, ...]
+    """UTF-8 bytes of each document."""
+
+    @staticmethod
+    def of(texts: Sequence[str], renderer: Renderer, length: int) -> HeldOut:
+        """Documents in pieces of at most ``length`` tokens; each token but a piece's first counts.
+
+        A document of one token, of which nothing is predicted, is left out.
+        """
+        pieces: list[Rendered] = []
+        owner: list[int] = []
+        sizes: list[int] = []
+        kept = [
+            (text, row)
+            for text, row in zip(texts, renderer.documents(texts), strict=True)
+            if len(row.ids) > 1
+        ]
+        for number, (text, row) in enumerate(kept):
+            sizes.append(len(text.encode()))
+            for start in range(0, len(row.ids), length):
+                ids = row.ids[start : start + length]
+                pieces.append(Rendered(ids, (0.0, *([1.0] * (len(ids) - 1)))))
+                owner.append(number)
+        return HeldOut(token_rows(pieces), tuple(owner), tuple(sizes))
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Mean KL divergence from the full model (nats per token), and bits per byte of the model."""
+
+    divergence: Interval
+    bits_per_byte: Interval
+    same_token: float
+    """Share of tokens at which both models find the same one the likeliest."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Values with their 95% intervals, clustered by document."""
+        return {
+            "kl": _told(self.divergence),
+            "bits_per_byte": _told(self.bits_per_byte),
+            "same_token": self.same_token,
+        }
+
+
+def _told(interval: Interval) -> dict[str, float | None]:
+    return {"value": interval.estimate, "low": interval.low, "high": interval.high}
+
+
+def compared(
+    full: LanguageModel, other: LanguageModel, held_out: HeldOut, *, bf16: bool = False
+) -> Compared:
+    """Read the text with both models.
+
+    KL(p || q) with p of the full model, summed over the whole vocabulary at every token.
+    """
+    count = len(held_out.sizes)
+    divergence, nll, tokens = (torch.zeros(count, dtype=torch.float64) for _ in range(3))
+    same = 0
+    for owner_N, kl_N, nll_N, same_N in _batches(full, other, held_out, bf16):
+        divergence.index_add_(0, owner_N, kl_N.double())
+        nll.index_add_(0, owner_N, nll_N.double())
+        tokens.index_add_(0, owner_N, torch.ones_like(kl_N, dtype=torch.float64))
+        same += int(same_N.sum())
+    names = [str(number) for number in range(count)]
+    return Compared(
+        clustered_mean(divergence.tolist(), names, sizes=tokens.tolist()),
+        bits_per_byte(
+            [Loss(nll=n, size=s) for n, s in zip(nll.tolist(), held_out.sizes, strict=True)]
+        ),
+        same / max(int(tokens.sum()), 1),
+    )
+
+
+@torch.inference_mode()
+def _batches(
+    full: LanguageModel, other: LanguageModel, held_out: HeldOut, bf16: bool
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Documents, divergences, losses of the other model, and agreement of some tokens: (N,)."""
+    rows = held_out.rows
+    owners = torch.tensor(held_out.owner)
+    plan = packing_plan(rows.lengths, seed=0, epoch=0, token_budget=TOKENS, shuffle=False)
+    for numbers in plan:
+        batch = ragged_batch(rows.segments(numbers))
+        if not len(batch.target_N):
+            continue
+        ours_NV, theirs_NV = (_logps(model, batch, bf16) for model in (full, other))
+        kl_N = (ours_NV.exp() * (ours_NV - theirs_NV)).sum(-1)
+        nll_N = -theirs_NV.gather(1, batch.target_N[:, None])[:, 0]
+        row_N = torch.tensor(batch.instance_S)[batch.target_segment_N]
+        yield owners[row_N], kl_N, nll_N, ours_NV.argmax(-1) == theirs_NV.argmax(-1)
+
+
+def _logps(model: LanguageModel, batch: RaggedBatch, bf16: bool) -> Tensor:
+    """Log-probabilities over the vocabulary at every predicted token: (N, V)."""
+    with torch.autocast(batch.ids_T.device.type, dtype=torch.bfloat16, enabled=bf16):
+        hidden_TD = model.hidden(batch, batch.source_row_N)
+    head = model.head()
+    logits = full_logits(hidden_TD[batch.source_row_N], head, head.weight_VD.dtype)
+    return logits.float().log_softmax(-1)
