@@ -13,11 +13,11 @@ from regimen.stages.models import document_losses, load
 
 TEXTS = ["the b dog sees y cats", "the c cat sees z dogs and the a dog sees x cats"]
 METHODS = [
-    {"method": "rtn", "bits": 8, "group_size": 16},
-    {"method": "rtn", "bits": 3, "group_size": 16, "symmetric": False},
-    {"method": "gptq", "bits": 3, "group_size": 16, "symmetric": False, "act_order": True},
-    {"method": "awq", "bits": 3, "group_size": 16, "name": "awq"},
-    {"method": "smoothquant"},
+    {"kind": "rtn", "bits": 8, "group_size": 16},
+    {"kind": "rtn", "bits": 3, "group_size": 16, "symmetric": False},
+    {"kind": "gptq", "bits": 3, "group_size": 16, "symmetric": False, "act_order": True},
+    {"kind": "awq", "bits": 3, "group_size": 16, "name": "awq"},
+    {"kind": "smoothquant"},
 ]
 
 
@@ -169,9 +169,9 @@ def test_what_aware_tuning_cannot_be_is_refused(project, capsys, more, says) -> 
     ("change", "says"),
     [
         ({"methods": METHODS[:1] * 2}, "the second of the name"),
-        ({"methods": [{"method": "gguf"}]}, "method"),
+        ({"methods": [{"kind": "gguf"}]}, "smoothquant"),
         ({"model": "base"}, "no rows of a tuning"),
-        ({"methods": [{"method": "rtn", "name": "a/b"}]}, "no name of a folder"),
+        ({"methods": [{"kind": "rtn", "name": "a/b"}]}, "no name of a folder"),
     ],
 )
 def test_what_compress_cannot_be_is_refused(project, capsys, change, says) -> None:

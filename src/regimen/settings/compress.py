@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, Strict
+from pydantic import Discriminator, Field, Strict, Tag
 
 from regimen.settings.base import Conflict, Count, Section, Text, TextSettings
 
@@ -58,7 +58,7 @@ class GridSettings(Section):
 class RtnSettings(GridSettings):
     """Round each weight to the nearest number."""
 
-    method: Literal["rtn"]
+    kind: Literal["rtn"]
     """The method."""
 
     name: Text | None = None
@@ -68,7 +68,7 @@ class RtnSettings(GridSettings):
 class GptqSettings(GridSettings):
     """GPTQ: columns are rounded in turn, and those left make up for the loss."""
 
-    method: Literal["gptq"]
+    kind: Literal["gptq"]
     """The method."""
 
     name: Text | None = None
@@ -84,7 +84,7 @@ class GptqSettings(GridSettings):
 class AwqSettings(GridSettings):
     """AWQ: channels of large inputs get larger weights, by a search."""
 
-    method: Literal["awq"]
+    kind: Literal["awq"]
     """The method."""
 
     name: Text | None = None
@@ -97,7 +97,7 @@ class AwqSettings(GridSettings):
 class SmoothQuantSettings(GridSettings):
     """SmoothQuant: what is large moves from the inputs into the weights; both are rounded."""
 
-    method: Literal["smoothquant"]
+    kind: Literal["smoothquant"]
     """The method."""
 
     name: Text | None = None
@@ -116,8 +116,32 @@ class SmoothQuantSettings(GridSettings):
     """How much of the inputs' size moves into the weights."""
 
 
-QuantizerSettings = Annotated[
-    RtnSettings | GptqSettings | AwqSettings | SmoothQuantSettings, Field(discriminator="method")
+class UnknownQuantizer(Section):
+    """A section whose ``kind`` is none of the methods: only that is told."""
+
+    kind: Literal["rtn", "gptq", "awq", "smoothquant"]
+    """The method."""
+
+
+KINDS: tuple[str, ...] = get_args(UnknownQuantizer.model_fields["kind"].annotation)
+
+
+def _kind(value: Any) -> str:
+    """Which section a value is."""
+    kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+    return kind if kind in KINDS else "unknown"
+
+
+QuantizerSettings = RtnSettings | GptqSettings | AwqSettings | SmoothQuantSettings
+"""The section of a method."""
+
+AnyQuantizer = Annotated[
+    Annotated[RtnSettings, Tag("rtn")]
+    | Annotated[GptqSettings, Tag("gptq")]
+    | Annotated[AwqSettings, Tag("awq")]
+    | Annotated[SmoothQuantSettings, Tag("smoothquant")]
+    | Annotated[UnknownQuantizer, Tag("unknown")],
+    Discriminator(_kind),
 ]
 
 
@@ -143,7 +167,7 @@ class CompressSettings(Section):
     model: Text | None = None
     """Directory of a model; what the training ended with when not given."""
 
-    methods: Annotated[tuple[QuantizerSettings, ...], Strict(False), Field(min_length=1)]
+    methods: Annotated[tuple[AnyQuantizer, ...], Strict(False), Field(min_length=1)]
     """The methods; each gives a folder."""
 
     calibration: CalibrationSettings = CalibrationSettings()
@@ -166,7 +190,12 @@ class CompressSettings(Section):
     @property
     def names(self) -> tuple[str, ...]:
         """The folders of the methods."""
-        return tuple(one.name or f"{one.method}-{one.bits}" for one in self.methods)
+        return tuple(one.name or f"{one.kind}-{one.bits}" for one in self.chosen)
+
+    @property
+    def chosen(self) -> tuple[QuantizerSettings, ...]:
+        """The methods, each known."""
+        return tuple(one for one in self.methods if not isinstance(one, UnknownQuantizer))
 
     def conflicts(self) -> Iterator[Conflict]:
         """Folders have names of their own; another model has other ids than the rows."""

@@ -89,7 +89,7 @@ def _work(
     if held_out is not None and full is not None:
         measured = compared(full, full, held_out).to_json()
         found.append({"name": "full", "bytes": size, "bits": None, **measured})
-    for name, one in zip(section.names, section.methods, strict=True):
+    for name, one in zip(section.names, section.chosen, strict=True):
         folder = run.path(name)
         done, written = quantise_folder(
             network, tokenizer, folder, one, windows, section, name=f"compress {name}"

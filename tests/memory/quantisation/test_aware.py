@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from helpers.small_models import SMALL, make
 from regimen.memory.quantisation.apply import quantise
@@ -34,7 +35,7 @@ def hidden(language_model, ids):
 
 def test_the_gradient_is_that_at_the_rounded_weight() -> None:
     draw = torch.Generator().manual_seed(0)
-    linear, x = torch.nn.Linear(32, 5), torch.randn(7, 32, generator=draw)
+    linear, x = nn.Linear(32, 5), torch.randn(7, 32, generator=draw)
     eight = Activations(8, "token")
     aware = AwareLinear.of(linear, Aware(THREE, eight))
     given = x.clone().requires_grad_(True)
@@ -100,23 +101,37 @@ def test_names_of_the_weights_are_those_of_a_plain_model() -> None:
     assert list(model.state_dict()) == before
 
 
-def test_at_two_bits_it_beats_rounding_what_was_fitted_plainly() -> None:
-    draw = torch.Generator().manual_seed(3)
-    x = torch.randn(256, 32, generator=draw) @ torch.randn(32, 32, generator=draw)
-    target = x @ torch.randn(32, 16, generator=draw)
-    grid = Grid(2, 16, False)
-    start = torch.linalg.lstsq(x, target).solution.T.contiguous()
+@pytest.mark.parametrize("grid", [Grid(2, 16, False), Grid(2, 16, True), Grid(3, 16, True)])
+def test_at_few_bits_it_beats_rounding_what_was_tuned_plainly(grid) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(512, 16)
+    teacher = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 6))
+    target = (teacher(x) * 6).argmax(-1)
 
-    def loss(weight):
-        return float((x @ weight.T - target).square().mean() / target.square().mean())
+    def student():
+        torch.manual_seed(1)
+        return nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 6))
 
-    linear = torch.nn.Linear(32, 16, bias=False)
-    linear.weight.data = start.clone()
-    aware = AwareLinear.of(linear, Aware(grid))
-    optimizer = torch.optim.Adam(aware.parameters(), lr=3e-3)
-    for _ in range(150):
-        optimizer.zero_grad()
-        (aware(x) - target).square().mean().backward()
-        optimizer.step()
-    assert loss(start) < 1e-6
-    assert loss(aware.codes().dense()) < 0.7 * loss(round_to_nearest(start, grid).dense())
+    def loss(network):
+        return nn.functional.cross_entropy(network(x), target)
+
+    def tuned(network):
+        optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, 200)
+        for _ in range(200):
+            optimizer.zero_grad()
+            loss(network).backward()
+            optimizer.step()
+            schedule.step()
+        return network
+
+    plain, aware = student(), student()
+    for number in (0, 2):
+        aware[number] = AwareLinear.of(aware[number], Aware(grid))
+    tuned(plain)
+    full = float(loss(plain).detach())
+    for number in (0, 2):
+        weight = plain[number].weight.data
+        weight.copy_(round_to_nearest(weight, grid).dense())
+    rounded, found = (float(loss(each).detach()) for each in (plain, tuned(aware)))
+    assert full < found < 0.95 * rounded
