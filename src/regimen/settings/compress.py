@@ -206,7 +206,7 @@ class CompressSettings(Section):
                     at=("methods", number),
                     fix="Give it a 'name' of its own.",
                 )
-            if "/" in name or name.startswith("."):
+            if "/" in name or name.startswith(".") or name == "full":
                 yield Conflict(
                     what=f"is called {name!r}, which is no name of a folder",
                     at=("methods", number, "name"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +20,7 @@ from regimen.memory.quantisation.apply import Quantised, quantise
 from regimen.memory.quantisation.files import read_config, save_quantised
 from regimen.memory.quantisation.layers import decoder_layers
 from regimen.memory.quantisation.linear import QuantLinear
+from regimen.models.forward import LanguageModel
 from regimen.models.hardware import set_up
 from regimen.models.loading import ModelSpec, fit_vocabulary, load_model, load_tokenizer
 from regimen.runs import Run
@@ -29,10 +31,13 @@ from regimen.stages.compress_measure import HeldOut, compared
 from regimen.stages.grids import spec_of
 from regimen.stages.models import load
 from regimen.stages.texts import load_texts
+from regimen.tables import write_table
 from regimen.tokens.rendering import Renderer
 from regimen.tokens.store import load_token_rows
 from regimen.training.checkpoints import whole, write_model
 
+FULL = "full"
+"""The model before it is rounded."""
 COLUMNS = ("name", "bits", "MB", "weight error", "output error", "KL", "bits per byte")
 
 
@@ -42,7 +47,8 @@ def compress(settings: PipelineSettings, root: Path, model: str) -> StageResult:
     Args:
         settings: of the pipeline.
         root: the pipeline's run directory; this stage writes ``root/compress``, with a folder for
-            each method and ``compression.json``.
+            each method, ``compression.json``, and ``documents.parquet`` with what was measured on
+            each document of held-out text.
         model: its folder, or that of an adapter, which is merged into its base first.
 
     Raises:
@@ -86,23 +92,30 @@ def _work(
         held_out = HeldOut.of(texts, Renderer(tokenizer), most)
         full = load(model).language_model
     found: list[dict[str, Any]] = []
-    if held_out is not None and full is not None:
-        measured = compared(full, full, held_out).to_json()
-        found.append({"name": "full", "bytes": size, "bits": None, **measured})
+    documents: list[Mapping[str, Any]] = []
+
+    def measured(name: str, other: LanguageModel | None) -> dict[str, Any]:
+        if held_out is None or full is None:
+            return {}
+        told = compared(full, other or load(str(run.path(name))).language_model, held_out)
+        numbered = enumerate(told.documents)
+        documents.extend({"name": name, "document": number, **one} for number, one in numbered)
+        return told.to_json()
+
+    found.append({"name": FULL, "bytes": size, "bits": None, **measured(FULL, full)})
     for name, one in zip(section.names, section.chosen, strict=True):
         folder = run.path(name)
         done, written = quantise_folder(
             network, tokenizer, folder, one, windows, section, name=f"compress {name}"
         )
-        entry = _entry(name, one, done, written)
-        if held_out is not None and full is not None:
-            entry |= compared(full, load(str(folder)).language_model, held_out).to_json()
-        found.append(entry)
+        found.append(_entry(name, one, done, written) | measured(name, None))
         gc.collect()
         # the layers of this one have been replaced
         network, _ = plain_model(model)
     body = {"model": model, "dtype": section.dtype, "methods": found}
     run.write_json("compression.json", body)
+    if documents:
+        write_table(run.path("documents.parquet"), pa.Table.from_pylist(documents))
     console.table("compress", COLUMNS, [_line(entry) for entry in found])
     return {"calibration_tokens": windows.numel(), **body}
 

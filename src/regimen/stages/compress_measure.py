@@ -5,7 +5,7 @@ Shape letters: N predicted tokens, D width, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,9 @@ class Compared:
     bits_per_byte: Interval
     same_token: float
     """Share of tokens at which both models find the same one the likeliest."""
+    documents: tuple[Mapping[str, float], ...]
+    """Of each document: ``tokens`` that are predicted, ``bytes``, ``kl`` and ``nll`` (nats, sums
+    over the tokens)."""
 
     def to_json(self) -> dict[str, Any]:
         """Values with their 95% intervals, clustered by document."""
@@ -101,6 +104,12 @@ def compared(
             [Loss(nll=n, size=s) for n, s in zip(nll.tolist(), held_out.sizes, strict=True)]
         ),
         same / max(int(tokens.sum()), 1),
+        tuple(
+            {"tokens": t, "bytes": b, "kl": k, "nll": n}
+            for t, b, k, n in zip(
+                tokens.tolist(), held_out.sizes, divergence.tolist(), nll.tolist(), strict=True
+            )
+        ),
     )
 
 
