@@ -22,6 +22,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from command import carry_out, parser
 from quantisation_claims import claims
 from quantisation_page import ROOT, write_quantisation_page
@@ -35,7 +37,7 @@ from regimen.models.hardware import set_up
 from regimen.records import Item
 from regimen.settings.suites import RESERVED
 from regimen.stages.compress import FULL
-from regimen.stages.compress_measure import HeldOut, compared
+from regimen.stages.compress_measure import HeldOut, Reference, compared
 from regimen.stages.models import LazyGenerator, load
 from regimen.tables import read_table, table_to_items
 from result import machine
@@ -134,12 +136,13 @@ def aware_lines(
 ) -> list[dict[str, Any]]:
     """Of the tunings that know of the rounding: what ``compress`` measures of the others."""
     full = load(str(folders[FULL]))
-    held_out = HeldOut.of(texts, full.renderer, full.language_model.context_length)
+    text = HeldOut.of(texts, full.renderer, full.language_model.context_length)
+    reference = Reference.of(full.language_model, text)
     found = []
     for name, bits in AWARE.items():
         if name not in folders:
             continue
-        told = compared(full.language_model, load(str(folders[name])).language_model, held_out)
+        told = compared(reference, load(str(folders[name])).language_model)
         documents += [
             {"name": name, "document": number, **one} for number, one in enumerate(told.documents)
         ]
@@ -165,7 +168,7 @@ def bench(run: Path, *, quick: bool) -> dict[str, Any]:
     where, start = machine(), time.perf_counter()
     folders = prepare(run, quick=quick)
     told = json.loads((run / "plain" / "compression.json").read_text(encoding="utf-8"))
-    documents = read_table(run / "plain" / "compress" / "documents.parquet").to_pylist()
+    documents = pq.read_table(run / "plain" / "compress" / "documents.parquet").to_pylist()
     lines = told["methods"] + aware_lines(folders, documents, held_out_texts(run))
     items = list(table_to_items(read_table(run / "plain" / "build" / "items.parquet")))
     items = [item for item in items if item.suite != RESERVED]

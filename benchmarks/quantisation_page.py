@@ -114,7 +114,7 @@ def specification(rows: Sequence[Mapping[str, Any]], width: int) -> dict[str, An
     """KL over bits of each method, one scale for a channel and one for a group of 64."""
     from regimen.reports.theme import sentinel
 
-    panels = []
+    panels: list[dict[str, Any]] = []
     for size, title in (("channel", "one scale for a channel"), (64, "groups of 64")):
         layers: list[dict[str, Any]] = []
         for kind, label in LABELS.items():
@@ -146,6 +146,8 @@ def specification(rows: Sequence[Mapping[str, Any]], width: int) -> dict[str, An
                     "encoding": {"text": {"field": "label"}, "color": colour},
                 }
             )
+        if not layers:
+            continue
         x = {"field": "x", "type": "quantitative", "title": "bits", "axis": {"values": [2, 3, 4]}}
         y = {
             "field": "y",

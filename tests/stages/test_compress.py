@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from regimen.cli import main
 from regimen.memory.quantisation.files import read_config
 from regimen.stages.models import document_losses, load
 
@@ -143,6 +144,13 @@ def test_aware_tuning_ends_with_the_model_that_its_packed_folder_is(project) -> 
     assert summary["packed_bytes"] == (folder / "packed" / "model.safetensors").stat().st_size
     losses = [line["loss"] for line in project.metrics("d")]
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_aware_tuning_is_verified(project, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["verify", project.settings("v", quantisation_aware=AWARE), "--json"])
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert stopped.value.code == 0, told
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from regimen.runs import Run
 from regimen.settings.compress import CompressSettings, QuantizerSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.stages.common import StageResult, path_key, run_stage
-from regimen.stages.compress_measure import HeldOut, compared
+from regimen.stages.compress_measure import HeldOut, Reference, compared
 from regimen.stages.grids import spec_of
 from regimen.stages.models import load
 from regimen.stages.texts import load_texts
@@ -84,20 +84,20 @@ def _work(
     limit = int(getattr(network.config.get_text_config(), "max_position_embeddings", 0) or 1 << 30)
     length = min(section.calibration.length, limit)
     windows = calibration_windows(section, tokenizer, rows, length, seed)
-    held_out = full = None
     size = _bytes(network, section.dtype)
+    full = load(model).language_model
+    reference = None
     if section.held_out is not None:
-        texts = load_texts(section.held_out)
         most = min(section.max_length or limit, limit)
-        held_out = HeldOut.of(texts, Renderer(tokenizer), most)
-        full = load(model).language_model
+        text = HeldOut.of(load_texts(section.held_out), Renderer(tokenizer), most)
+        reference = Reference.of(full, text)
     found: list[dict[str, Any]] = []
     documents: list[Mapping[str, Any]] = []
 
-    def measured(name: str, other: LanguageModel | None) -> dict[str, Any]:
-        if held_out is None or full is None:
+    def measured(name: str, other: LanguageModel | None = None) -> dict[str, Any]:
+        if reference is None:
             return {}
-        told = compared(full, other or load(str(run.path(name))).language_model, held_out)
+        told = compared(reference, other or load(str(run.path(name))).language_model)
         numbered = enumerate(told.documents)
         documents.extend({"name": name, "document": number, **one} for number, one in numbered)
         return told.to_json()
@@ -108,7 +108,7 @@ def _work(
         done, written = quantise_folder(
             network, tokenizer, folder, one, windows, section, name=f"compress {name}"
         )
-        found.append(_entry(name, one, done, written) | measured(name, None))
+        found.append(_entry(name, one, done, written) | measured(name))
         gc.collect()
         # the layers of this one have been replaced
         network, _ = plain_model(model)

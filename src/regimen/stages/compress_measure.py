@@ -15,7 +15,7 @@ from torch import Tensor
 from regimen.evaluation.retention import Loss, bits_per_byte
 from regimen.evaluation.statistics import Interval, clustered_mean
 from regimen.models.forward import LanguageModel
-from regimen.models.head import full_logits
+from regimen.models.head import Head, full_logits
 from regimen.tokens.packing import packing_plan
 from regimen.tokens.ragged import RaggedBatch, ragged_batch
 from regimen.tokens.rendering import Rendered, Renderer
@@ -58,6 +58,29 @@ class HeldOut:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """What the full model makes of held-out text: its head, and its states batch by batch.
+
+    Logits are formed from the states again, as those of all tokens would take too much memory.
+    """
+
+    held_out: HeldOut
+    batches: tuple[RaggedBatch, ...]
+    states: tuple[Tensor, ...]
+    head: Head
+    bf16: bool
+
+    @staticmethod
+    def of(full: LanguageModel, held_out: HeldOut, *, bf16: bool = False) -> Reference:
+        """Read the text with the full model."""
+        rows = held_out.rows
+        plan = packing_plan(rows.lengths, seed=0, epoch=0, token_budget=TOKENS, shuffle=False)
+        batches = tuple(ragged_batch(rows.segments(numbers)) for numbers in plan)
+        states = tuple(_states(full, batch, bf16) for batch in batches)
+        return Reference(held_out, batches, states, full.head(), bf16)
+
+
+@dataclass(frozen=True, slots=True)
 class Compared:
     """Mean KL divergence from the full model (nats per token), and bits per byte of the model."""
 
@@ -82,17 +105,16 @@ def _told(interval: Interval) -> dict[str, float | None]:
     return {"value": interval.estimate, "low": interval.low, "high": interval.high}
 
 
-def compared(
-    full: LanguageModel, other: LanguageModel, held_out: HeldOut, *, bf16: bool = False
-) -> Compared:
-    """Read the text with both models.
+def compared(reference: Reference, other: LanguageModel) -> Compared:
+    """Read the text with another model.
 
     KL(p || q) with p of the full model, summed over the whole vocabulary at every token.
     """
+    held_out = reference.held_out
     count = len(held_out.sizes)
     divergence, nll, tokens = (torch.zeros(count, dtype=torch.float64) for _ in range(3))
     same = 0
-    for owner_N, kl_N, nll_N, same_N in _batches(full, other, held_out, bf16):
+    for owner_N, kl_N, nll_N, same_N in _batches(reference, other):
         divergence.index_add_(0, owner_N, kl_N.double())
         nll.index_add_(0, owner_N, nll_N.double())
         tokens.index_add_(0, owner_N, torch.ones_like(kl_N, dtype=torch.float64))
@@ -115,27 +137,27 @@ def compared(
 
 @torch.inference_mode()
 def _batches(
-    full: LanguageModel, other: LanguageModel, held_out: HeldOut, bf16: bool
+    reference: Reference, other: LanguageModel
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Documents, divergences, losses of the other model, and agreement of some tokens: (N,)."""
-    rows = held_out.rows
-    owners = torch.tensor(held_out.owner)
-    plan = packing_plan(rows.lengths, seed=0, epoch=0, token_budget=TOKENS, shuffle=False)
-    for numbers in plan:
-        batch = ragged_batch(rows.segments(numbers))
-        if not len(batch.target_N):
-            continue
-        ours_NV, theirs_NV = (_logps(model, batch, bf16) for model in (full, other))
+    owners = torch.tensor(reference.held_out.owner)
+    for batch, states_ND in zip(reference.batches, reference.states, strict=True):
+        ours_NV = _logps(states_ND, reference.head)
+        theirs_NV = _logps(_states(other, batch, reference.bf16), other.head())
         kl_N = (ours_NV.exp() * (ours_NV - theirs_NV)).sum(-1)
         nll_N = -theirs_NV.gather(1, batch.target_N[:, None])[:, 0]
         row_N = torch.tensor(batch.instance_S)[batch.target_segment_N]
         yield owners[row_N], kl_N, nll_N, ours_NV.argmax(-1) == theirs_NV.argmax(-1)
 
 
-def _logps(model: LanguageModel, batch: RaggedBatch, bf16: bool) -> Tensor:
-    """Log-probabilities over the vocabulary at every predicted token: (N, V)."""
+@torch.inference_mode()
+def _states(model: LanguageModel, batch: RaggedBatch, bf16: bool) -> Tensor:
+    """Hidden states from which tokens are predicted: (N, D)."""
     with torch.autocast(batch.ids_T.device.type, dtype=torch.bfloat16, enabled=bf16):
         hidden_TD = model.hidden(batch, batch.source_row_N)
-    head = model.head()
-    logits = full_logits(hidden_TD[batch.source_row_N], head, head.weight_VD.dtype)
-    return logits.float().log_softmax(-1)
+    return hidden_TD[batch.source_row_N]
+
+
+def _logps(states_ND: Tensor, head: Head) -> Tensor:
+    """Log-probabilities over the vocabulary: (N, V)."""
+    return full_logits(states_ND, head, head.weight_VD.dtype).float().log_softmax(-1)

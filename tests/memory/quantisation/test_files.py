@@ -11,11 +11,15 @@ from safetensors.torch import load_file, save_file
 
 from helpers.small_models import MODELS, make
 from regimen.errors import ModelError
+from regimen.generation import decoding
+from regimen.generation.engine import Engine
+from regimen.generation.rows import Prompt
 from regimen.memory.quantisation.apply import quantise
 from regimen.memory.quantisation.files import load_quantised, read_config, save_quantised
 from regimen.memory.quantisation.grid import ROW, TENSOR, Grid
 from regimen.memory.quantisation.linear import QuantLinear
 from regimen.memory.quantisation.spec import Activations, Awq, Gptq, Rtn, SmoothQuant
+from regimen.models.forward import prepare
 
 SPECS = {
     "rtn 4": Rtn(Grid(4, 16, False)),
@@ -160,3 +164,22 @@ def test_a_plain_folder_has_no_such_config(tmp_path) -> None:
     assert read_config(tmp_path) is None
     with pytest.raises(ModelError):
         load_quantised(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["gptq 3", "rtn 8 rows", "smoothquant token"])
+def test_generation_says_the_same_with_dense_copies_and_without(
+    tmp_path, windows, name, monkeypatch
+) -> None:
+    model = make("llama", MODELS["llama"])
+    quantise(model, windows, SPECS[name])
+    save_quantised(model, Tokenizer(), tmp_path, dtype="float32")
+    asked = [Prompt(str(n), tuple(row), 8) for n, row in enumerate(windows[:, :9].tolist())]
+    found = []
+    for worth in (0, 1 << 40):
+        monkeypatch.setattr(decoding, "WORTH", worth)
+        engine = Engine(prepare(load_quantised(tmp_path)), [], rows=4)
+        decoder = decoding.Decoder(engine.model, 2, 20, 100, bf16=False)
+        # inputs are rounded in the modules alone
+        assert (decoder.network is not None) == (not worth and name != "smoothquant token")
+        found.append({key: done.ids for key, done in engine.generate(asked)})
+    assert found[0] == found[1]

@@ -102,22 +102,30 @@ class Stream:
 
     @torch.no_grad()
     def see(self, number: int, names: Sequence[str], *, gram: bool) -> dict[str, Seen]:
-        """What the linear layers of a decoder layer read; those that read nothing are left out."""
+        """What the linear layers of a decoder layer read; those that read nothing are left out.
+
+        Layers that read the same tensor share what is seen.
+        """
         layer = self.layers[number][1]
         modules = dict(layer.named_modules())
         found: dict[str, Seen] = {}
+        read: list[tuple[Tensor, str]] = []  # in this pass, with the first layer that read it
 
         def note(name: str) -> Any:
             def hook(module: Any, args: tuple[Any, ...]) -> None:
-                if name not in found:
-                    found[name] = Seen.of(module.in_features, gram=gram)
-                found[name].add(args[0])
+                first = next((other for x, other in read if x is args[0]), None)
+                if first is not None:
+                    found[name] = found[first]
+                    return
+                read.append((args[0], name))
+                found.setdefault(name, Seen.of(module.in_features, gram=gram)).add(args[0])
 
             return hook
 
         handles = [modules[name].register_forward_pre_hook(note(name)) for name in names]
         try:
             for states in self.states:
+                read.clear()
                 self.run(number, states)
         finally:
             for handle in handles:
