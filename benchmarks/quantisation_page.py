@@ -31,7 +31,7 @@ def quantisation_page(result: Mapping[str, Any]) -> str:
     where = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     text = (
-        f"The tiny base (6.8 M parameters), tuned as in the demo; {result['documents']} held-out "
+        f"The tiny base (6.8 M parameters), tuned as in the demo on fewer rows; {result['documents']} held-out "
         f"documents of plain text in three languages, {result['items']} items of held-out tasks. "
         f"Weights of the decoder layers are rounded; the embedding, a third of all, stays in 16 "
         f"bits. KL is from the full model, in nats per token; intervals are at 95%, over documents "
