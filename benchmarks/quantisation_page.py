@@ -31,8 +31,9 @@ def quantisation_page(result: Mapping[str, Any]) -> str:
     where = result["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     text = (
-        f"The tiny base (6.8 M parameters), tuned as in the demo on fewer rows; {result['documents']} held-out "
-        f"documents of plain text in three languages, {result['items']} items of held-out tasks. "
+        "The tiny base (6.8 M parameters), tuned as in the demo on fewer rows and calibrated on "
+        f"plain text; {result['documents']} held-out documents of plain text in three languages, "
+        f"{result['items']} items of held-out tasks. "
         f"Weights of the decoder layers are rounded; the embedding, a third of all, stays in 16 "
         f"bits. KL is from the full model, in nats per token; intervals are at 95%, over documents "
         f"or tasks. {where['cpu']}, {where['cores']} cores; {versions}; "
