@@ -48,6 +48,7 @@ bench: $(VENV)/.installed-dev bench-env
 	$(BIN)/python benchmarks/evaluate.py --json
 	$(BIN)/python benchmarks/head.py --json
 	$(BIN)/python benchmarks/build.py --json
+	$(BIN)/python benchmarks/quantisation.py --json
 
 bench-env: $(BENCH_VENV)/.installed $(BENCH_VENV)-litgpt/.installed \
 		$(BENCH_VENV)-llamafactory/.installed

@@ -85,6 +85,7 @@ preferences = st.builds(
     rejected=messages,
     lineage=lineages,
     weight=weights,
+    margin=st.none() | weights,
 )
 labelled = st.builds(
     Labelled,

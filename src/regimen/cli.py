@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -31,6 +31,7 @@ Profile = Annotated[
     bool,
     typer.Option("--profile", help="Measure some steps: time by part, memory; no training."),
 ]
+KvCache = Literal["full", "int8"]
 # Overrides may also be written --tune.learning_rate 1e-4, which typer must leave alone.
 LOOSE = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -116,6 +117,14 @@ def align(
 
 
 @app.command(context_settings=LOOSE)
+def compress(
+    context: typer.Context, file: SettingsFile, overrides: Overrides = None, json: Json = False
+) -> None:
+    """Post-training quantisation: the finished model in few bits, and what that costs."""
+    _run(context, file, overrides, ("compress",), json)
+
+
+@app.command(context_settings=LOOSE)
 def evaluate(
     context: typer.Context,
     file: SettingsFile,
@@ -194,7 +203,7 @@ def show(
     ],
     model: Annotated[str, typer.Option(help="Model or tokenizer; conversations need one.")] = "",
     number: Annotated[
-        int | None, typer.Option("--number", "-n", min=1, help="Rows or instances to show.")
+        int | None, typer.Option("--number", "-n", min=1, help="Rows, pairs or instances to show.")
     ] = None,
     mask: Annotated[str, typer.Option(help="assistant, last_turn or all.")] = "assistant",
     task: Annotated[
@@ -255,6 +264,9 @@ def chat(
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
     top_p: Annotated[float, typer.Option(min=0.01, max=1.0, help="Nucleus sampling.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Of sampling.")] = 0,
+    kv_cache: Annotated[
+        KvCache, typer.Option("--kv-cache", help="How keys and values are kept.")
+    ] = "full",
     json: Json = False,
 ) -> None:
     """Talk with what a run ended with; /reset begins anew, /quit ends."""
@@ -267,6 +279,7 @@ def chat(
         temperature=temperature,
         top_p=top_p,
         seed=seed,
+        kv_cache=kv_cache,
     )
     if json:
         console.result(result)

@@ -116,3 +116,26 @@ class Scorer(Protocol):
 
     def __call__(self, answer: str, item: Item) -> float:
         """The score of the answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerScore:
+    """The score of one answer, the higher the better; None where ``error`` says why."""
+
+    value: float | None = None
+    error: str = ""
+
+
+@runtime_checkable
+class AnswerScorer(Protocol):
+    """Scores the answers to a prompt against each other: a rule, a judge, a reward model.
+
+    Scores compare the answers to one prompt; those of different prompts need not be comparable.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the lineage records as the judge."""
+
+    def scores(self, asked: Sequence[tuple[Item, Sequence[str]]]) -> list[list[AnswerScore]]:
+        """One score for each answer to each item, in order."""

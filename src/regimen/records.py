@@ -137,17 +137,22 @@ class Instance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preference:
-    """Two answers to one prompt, the first preferred. ``prompt`` ends before the answers."""
+    """Two answers to one prompt, the first preferred. ``prompt`` ends before the answers.
+
+    ``margin`` is by how much, in the unit of whoever judged (points of a rating, share of the
+    votes); None where only the order is known.
+    """
 
     prompt: tuple[Message, ...]
     chosen: tuple[Message, ...]
     rejected: tuple[Message, ...]
     lineage: Lineage = field(default_factory=Lineage)
     weight: float = 1.0
+    margin: float | None = None
 
     @property
     def content_id(self) -> str:
-        """Hash of prompt and both answers, in order."""
+        """Hash of prompt and both answers, in order; the margin is no part of it."""
         return stable_hash([content_of(m) for m in (self.prompt, self.chosen, self.rejected)])
 
     @property

@@ -94,14 +94,14 @@ def table_to_instances(table: pa.Table) -> Iterator[Instance]:
 
 
 def preferences_to_table(preferences: Iterable[Preference]) -> pa.Table:
-    """Preferences as an Arrow table: ids, prompt, chosen, rejected, weight, lineage."""
+    """Preferences as an Arrow table: ids, prompt, chosen, rejected, weight, margin, lineage."""
     import pyarrow as pa
 
     text, messages = pa.string(), message_type()
     fields = [("instance_id", text), ("content_id", text)]
     fields += [(name, messages) for name in ("prompt", "chosen", "rejected")]
     return table_of(
-        [*fields, ("weight", pa.float64())],
+        [*fields, ("weight", pa.float64()), ("margin", pa.float64())],
         (
             {
                 **ids_of(one),
@@ -109,6 +109,7 @@ def preferences_to_table(preferences: Iterable[Preference]) -> pa.Table:
                 "chosen": [message_row(m) for m in one.chosen],
                 "rejected": [message_row(m) for m in one.rejected],
                 "weight": one.weight,
+                "margin": one.margin,
                 **lineage_row(one.lineage),
             }
             for one in preferences
@@ -125,6 +126,7 @@ def table_to_preferences(table: pa.Table) -> Iterator[Preference]:
             rejected=tuple(message_of(m) for m in row["rejected"]),
             lineage=lineage_of(row),
             weight=row["weight"],
+            margin=row.get("margin"),  # files of earlier builds have none
         )
 
 

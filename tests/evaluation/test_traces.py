@@ -5,8 +5,8 @@ import pytest
 from regimen.errors import DataError
 from regimen.evaluation.traces import nearest_to_table, overlaps_to_table, trace
 from regimen.evaluation.training_rows import read_numbered, read_turns
-from regimen.records import Instance, Item, Lineage, Message, Part
-from regimen.tables import instances_to_table, write_table
+from regimen.records import Instance, Item, Lineage, Message, Part, Preference
+from regimen.tables import instances_to_table, preferences_to_table, write_table
 
 
 def instance(question, answer, row=0, **more):
@@ -117,3 +117,29 @@ def test_a_file_that_is_missing_or_of_another_kind(tmp_path, files):
     other = write_table(tmp_path / "near.parquet", nearest_to_table(()))
     with pytest.raises(DataError, match="records-kind"):
         trace([item("a", "b")], {"near": other}, 1)
+
+
+def test_pairs_are_training_rows_with_both_answers(files, tmp_path):
+    pair = Preference(
+        prompt=(
+            Message(role="user", content="hello there"),
+            Message(role="assistant", content="hi"),
+            Message(role="user", content="how many moons has the fourth planet of this system"),
+        ),
+        chosen=(Message(role="assistant", content="two small ones"),),
+        rejected=(Message(role="assistant", content="none at all"),),
+        lineage=Lineage(source="pairs.jsonl", row=4),
+    )
+    files["pairs"] = write_table(tmp_path / "pairs.parquet", preferences_to_table([pair]))
+    turns = list(read_turns([files["pairs"]]))
+    assert turns[0].users == [[m.text for m in pair.prompt if m.role == "user"]]
+    assert turns[0].answers == [["hi", "two small ones", "none at all"]]
+    leak = item("how many moons has the fourth planet of this system", "none at all")
+    found = trace([leak], files, 1)
+    assert found.contaminated(leak.item_id) is True
+    assert found.shared == {leak.item_id: pair.instance_id}
+    assert found.against == {"files": list(files), "rows": 4}
+    assert {(row.side, row.source, row.row) for row in found.nearest} == {
+        ("prompt", "pairs.jsonl", 4),
+        ("answer", "pairs.jsonl", 4),
+    }

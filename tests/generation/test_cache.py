@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regimen.generation.cache import Cache
+from regimen.generation.cache_int8 import Int8Cache, int8_heads
 from regimen.models import attention
 from regimen.models.attention import Call
 
@@ -79,3 +80,54 @@ def test_queries_of_some_tokens_of_a_flat_batch(capped):
     out = cache.decode(0, query, call, torch.tensor([2, 4]))
     for index, last in enumerate((2, 1)):
         torch.testing.assert_close(out[index], expected(cache, query[index], index, last, call))
+
+
+def both(tokens=9, rows=3, key_heads=2, width=32, dtype=torch.float32):
+    """The same keys and values in both kinds of cache, at drawn places."""
+    draw = torch.Generator().manual_seed(tokens)
+    caches = Cache(rows, POSITIONS), Int8Cache(rows, POSITIONS)
+    slots = torch.randperm(rows * POSITIONS, generator=draw)[:tokens]
+    key, value = torch.randn(2, tokens, key_heads, width, generator=draw).to(dtype)
+    for cache in caches:
+        cache.point(None, slots // POSITIONS, slots % POSITIONS)
+        cache.store(0, key, value)
+    return caches, slots
+
+
+@given(st.integers(1, 6), st.integers(1, 3), st.floats(1e-4, 1e4), st.integers(0, 99))
+def test_a_number_is_off_by_half_a_scale_of_its_token_and_head(tokens, heads, size, seed):
+    x = torch.randn(tokens, heads, 8, generator=torch.Generator().manual_seed(seed)) * size
+    x[0] *= 1e-3
+    codes, scale = int8_heads(x)
+    off = (codes.float() * scale.float()[..., None] - x).abs()
+    assert (off <= scale.float()[..., None] * 0.5001).all()
+    assert (scale.float() <= x.abs().amax(-1) / 125).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "least"), [(torch.float32, 3.7), (torch.bfloat16, 1.85)], ids=["fp32", "bf16"]
+)
+def test_int8_takes_a_half_or_a_quarter_of_the_memory(dtype, least):
+    (full, small), _ = both(dtype=dtype)
+    assert full.nbytes == 2 * 3 * POSITIONS * 2 * 32 * dtype.itemsize
+    assert full.nbytes >= least * small.nbytes
+
+
+def test_attention_over_int8_is_near_that_over_the_full_cache():
+    (full, small), _ = both(tokens=3 * POSITIONS)
+    query = torch.randn(4, 4, 32, generator=torch.Generator().manual_seed(1))
+    for cache in (full, small):
+        cache.point(None, torch.tensor([2, 0, 2, 1]), torch.tensor([11, 5, 3, 0]))
+    for call in (Call(None, None), Call(0.3, 4), Call(None, None, 5.0)):
+        ours, theirs = small.decode(0, query, call), full.decode(0, query, call)
+        error = float((ours - theirs).norm() / theirs.norm())
+        assert 1e-4 < error < 0.01
+
+
+def test_a_copied_row_of_int8_is_the_same():
+    (_, small), _ = both(tokens=3 * POSITIONS)
+    small.last[0] = torch.zeros(1)
+    small.copy(0, 2, 7)
+    for stored in (small.keys, small.values, small.key_scales, small.value_scales):
+        assert torch.equal(stored[0][2, :7], stored[0][0, :7])
+        assert not torch.equal(stored[0][2, 7:], stored[0][0, 7:])

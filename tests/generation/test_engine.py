@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from helpers import small_models
 from helpers.small_models import MODELS, PADDED
+from regimen.errors import ModelError
 from regimen.generation import decoding
 from regimen.generation.decoding import Decoder
 from regimen.generation.engine import Engine
@@ -142,3 +143,31 @@ def test_a_stop_string_ends_a_row():
 
 def test_no_prompts_give_nothing():
     assert list(Engine(LLAMA, []).generate([])) == []
+
+
+@pytest.mark.parametrize("worth", [0, NEVER])
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma2", "gpt2"])
+def test_a_cache_in_8_bits_says_nearly_the_same(name, worth, monkeypatch):
+    monkeypatch.setattr(decoding, "WORTH", worth)
+    model = prepare(make(name))
+    shared = [Prompt(f"s{n}", (*range(1, 50), n), 6) for n in range(3)]  # read over the cache
+    asked = [*prompts(), *(Prompt(f"again {p.id}", p.ids, 10) for p in prompts()), *shared]
+    monkeypatch.setattr("regimen.generation.reading.LEAST", 16)
+    full, small = (
+        dict(Engine(model, [3], rows=4, kv_cache=kind).generate(asked)) for kind in ("full", "int8")
+    )
+    for prompt in prompts():
+        assert small[prompt.id].ids == small[f"again {prompt.id}"].ids
+        # the prompt is read with keys and values as they are
+        if len(prompt.ids) > 1:
+            assert small[prompt.id].ids[0] == full[prompt.id].ids[0]
+    same = [key for key in full if full[key].ids == small[key].ids]
+    assert len(same) >= 0.6 * len(full)
+    off = [abs(full[key].logp - small[key].logp) for key in same]
+    assert 0 < max(off) < 0.5
+
+
+def test_a_model_with_a_cache_of_its_own_does_not_take_ours():
+    with pytest.raises(ModelError) as caught:
+        list(Engine(prepare(make("mamba")), [3], kv_cache="int8").generate(prompts()))
+    assert caught.value.slug == "kv-cache-own"

@@ -44,3 +44,16 @@ def test_greedy_ids_are_those_of_the_library(
     asked = [Asked(str(n), tuple(ids), max_new_tokens=6) for n, ids in enumerate(PROMPTS)]
     found = dict(engine.generate(asked))
     assert [tuple(found[str(n)].ids) for n in range(len(PROMPTS))] == expected
+
+
+def test_trained_positions_before_every_row_go_into_8_bits_as_well() -> None:
+    network = add_adapter(make("llama", MODELS["llama"]), SPECS["prefix"], seed=0).eval()
+    move_weights(network)
+    asked = [Asked(str(n), tuple(ids), max_new_tokens=4) for n, ids in enumerate(PROMPTS)]
+    full, small = (
+        dict(Engine(prepare(network), [], rows=3, kv_cache=kind).generate(asked))
+        for kind in ("full", "int8")
+    )
+    same = [key for key in full if full[key].ids == small[key].ids]
+    assert len(same) >= 3
+    assert all(abs(full[key].logp - small[key].logp) < 0.3 for key in same)

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regimen.errors import DataError
-from regimen.instances.formats import Record, detect_format, read_source
+from regimen.instances.format_columns import detect_format
+from regimen.instances.formats import Record, read_source
 from regimen.instances.readers import RawRow, RowFailure, read_rows
 from regimen.instances.row_records import CONVERSIONS
 from regimen.instances.turns import Unusable
@@ -142,11 +143,13 @@ def test_preferences_in_every_spelling_are_the_same(tmp_path: Path, row: Any) ->
 
 
 def test_the_implicit_prompt_ends_before_an_answer(tmp_path: Path) -> None:
-    more = [USER | {"content": "more"}, BOT]
-    row = {"chosen": [USER, BOT, *more], "rejected": [USER, BOT, USER | {"content": "other"}, BOT]}
+    start = [USER, BOT, USER | {"content": "more"}]
+    call = BOT | {"content": "", "tool_calls": [{"name": "add", "arguments": "{}"}]}
+    used = [call, {"role": "tool", "content": "3"}, BOT]
+    row = {"chosen": [*start, *used], "rejected": [*start, BOT | {"content": "other"}]}
     found = read(tmp_path, row)[0]
     assert isinstance(found, Preference)
-    assert [len(part) for part in (found.prompt, found.chosen, found.rejected)] == [1, 3, 3]
+    assert [len(part) for part in (found.prompt, found.chosen, found.rejected)] == [3, 3, 1]
 
 
 @pytest.mark.parametrize(
@@ -178,7 +181,12 @@ def test_the_implicit_prompt_ends_before_an_answer(tmp_path: Path) -> None:
         ({"prompt": "q", "chosen": "a", "rejected": "a"}, "equal_answers"),
         ({"prompt": "q", "chosen": "a", "rejected": ""}, "no_answer"),
         ({"chosen": [USER, BOT], "rejected": [USER]}, "no_answer"),
-        ({"chosen": [USER, BOT], "rejected": [USER | {"content": "other"}, BOT]}, "no_prompt"),
+        ({"chosen": [USER, BOT], "rejected": [USER | {"content": "other"}, BOT]},
+         "prompts_differ"),
+        ({"chosen": [USER, BOT, USER, BOT],
+          "rejected": [USER, BOT, USER | {"content": "other"}, BOT]}, "prompts_differ"),
+        ({"chosen": [USER, BOT], "rejected": [USER, BOT, USER, BOT]}, "prompts_differ"),
+        ({"prompt": "q", "chosen": "a", "rejected": "b", "margin": -1}, "bad_margin"),
     ],
 )  # fmt: skip
 def test_rows_that_cannot_be_used_are_named(tmp_path: Path, row: Any, slug: str) -> None:

@@ -15,6 +15,7 @@ from regimen.judging.agreement import (
     MISSING,
     coded,
     cohen_kappa,
+    fleiss_kappa,
     krippendorff_alpha,
     majority,
     raw_agreement,
@@ -119,3 +120,22 @@ def test_raters_without_a_common_unit_and_unknown_labels():
     with pytest.raises(ValueError, match="'z'"):
         coded(["z"], ("x", "y"))
     assert list(combinations(coded(["y", "x"], ("x", "y")).tolist(), 2)) == [(1, 0)]
+
+
+def test_fleiss_kappa_of_a_table_worked_by_hand():
+    # three raters, four units: 3-0, 2-1, 0-3, 1-2; agreement (1 + 1/3 + 1 + 1/3) / 4, chance 1/2
+    codes = np.asarray([[0, 0, 0], [0, 0, 1], [1, 1, 1], [0, 1, 1]])
+    assert fleiss_kappa(codes, 2) == pytest.approx((2 / 3 - 1 / 2) / (1 / 2))
+    assert fleiss_kappa(np.vstack([codes, [[0, MISSING, 1]]]), 2) == fleiss_kappa(codes, 2)
+    assert math.isnan(fleiss_kappa(np.zeros((3, 2), dtype=np.int64), 2))
+
+
+@given(tables)
+def test_fleiss_kappa_is_alpha_but_for_the_sample_size(rows):
+    codes = np.asarray([row for row in rows if MISSING not in row], dtype=np.int64).reshape(-1, 3)
+    kappa, alpha = fleiss_kappa(codes, 3), krippendorff_alpha(codes, 3)
+    if math.isnan(kappa) or math.isnan(alpha):
+        assert math.isnan(kappa) == math.isnan(alpha)
+        return
+    total = codes.size
+    assert 1 - alpha == pytest.approx((1 - kappa) * (total - 1) / total)

@@ -13,11 +13,12 @@ from regimen.curation.ledger import Ledger
 from regimen.evaluation.answers import answers_to_table
 from regimen.evaluation.changes import Change
 from regimen.evaluation.metrics import metrics_named
+from regimen.evaluation.pairs import pair_statistics
 from regimen.evaluation.retention import retention
 from regimen.evaluation.runner import evaluate
 from regimen.evaluation.safety import safety
 from regimen.evaluation.systems import Answer, ComputedSystem
-from regimen.records import Instance, Item, Lineage, Message
+from regimen.records import Instance, Item, Lineage, Message, Preference
 from regimen.reports import write_report
 from regimen.reports.rundata import read_run
 from regimen.runs import Run
@@ -78,6 +79,13 @@ def write_run(root: Path) -> None:
     positions.add(["t"] * 60, [[f"answer_at:{n % 2 + 1}/3"] for n in range(60)])
     card["option_positions"] = positions.report()
     card["lints"] = {"tasks": 1, "findings": {"warning": {"repeated_inputs": 1}}}
+    pair = Preference(
+        prompt=instances[0].messages[:1],
+        chosen=instances[0].messages[1:],
+        rejected=instances[1].messages[1:],
+        margin=1.0,
+    )
+    card["pairs"] = {**pair_statistics([pair], {"v": [("q", (1, -1)), ("p", (1, 1))]}), "ties": 4}
     build.write_json("data_card.json", card)
     build.finish()
     block, table = evaluated()
@@ -100,6 +108,9 @@ def test_what_the_stages_write_is_what_the_report_reads(tmp_path: Path) -> None:
     assert positions.p is not None
     assert positions.p < 1e-4
     assert run.card.lints == (("warning", "repeated_inputs", 1),)
+    said = dict(run.card.pairs)
+    assert (said["pairs"], said["ties, which gave no pair"]) == ("1", "4")
+    assert said["v: alpha of 2 annotators"]
     found = run.evaluation
     assert found is not None
     (suite,) = found.suites
@@ -120,5 +131,6 @@ def test_what_the_stages_write_is_what_the_report_reads(tmp_path: Path) -> None:
     assert "48 of 48 greedy answers" in page
     assert "Where the right option stands" in page
     assert "Doubtful in the tasks" in page
+    assert "ties, which gave no pair" in page
     assert json.loads((tmp_path / "build/manifest.json").read_text())["volatile"]["versions"]
     assert "Versions and machine" in page

@@ -131,7 +131,8 @@ def test_the_whole_line_then_nothing_then_what_a_template_changes(project, capsy
         "copy_demonstration",
     }
     contamination = body["suites"]["unseen_tasks"]["contamination"]
-    assert contamination["against"]["files"] == ["build/instances.parquet"]
+    learnt = ["build/instances.parquet", "build/preferences.parquet"]
+    assert contamination["against"]["files"] == learnt
     assert set(contamination["score_clean"]) == set(systems)
     assert (project / "run/evaluate/nearest.parquet").is_file()
     assert (project / "run/tune/checkpoint-2").is_dir()

@@ -13,6 +13,7 @@ from regimen.objectives.supervised import Supervised
 WAYS = {
     "full": {"optimizer": "adamw"},
     "muon, accumulation": {"optimizer": "muon", "gradient_accumulation_steps": 2},
+    "aware of rounding": {"quantisation_aware": {"bits": 3, "group_size": 16}},
     "lora with dropout": {"adapter": {"kind": "lora", "r": 4, "dropout": 0.2}},
 }
 

@@ -139,9 +139,44 @@ def card_markdown(card: Mapping[str, Any], title: str = "Data card") -> str:
     blocks.append(_positions(card.get("option_positions", {}).get("all", {})))
     for severity, found in card.get("lints", {}).get("findings", {}).items():
         blocks.append(_table(f"Lints: {severity}", ("lint", "tasks"), found))
+    if "pairs" in card:
+        lines = [f"| {_cell(name)} | {value} |" for name, value in pair_rows(card["pairs"])]
+        blocks.append("\n".join(["## Preference pairs", "", "| | |", "|---|---|", *lines]))
     blocks.append(_table("Removed", ("reason", "rows"), card["removed"]))
     blocks.append(_table("Failed", ("error", "rows"), card["failed"]))
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def pair_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The figures of pairs (``evaluation.pairs.pair_statistics``) in words, a line each."""
+    margin, length = found["margin"], found["length"]
+    rows = [("pairs", f"{found['pairs']:,}"), ("prompts", f"{found['prompts']:,}")]
+    rows += [(f"pairs of {name or NOT_GIVEN}", f"{n:,}") for name, n in found["by_source"].items()]
+    if "ties" in found:
+        rows.append(("ties, which gave no pair", f"{found['ties']:,}"))
+    if margin["given"]:
+        shown = ", ".join(f"{margin['quantiles'][q]:.3g}" for q in ("0.05", "0.5", "0.95"))
+        rows.append((f"margin of {margin['given']:,} pairs: 5%, median, 95%", shown))
+    rows.append(("longer answer chosen", _between(length["longer_chosen"])))
+    rows.append(("answers of equal length", f"{length['equal']:,}"))
+    rows.append(("rank correlation of margin and length", _between(found["margin_with_length"])))
+    for source, one in found["agreement"].items():
+        rows.append(
+            (f"{source}: alpha of {one['raters']} annotators", _between(one["alpha_nominal"]))
+        )
+        rows.append((f"{source}: Fleiss' kappa", _between(one["kappa_fleiss"])))
+        for pair, measures in one["pairs"].items():
+            rows.append((f"{source}: kappa of {pair}", _between(measures["kappa"])))
+    return rows
+
+
+def _between(found: Mapping[str, Any] | None) -> str:
+    """A value with its interval."""
+    if found is None or found["value"] is None:
+        return "not defined"
+    if found["low"] is None:
+        return f"{found['value']:.3f}"
+    return f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
 
 
 def _table(title: str, head: tuple[str, str], counts: Mapping[str, int], most: int = 40) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from regimen.curation.ledger import Ledger, Outcome
 from regimen.errors import DataError
-from regimen.records import Instance, Message
+from regimen.records import Instance, Message, Preference
 
 Filter = Callable[[Sequence[Instance]], list[str | None]]
+Kept = TypeVar("Kept", Instance, Preference)
 
 
 class ExactDuplicates:
@@ -145,8 +147,10 @@ FILTERS: Mapping[str, Filter] = {
 }
 
 
-def judged(name: str, instances: Sequence[Instance], fn: Filter) -> tuple[list[Instance], Outcome]:
-    """What a filter keeps of a batch, in order, and the account of it.
+def judged(
+    name: str, instances: Sequence[Kept], fn: Callable[[Sequence[Kept]], list[str | None]]
+) -> tuple[list[Kept], Outcome]:
+    """What a filter of instances, or of pairs, keeps of a batch, in order, and the account of it.
 
     Raises:
         DataError: ``filter-length``: the filter did not give one verdict per instance.
@@ -160,8 +164,8 @@ def judged(name: str, instances: Sequence[Instance], fn: Filter) -> tuple[list[I
             expected=f"{len(instances)}: None to keep, a reason to remove",
             fix="Return one entry per instance, in order.",
         )
-    kept: list[Instance] = []
-    removed: list[tuple[Instance, str, str]] = []
+    kept: list[Kept] = []
+    removed: list[tuple[Kept, str, str]] = []
     for instance, reason in zip(instances, reasons, strict=True):
         if reason is None:
             kept.append(instance)
@@ -182,7 +186,12 @@ def chained(
     return kept, outcomes
 
 
-def apply(name: str, instances: Sequence[Instance], fn: Filter, ledger: Ledger) -> list[Instance]:
+def apply(
+    name: str,
+    instances: Sequence[Kept],
+    fn: Callable[[Sequence[Kept]], list[str | None]],
+    ledger: Ledger,
+) -> list[Kept]:
     """Run a filter as one step of the ledger and return what it keeps, in order.
 
     Raises:

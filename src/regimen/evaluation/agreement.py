@@ -22,6 +22,7 @@ from regimen.judging.agreement import (
     Level,
     coded,
     cohen_kappa,
+    fleiss_kappa,
     krippendorff_alpha,
     majority,
     raw_agreement,
@@ -76,16 +77,18 @@ def _of_rows(measure: Measure, a_U: Codes, b_U: Codes) -> Callable[[Rows], float
 def panel(
     raters: Mapping[str, Labels], categories: Sequence[Hashable], clusters: Sequence[str]
 ) -> dict[str, Any]:
-    """People among themselves: every pair, alpha of all, one against the others.
+    """People among themselves: every pair, alpha and Fleiss' kappa of all, one against the others.
 
-    ``one_against_others`` is None with fewer than three raters.
+    Pairs are those who rated a unit in common. ``one_against_others`` is None with fewer than
+    three raters.
     """
     codes_UR = _codes(raters, categories)
     names = list(raters)
     pairs = {
         f"{one} and {other}": agreement(raters[one], raters[other], categories, clusters)
         for place, one in enumerate(names)
-        for other in names[place + 1 :]
+        for later, other in enumerate(names[place + 1 :], start=place + 1)
+        if (codes_UR[:, [place, later]] >= 0).all(axis=1).any()
     }
     count = len(categories)
     alphas = {
@@ -101,6 +104,11 @@ def panel(
         "unanimous": float(np.mean([len({c for c in row if c >= 0}) <= 1 for row in codes_UR])),
         "pairs": pairs,
         **alphas,
+        "kappa_fleiss": _json(
+            jackknife(
+                lambda rows: fleiss_kappa(codes_UR[rows], count), clusters, bounds=KAPPA_BOUNDS
+            )
+        ),
         "one_against_others": against_others(raters, categories, clusters)
         if len(names) > 2
         else None,

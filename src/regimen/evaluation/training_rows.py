@@ -1,4 +1,4 @@
-"""The rows that a model was trained on, read piece by piece from instances on disk."""
+"""The rows that a model was trained on, read piece by piece from instances and pairs on disk."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ ROWS = 2_048
 """Rows of a piece."""
 LINEAGE = ("source", "row", "task", "template")
 """What is told of a training row beside its id and its text."""
+SIDES = ("prompt", "chosen", "rejected")
+"""Where the turns of a pair are; a model is trained on both of its answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,8 @@ def read_turns(files: Sequence[Path]) -> Iterator[Turns]:
     Raises:
         DataError: a file is not there or holds no instances.
     """
-    for batch in _batches(files, ["messages"]):
-        yield _turns(batch.column("messages"))
+    for batch, sides in _batches(files, []):
+        yield _turns_of(batch, sides)
 
 
 def read_numbered(files: Sequence[Path], numbers: Collection[int]) -> dict[int, dict[str, Any]]:
@@ -59,7 +61,7 @@ def read_numbered(files: Sequence[Path], numbers: Collection[int]) -> dict[int, 
     wanted = sorted(set(numbers))
     found: dict[int, dict[str, Any]] = {}
     start = place = 0
-    for batch in _batches(files, ["instance_id", "messages", *LINEAGE]):
+    for batch, sides in _batches(files, ["instance_id", *LINEAGE]):
         end = start + batch.num_rows
         own = []
         while place < len(wanted) and wanted[place] < end:
@@ -67,8 +69,8 @@ def read_numbered(files: Sequence[Path], numbers: Collection[int]) -> dict[int, 
             place += 1
         if own:
             taken = batch.take(own)
-            turns = _turns(taken.column("messages"))
-            rows = taken.drop_columns(["messages"]).to_pylist()
+            turns = _turns_of(taken, sides)
+            rows = taken.drop_columns(list(sides)).to_pylist()
             texts = zip(turns.prompt_texts, turns.answer_texts, strict=True)
             for within, row, (prompt, answer) in zip(own, rows, texts, strict=True):
                 found[start + within] = {**row, "prompt": prompt, "answer": answer}
@@ -76,9 +78,35 @@ def read_numbered(files: Sequence[Path], numbers: Collection[int]) -> dict[int, 
     return found
 
 
-def _batches(files: Sequence[Path], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _batches(
+    files: Sequence[Path], columns: Sequence[str]
+) -> Iterator[tuple[pa.RecordBatch, tuple[str, ...]]]:
+    """Pieces of the files with these columns, and those in which the turns are."""
     for path in files:
-        yield from read_batches(path, columns, ROWS)
+        sides = SIDES if _holds_pairs(path) else ("messages",)
+        for batch in read_batches(path, [*columns, *sides], ROWS):
+            yield batch, sides
+
+
+def _holds_pairs(path: Path) -> bool:
+    """Whether a file is one of preferences; a file that cannot be read is told by the reader."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return set(SIDES) <= set(pq.read_schema(path).names)
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _turns_of(batch: pa.RecordBatch, sides: Sequence[str]) -> Turns:
+    """The turns of some rows, over all columns that have some."""
+    first, *others = [_turns(batch.column(side)) for side in sides]
+    for one in others:
+        for mine, more in ((first.users, one.users), (first.answers, one.answers)):
+            for own, added in zip(mine, more, strict=True):
+                own.extend(added)
+    return first
 
 
 def _turns(messages: pa.ListArray) -> Turns:

@@ -79,6 +79,16 @@ class Cache:
         query, key, value = (x.transpose(0, 1)[None] for x in heads)
         return attention.segment_attention(query, key, value, self.plan, call)[0]
 
+    def held(self, layer: int, row_T: Tensor, position_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys and values (rows, positions, K, D) up to these positions of rows, and where in them
+        each of the rows is: (T,)."""
+        return self.keys[layer], self.values[layer], row_T
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all keys and values."""
+        return sum(t.nbytes for t in (*self.keys.values(), *self.values.values()))
+
     def decode(
         self, layer: int, query_THD: Tensor, call: Call, read_T: Tensor | None = None
     ) -> Tensor:
@@ -86,10 +96,10 @@ class Cache:
 
         With ``read_T``, the queries are those tokens of the flat batch alone.
         """
-        keys, values = self.keys[layer], self.values[layer]
         row_T, position_T = self.row_T, self.position_T
         if read_T is not None:
             row_T, position_T = row_T[read_T], position_T[read_T]
+        keys, values, row_T = self.held(layer, row_T, position_T)
         if not _is_common(call, query_THD, keys, values):
             return _padded(query_THD, keys, values, row_T, position_T, call)
         scale = _scale(call, keys)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from regimen.generation.cache import Cache
+from regimen.generation.cache_int8 import Int8Cache
 from regimen.generation.copying import by_modules, flat_network
 from regimen.generation.vocabulary import Scores, Vocabulary
 from regimen.models.forward import LanguageModel
@@ -18,6 +19,8 @@ from regimen.models.head import full_logits
 from regimen.models.virtual import Prefix, virtual_of
 from regimen.tokens.ragged import Plan
 
+CACHES: dict[str, type[Cache]] = {"full": Cache, "int8": Int8Cache}
+"""How keys and values are kept."""
 WORTH = 128
 """New tokens above which copies of the weights pay."""
 BATCH = 512
@@ -35,17 +38,25 @@ class Decoder:
         positions: of each row, without trained ones that stand before every row: ``ahead``.
         new_tokens: the most that the run may generate, all rows together.
         bf16: products in bf16.
+        kv_cache: one of ``CACHES``.
     """
 
     def __init__(
-        self, model: LanguageModel, rows: int, positions: int, new_tokens: int, *, bf16: bool
+        self,
+        model: LanguageModel,
+        rows: int,
+        positions: int,
+        new_tokens: int,
+        *,
+        bf16: bool,
+        kv_cache: str = "full",
     ) -> None:
         self.model, self.bf16 = model, bf16
         self.head = model.head()
         prefix = standing_before(model)
         self.ahead = next(iter(prefix.values()))[0].shape[2] if prefix else 0
         positions += self.ahead
-        self.cache = Cache(rows, positions, prefix)
+        self.cache = CACHES[kv_cache](rows, positions, prefix)
         weight = self.head.weight_VD
         copies = new_tokens >= WORTH and weight.device.type == "cpu"
         copies = copies and weight.dtype == torch.float32 and _fits(model)

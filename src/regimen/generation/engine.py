@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from regimen.errors import ModelError
 from regimen.generation.decoding import Decoder
 from regimen.generation.padded import generate_padded
 from regimen.generation.reading import rest_groups, split_reading
@@ -32,6 +33,7 @@ class Engine:
         bf16: autocast to bf16.
         prompt_tokens: prompts are read in flat batches of about this many tokens.
         decode: ids to text, needed where a prompt has stop strings.
+        kv_cache: ``full`` keeps keys and values as they are, ``int8`` in 8 bits.
     """
 
     def __init__(
@@ -43,14 +45,19 @@ class Engine:
         bf16: bool = False,
         prompt_tokens: int = 4096,
         decode: Decode | None = None,
+        kv_cache: str = "full",
     ) -> None:
         self.model, self.stop_ids = model, frozenset(stop_ids)
         self.rows, self.bf16, self.prompt_tokens = rows, bf16, prompt_tokens
-        self.decode = decode
+        self.decode, self.kv_cache = decode, kv_cache
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[tuple[str, Continuation]]:
-        """Yield ``(prompt.id, continuation)`` as rows end. Prompts must not be empty."""
+        """Yield ``(prompt.id, continuation)`` as rows end. Prompts must not be empty.
+
+        Raises:
+            ModelError: ``kv-cache-own`` where the model keeps a cache that is not ours.
+        """
         if not prompts:
             return
         training = self.model.model.training
@@ -61,6 +68,13 @@ class Engine:
             self.model.model.train(training)
 
     def _padded(self, prompts: Sequence[Prompt]) -> Iterator[tuple[str, Continuation]]:
+        if self.kv_cache != "full":
+            raise ModelError(
+                "This model generates in transformers' own loop, with a cache of its own.",
+                slug="kv-cache-own",
+                got=f"kv_cache {self.kv_cache}; padded batches: {self.model.reason}",
+                fix="Set kv_cache: full.",
+            )
         network = self.model.model
         yield from generate_padded(
             network, prompts, self.stop_ids, rows=self.rows, bf16=self.bf16, decode=self.decode
@@ -75,6 +89,7 @@ class Engine:
             len(waiting[0].ids) + waiting[0].max_new_tokens,
             sum(prompt.max_new_tokens for prompt in waiting),
             bf16=self.bf16,
+            kv_cache=self.kv_cache,
         )
         running: list[Row | None] = [None] * decoder.cache.rows
         waiting.reverse()

@@ -23,6 +23,7 @@ class LocalGenerator:
         rows: continuations that run at once.
         bf16: autocast to bf16.
         max_length: prompts of more ids than this come back as errors.
+        kv_cache: how keys and values are kept: ``full`` or ``int8``.
     """
 
     def __init__(
@@ -35,11 +36,17 @@ class LocalGenerator:
         rows: int = 64,
         bf16: bool = False,
         max_length: int | None = None,
+        kv_cache: str = "full",
     ) -> None:
         self._name, self.tokenizer, self.renderer = name, tokenizer, renderer
         self.max_length = max_length or model.context_length
         self.engine = Engine(
-            model, stop_ids(tokenizer, renderer), rows=rows, bf16=bf16, decode=self._decode
+            model,
+            stop_ids(tokenizer, renderer),
+            rows=rows,
+            bf16=bf16,
+            decode=self._decode,
+            kv_cache=kv_cache,
         )
 
     @property

@@ -39,10 +39,14 @@ def norm_of(module: RmsNorm) -> Norm:
 
 
 def weights_of(module: nn.Module) -> Weights | None:
-    """The weights of a plain linear layer, with LoRA added in; None for one that is more."""
+    """The weights of a plain linear layer, with LoRA added in; None for one that is more.
+
+    A layer that keeps its weights otherwise may give them by a method ``dense_weight``.
+    """
     part = part_of(module)
     if part is None:
-        return None
+        dense = getattr(module, "dense_weight", lambda: None)()
+        return None if dense is None else (dense, getattr(module, "bias", None))
     if part.a_RI is None or part.b_OR is None:
         return part.weight_OI, part.bias_O
     return torch.addmm(part.weight_OI, part.b_OR, part.a_RI, alpha=part.scale), part.bias_O

@@ -6,6 +6,7 @@ turns dropped) is in ``lineage.verdicts`` as ``turns_merged:2``; what it removed
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -41,14 +42,14 @@ def chat_row(values: Values, lineage: Lineage, weight: float) -> Instance:
 def alpaca_row(values: Values, lineage: Lineage, weight: float) -> Instance:
     """A row with ``instruction``, ``output`` and perhaps ``input``, ``history``, ``system``."""
     turns = [*_history(values.get("history")), *_question(values)]
-    turns += _answer(values.get("output"), "output")
+    turns += answer_turns(values.get("output"), "output")
     return _instance(values, turns, lineage, weight)
 
 
 def completion_row(values: Values, lineage: Lineage, weight: float) -> Instance:
     """A row with ``prompt`` and ``completion``, texts or lists of turns."""
     turns = [*_prompt(values.get("prompt"), "prompt")]
-    turns += _answer(values.get("completion"), "completion")
+    turns += answer_turns(values.get("completion"), "completion")
     return _instance(values, turns, lineage, weight)
 
 
@@ -56,30 +57,43 @@ def preference_row(values: Values, lineage: Lineage, weight: float) -> Preferenc
     """A row with ``chosen`` and ``rejected``, each an answer or a whole conversation.
 
     The prompt is a column (``prompt``, ``conversations``, ``messages``, or ``instruction`` and
-    ``input``) or what both conversations have in common, up to the last turn before an answer.
+    ``input``) or what both conversations have in common, up to the last turn before an answer. A
+    turn of the user after that makes them answers to different prompts. ``margin``, or
+    ``score_chosen`` and ``score_rejected``, say by how much one is preferred.
     """
     chosen, rejected = (_side(values, name) for name in ("chosen", "rejected"))
     if content_of(chosen) == content_of(rejected):
         fix = "Remove the row: it prefers nothing."
         raise Unusable("equal_answers", "chosen and rejected are the same", fix)
-    first, chosen_changes = _cleaned(chosen, "chosen")
-    second, rejected_changes = _cleaned(rejected, "rejected")
+    first, chosen_changes = cleaned(chosen, "chosen")
+    second, rejected_changes = cleaned(rejected, "rejected")
     shared = _shared(first, second)
-    if not shared:
-        fix = "Name the column with the question: columns: {prompt: ...}."
-        raise Unusable("no_prompt", "chosen and rejected share no question", fix)
+    asked = [turn for side in (first, second) for turn in side[shared:] if turn.role == "user"]
+    if asked:
+        got = f"after {shared} common turns a side asks {asked[0].text[:80]!r}"
+        fix = "Compare answers to one prompt: cut both conversations after the first that differs."
+        raise Unusable("prompts_differ", got, fix)
     verdicts = (*lineage.verdicts, *chosen_changes, *rejected_changes)
-    pair = Preference(
+    # both sides end with an answer, and what they share ends before one
+    return Preference(
         prompt=tuple(first[:shared]),
         chosen=tuple(first[shared:]),
         rejected=tuple(second[shared:]),
         lineage=replace(lineage, verdicts=verdicts),
         weight=weight,
+        margin=_margin(values),
     )
-    if not (pair.chosen and pair.rejected):
-        fix = "Give both sides an answer after what they share."
-        raise Unusable("no_answer", "one side is the beginning of the other", fix)
-    return pair
+
+
+def written_row(values: Values, lineage: Lineage, weight: float) -> Instance:
+    """A query that somebody asked and the ``answer`` that a person wrote as a demonstration.
+
+    ``author`` is who wrote it, kept as what generated the instance (labelers' demonstrations of
+    Ouyang et al. 2022, *InstructGPT*, section 3.2).
+    """
+    turns = [*_prompt(values.get("query"), "query"), *answer_turns(values.get("answer"), "answer")]
+    author = _text(values.get("author")) or ""
+    return _instance(values, turns, replace(lineage, generator=author.strip()), weight)
 
 
 CONVERSIONS: Mapping[str, Callable[[Values, Lineage, float], Instance | Preference]] = {
@@ -88,7 +102,33 @@ CONVERSIONS: Mapping[str, Callable[[Values, Lineage, float], Instance | Preferen
     "alpaca": alpaca_row,
     "prompt_completion": completion_row,
     "preference": preference_row,
+    "written": written_row,
 }
+
+
+def _margin(values: Values) -> float | None:
+    """By how much a row prefers its chosen answer; None where it does not say."""
+    margin = number_of(values.get("margin"))
+    if margin is None:
+        scores = [number_of(values.get(f"score_{side}")) for side in ("chosen", "rejected")]
+        if scores[0] is None or scores[1] is None:
+            return None
+        margin = scores[0] - scores[1]
+    if margin < 0:
+        fix = "Exchange chosen and rejected, or correct their scores."
+        raise Unusable("bad_margin", f"the rejected answer is better by {-margin:g}", fix)
+    return margin
+
+
+def number_of(value: Any) -> float | None:
+    """A finite number, or the text of one; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _instance(
@@ -153,7 +193,7 @@ def _prompt(value: Any, column: str) -> list[Message]:
     return [Message(role="user", content=text or "")]
 
 
-def _answer(value: Any, column: str) -> list[Message]:
+def answer_turns(value: Any, column: str) -> list[Message]:
     """The assistant's turn or turns of an answer column."""
     text = _text(value)
     turns = isinstance(value, Mapping) or (
@@ -165,7 +205,7 @@ def _answer(value: Any, column: str) -> list[Message]:
             return found
         text = ""
     elif text is None and value:
-        fix = "Write one answer as a text; ranked answers belong in chosen and rejected."
+        fix = "Write one answer as a text; for ranked ones set format: ranked and name the column."
         raise Unusable("answer_not_text", f"{column} is {kind_of(value)}", fix)
     if not (text or "").strip():
         raise Unusable("no_answer", f"{column} is {kind_of(value)}", _FIXES["no_answer"])
@@ -206,19 +246,20 @@ def _side(values: Values, name: str) -> list[Message]:
     """The whole conversation of one side: its prompt, if it does not bring it, and its answer."""
     value = values.get(name)
     found = isinstance(value, str) and is_transcript(value)
-    answer = transcript(str(value)) if found else _answer(value, name)
+    answer = transcript(str(value)) if found else answer_turns(value, name)
     if not _is_answer(answer):
         raise Unusable("no_answer", f"{name} ends without an answer", _FIXES["no_answer"])
     if answer[0].role in ("user", "system"):
         return with_system(answer, values.get("system"), values.get("tools"))
-    prompt = _explicit_prompt(values)
+    prompt = explicit_prompt(values)
     if not prompt:
         fix = "Name the column with the question: columns: {prompt: ...}."
         raise Unusable("no_prompt", f"{name} is an answer without its question", fix)
     return with_system([*prompt, *answer], values.get("system"), values.get("tools"))
 
 
-def _explicit_prompt(values: Values) -> list[Message]:
+def explicit_prompt(values: Values) -> list[Message]:
+    """The turns that a row's columns ask; none where it has no such column."""
     for column in ("prompt", "conversations", "messages"):
         if values.get(column) is not None:
             return _prompt(values[column], column)
@@ -227,10 +268,11 @@ def _explicit_prompt(values: Values) -> list[Message]:
     return []
 
 
-def _cleaned(turns: Sequence[Message], side: str) -> tuple[list[Message], list[str]]:
+def cleaned(turns: Sequence[Message], side: str = "") -> tuple[list[Message], list[str]]:
+    """A conversation in the shape that is trained on, and what that changed."""
     chat = clean_chat(turns)
     for removal in chat.removed:
-        detail = f"{side}: {removal.detail or _shape(turns)}"
+        detail = f"{side}: {removal.detail or _shape(turns)}".removeprefix(": ")
         raise Unusable(removal.reason, detail, _FIXES[removal.reason])
     return list(chat.pieces[0]), _changes(chat.changed, side)
 

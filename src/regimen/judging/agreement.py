@@ -1,4 +1,4 @@
-"""Agreement of raters: raw, Cohen's kappa (weighted too), Krippendorff's alpha.
+"""Agreement of raters: raw, Cohen's kappa (weighted too), Fleiss' kappa, Krippendorff's alpha.
 
 All take integer codes of categories in their order, 0 to C - 1; :func:`coded` makes them. NaN says
 that a measure is not defined: chance agreement is 1 where nobody ever used a second category.
@@ -67,6 +67,23 @@ def _distance(categories: int, weights: Weights) -> Floats:
     if weights == "nominal":
         return (gap_CC > 0).astype(np.float64)
     return gap_CC if weights == "linear" else gap_CC**2
+
+
+def fleiss_kappa(codes_UR: Codes, categories: int) -> float:
+    """1 - observed over expected disagreement of any number of raters (Fleiss 1971).
+
+    Observed agreement is the mean over units of the share of pairs of raters that agree, expected
+    agreement the sum of squares of the categories' shares. It is defined for units with as many
+    ratings each: those that every rater rated; others are left out. NaN without any.
+    """
+    whole_UR = codes_UR[(codes_UR >= 0).all(axis=1)]
+    raters = codes_UR.shape[1]
+    if not len(whole_UR) or raters < 2:
+        return float("nan")
+    counts_UC = _counts(whole_UR, categories).astype(np.float64)
+    agreed_U = (counts_UC * (counts_UC - 1)).sum(axis=1) / (raters * (raters - 1))
+    chance = float(((counts_UC.sum(axis=0) / counts_UC.sum()) ** 2).sum())
+    return 1 - (1 - float(agreed_U.mean())) / (1 - chance) if chance < 1 else float("nan")
 
 
 def krippendorff_alpha(codes_UR: Codes, categories: int, *, level: Level = "nominal") -> float:

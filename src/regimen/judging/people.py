@@ -8,15 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from regimen.errors import DataError
+from regimen.instances.answer_rows import VOTES
 from regimen.instances.readers import RawRow, RowFailure, read_rows
 from regimen.judging.comparisons import AnswerPair
 from regimen.records import Item, Lineage, Message
 
-LABELS: Mapping[str, int] = {
-    **dict.fromkeys(("a", "1"), 1),
-    **dict.fromkeys(("b", "2"), -1),
-    **dict.fromkeys(("tie", "0", "c"), 0),
-}
 CATEGORIES = (-1, 0, 1)
 """Preferences for ``a`` in their order."""
 
@@ -97,9 +93,9 @@ def _labels(value: Any) -> tuple[int | None, ...] | None:
     if isinstance(value, str) or not isinstance(value, Sequence):
         return None
     names = [None if label is None else str(label).strip().casefold() for label in value]
-    if not any(names) or any(name is not None and name not in LABELS for name in names):
+    if not any(names) or any(name is not None and name not in VOTES for name in names):
         return None
-    return tuple(None if name is None else LABELS[name] for name in names)
+    return tuple(None if name is None else VOTES[name] for name in names)
 
 
 def _unusable(row: RawRow, got: str) -> RowFailure:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from regimen.curation.card import pair_rows
 from regimen.reports.files import (
     Json,
     count_rows,
@@ -52,7 +53,7 @@ class Positions:
 class DataCard:
     """Rows, their composition by facet (most frequent first), and lengths in characters.
 
-    ``lints`` are (severity, lint, tasks).
+    ``lints`` are (severity, lint, tasks); ``pairs`` are figures of preference pairs in words.
     """
 
     instances: int | None
@@ -64,6 +65,7 @@ class DataCard:
     lengths: tuple[Histogram, ...]
     positions: tuple[Positions, ...] = ()
     lints: tuple[tuple[str, str, int], ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
 
 
 def read_card(directory: Path) -> DataCard | None:
@@ -92,6 +94,7 @@ def read_card(directory: Path) -> DataCard | None:
         lengths=() if table is None else _lengths(table),
         positions=_positions(mapping(mapping(recorded.get("option_positions")).get("all"))),
         lints=_lints(mapping(mapping(recorded.get("lints")).get("findings"))),
+        pairs=_pairs(mapping(recorded.get("pairs"))),
     )
 
 
@@ -117,6 +120,14 @@ def _lints(findings: Json) -> tuple[tuple[str, str, int], ...]:
         for lint, raw in mapping(counts).items()
         if (n := whole(raw)) is not None
     )
+
+
+def _pairs(found: Json) -> tuple[tuple[str, str], ...]:
+    """The figures of pairs; none where the file says something else than ``build`` writes."""
+    try:
+        return tuple(pair_rows(found)) if found else ()
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return ()
 
 
 def _recorded(card: Json, facet: str) -> Counts:

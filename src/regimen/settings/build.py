@@ -22,6 +22,8 @@ from regimen.settings.base import (
 )
 from regimen.settings.formatting import FormattingSettings as FormattingSettings
 from regimen.settings.generators import GeneratorSettings as GeneratorSettings
+from regimen.settings.preferences import PairSettings as PairSettings
+from regimen.settings.preferences import PreferenceSettings as PreferenceSettings
 from regimen.settings.rewording import RewordingSettings
 
 Format = Literal[
@@ -31,6 +33,11 @@ Format = Literal[
     "alpaca",
     "prompt_completion",
     "preference",
+    "ranked",
+    "compared",
+    "labelled",
+    "oasst",
+    "written",
     "natural_instructions",
     "task_yaml",
     "t0",
@@ -82,6 +89,12 @@ class SourceSettings(Section):
 
     instances_per_task: Count | None = None
     """Instances from each task of this source; ``build.instances_per_task`` when not given."""
+
+    pairs: PairSettings = PairSettings()
+    """How several answers to a prompt become pairs."""
+
+    preferences_as: Literal["pairs", "demonstrations", "both"] = "pairs"
+    """What preferences are for: pairs, their best answers as instances, or both."""
 
     families: Texts = ()
     """Use the tasks of these families only; all families when empty."""
@@ -167,7 +180,7 @@ class CurationSettings(Section):
     """What is removed, with a reason each."""
 
     exact_duplicates: bool = True
-    """Remove all but the first of equal conversations."""
+    """Remove all but the first of equal conversations, and of equal pairs."""
 
     min_characters: CountOrNone = 1
     """Shortest answer in characters."""
@@ -176,7 +189,11 @@ class CurationSettings(Section):
     """Longest conversation in characters."""
 
     leak_check: bool = True
-    """Remove training instances that also are items of the evaluation."""
+    """Remove training instances and pairs that also are items of the evaluation."""
+
+    near_duplicate_prompts: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Remove pairs whose prompt has at least this ROUGE-L with another prompt before it; none when
+    not given."""
 
     def conflicts(self) -> Iterator[Conflict]:
         """The bounds are in order."""
@@ -185,24 +202,6 @@ class CurationSettings(Section):
                 what=f"is above max_characters ({self.max_characters})",
                 at=("min_characters",),
                 expected=f"at most {self.max_characters}",
-            )
-
-
-class PreferenceSettings(Section):
-    """Preference pairs that are made, beside those that sources hold."""
-
-    starter_safety: CountOrNone = 0
-    """Pairs from the starter safety conversations: the good answer against a bad one."""
-
-    corrupted_answers: CountOrNone = 0
-    """Pairs of a task's right answer against a corrupted one."""
-
-    def conflicts(self) -> Iterator[Conflict]:
-        """Something must be made."""
-        if not self.starter_safety and not self.corrupted_answers:
-            yield Conflict(
-                what="asks for no pairs at all",
-                fix="Set 'starter_safety' or 'corrupted_answers' above 0, or remove the section.",
             )
 
 

@@ -84,6 +84,9 @@ class EvaluateSettings(Section):
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 32
     """Answers generated at the same time."""
 
+    kv_cache: Literal["full", "int8"] = "full"
+    """How keys and values are kept while answers are generated: as they are, or in 8 bits."""
+
     validation_items: CountOrNone = 32
     """Items, kept apart from the suites, on which the demonstrations of the prompted base are
     chosen."""

@@ -39,8 +39,8 @@ class JudgeGeneratorSettings(GeneratorSettings):
             )
 
 
-class JudgeSettings(Section):
-    """A judge of the systems' answers: a model or a function of your own."""
+class AnswerJudgeSettings(Section):
+    """A judge of answers: a model or a function of your own."""
 
     generator: JudgeGeneratorSettings | None = None
     """The model that judges."""
@@ -51,17 +51,6 @@ class JudgeSettings(Section):
 
     kind: Literal["pairwise", "pointwise"] = "pairwise"
     """Compare two answers, or rate each alone."""
-
-    pairs: Annotated[tuple[SystemPair, ...], Strict(False), Field(min_length=1)] = (
-        ("tuned", "base"),
-    )
-    """The systems that are compared; the win rate is that of the first."""
-
-    suites: Texts = ()
-    """The suites whose answers are judged; all when empty."""
-
-    limit: Count | None = None
-    """Judge at most this many items of a suite, spread evenly over it."""
 
     criteria: Texts = ()
     """What the judge looks at, one sentence each; its own when empty."""
@@ -79,22 +68,9 @@ class JudgeSettings(Section):
     """Take the expected verdict under a local model's probabilities of all verdicts, instead of
     what it writes; it is asked for no reasons."""
 
-    people: Text | None = None
-    """A file of answer pairs with people's labels, to measure the judge's agreement with them on:
-    rows with ``prompt``, ``a``, ``b`` and ``labels`` (a list of ``a``, ``b`` or ``tie``)."""
-
     def conflicts(self) -> Iterator[Conflict]:
-        """One judge; two different systems in each pair; a scale that grows."""
+        """One judge; a scale that grows; probabilities of a model that has some."""
         yield from exactly_one(self, ("generator", "function"))
-        for number, (one, other) in enumerate(self.pairs):
-            if one == other:
-                yield Conflict(
-                    what="compares a system with itself",
-                    at=("pairs", number),
-                    fix="Name two different systems.",
-                )
-        if len(set(self.pairs)) < len(self.pairs):
-            yield Conflict(what="names a pair twice", at=("pairs",), fix="Remove one of them.")
         if self.scale[0] >= self.scale[1]:
             yield Conflict(
                 what="does not grow",
@@ -108,3 +84,35 @@ class JudgeSettings(Section):
                 at=("probabilities",),
                 fix="Name the model's folder with generator.model, without an endpoint.",
             )
+
+
+class JudgeSettings(AnswerJudgeSettings):
+    """A judge of the systems' answers: which systems are compared, on which suites."""
+
+    pairs: Annotated[tuple[SystemPair, ...], Strict(False), Field(min_length=1)] = (
+        ("tuned", "base"),
+    )
+    """The systems that are compared; the win rate is that of the first."""
+
+    suites: Texts = ()
+    """The suites whose answers are judged; all when empty."""
+
+    limit: Count | None = None
+    """Judge at most this many items of a suite, spread evenly over it."""
+
+    people: Text | None = None
+    """A file of answer pairs with people's labels, to measure the judge's agreement with them on:
+    rows with ``prompt``, ``a``, ``b`` and ``labels`` (a list of ``a``, ``b`` or ``tie``)."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """As above; two different systems in each pair."""
+        yield from super().conflicts()
+        for number, (one, other) in enumerate(self.pairs):
+            if one == other:
+                yield Conflict(
+                    what="compares a system with itself",
+                    at=("pairs", number),
+                    fix="Name two different systems.",
+                )
+        if len(set(self.pairs)) < len(self.pairs):
+            yield Conflict(what="names a pair twice", at=("pairs",), fix="Remove one of them.")

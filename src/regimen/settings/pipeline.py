@@ -10,14 +10,15 @@ from pydantic import Discriminator, Field, Strict, Tag, field_validator
 from regimen.settings.align import AlignSettings
 from regimen.settings.base import Conflict, Section, Seed, Text
 from regimen.settings.build import BuildSettings
+from regimen.settings.compress import CompressSettings
 from regimen.settings.evaluate import EvaluateSettings
 from regimen.settings.report import ReportSettings
 from regimen.settings.study import StudySettings
 from regimen.settings.training import goes_on
 from regimen.settings.tune import TuneSettings
 
-Stage = Literal["build", "tune", "align", "evaluate", "report"]
-STAGES: tuple[Stage, ...] = ("build", "tune", "align", "evaluate", "report")
+Stage = Literal["build", "tune", "align", "compress", "evaluate", "report"]
+STAGES: tuple[Stage, ...] = ("build", "tune", "align", "compress", "evaluate", "report")
 """The stages in the order in which they run."""
 
 Tunings = Annotated[tuple[TuneSettings, ...], Strict(False), Field(min_length=1)]
@@ -55,6 +56,9 @@ class PipelineSettings(Section):
 
     align: AlignSettings | None = None
     """Learning from preferences."""
+
+    compress: CompressSettings | None = None
+    """Post-training quantisation of what the training ended with."""
 
     evaluate: EvaluateSettings | None = None
     """The evidence."""
@@ -128,7 +132,25 @@ class PipelineSettings(Section):
                 at=("align",),
                 fix="Add a 'build' stage, or name a file or directory with align.data.",
             )
+        yield from self._compress_conflicts()
         yield from self._evaluate_conflicts()
+
+    def _compress_conflicts(self) -> Iterator[Conflict]:
+        """A model to round, and text to calibrate on."""
+        if self.compress is None or self.compress.model is not None:
+            return
+        if not (self.tune or self.align):
+            yield Conflict(
+                what="has no model to quantise",
+                at=("compress",),
+                fix="Add a 'tune' stage, or name a model with compress.model.",
+            )
+        elif not self.tune and self.compress.calibration.text is None:
+            yield Conflict(
+                what="has no rows of a tuning to calibrate on",
+                at=("compress", "calibration"),
+                fix="Add compress.calibration.text.",
+            )
 
     def _evaluate_conflicts(self) -> Iterator[Conflict]:
         """One model to measure: what the stages make, or what is named."""

@@ -21,6 +21,7 @@ from regimen.settings.base import (
     Texts,
     exactly_one,
 )
+from regimen.settings.compress import AwareSettings, of_aware
 from regimen.settings.optimizers import OptimizerName, OptimizerSettings, of_an_optimizer
 from regimen.settings.quantised import Quantise, of_a_base
 
@@ -141,6 +142,10 @@ class TrainingSettings(Section):
     """Keep the frozen base in few bits, in 4 (``nf4``, ``fp4``) or 8 (``int8``), or as torchao has
     them; needs an adapter. Options follow the name: ``{kind: nf4, double_quant: false}``."""
 
+    quantisation_aware: AwareSettings | None = None
+    """Train all weights through their rounded values; ``packed`` beside ``final`` has them in few
+    bits. Weights are not rounded when not given."""
+
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-4
     """Peak learning rate."""
 
@@ -239,6 +244,11 @@ class TrainingSettings(Section):
             adapter=None if self.adapter is None else self.adapter.kind,
         )
         yield from of_a_base(self.adapter, self.quantise)
+        yield from of_aware(
+            self.quantisation_aware,
+            adapter=self.adapter is not None,
+            quantised=self.quantise is not None,
+        )
         if all(getattr(self, name) is None for name in LIMITS):
             yield Conflict(
                 what="nothing ends the training",

@@ -13,6 +13,7 @@ from regimen.curation.card import card_markdown
 from regimen.curation.filters import apply, exact_duplicates
 from regimen.curation.ledger import Ledger
 from regimen.errors import DataError
+from regimen.evaluation.pairs import pair_statistics
 from regimen.instances.compression import suffixes
 from regimen.instances.formatting import task_rows
 from regimen.instances.task_files import TASK_SUFFIXES, task_inputs
@@ -24,7 +25,8 @@ from regimen.settings.tune import TuneSettings
 from regimen.stages.asked import formatting_spec
 from regimen.stages.build_items import build_items
 from regimen.stages.common import StageResult, path_key, run_stage
-from regimen.stages.preferences import make_preferences
+from regimen.stages.on_policy import on_policy_inputs, on_policy_pairs, prompts_of
+from regimen.stages.preferences import curate, make_preferences
 from regimen.stages.producing import ROWS_AT_ONCE, Plan, chunks, clean_filters, token_counter
 from regimen.stages.rewording import reword
 from regimen.stages.sources import Material, read_sources
@@ -67,6 +69,8 @@ def _inputs(section: BuildSettings) -> dict[str, str]:
         inputs[f"source {number} ({place})"] = path_key(place)
         for named in _named_inputs(Path(place)):
             inputs[f"source {number} ({named})"] = path_key(str(named))
+    if section.preferences is not None and section.preferences.on_policy is not None:
+        inputs |= on_policy_inputs(section.preferences.on_policy)
     return inputs
 
 
@@ -114,7 +118,10 @@ def _work(section: BuildSettings, settings: PipelineSettings, run: Run) -> Mappi
             fix="Look at ledger/*.removed.parquet and *.failed.jsonl for the reason of each row.",
         )
     preferences = _preferences(section, material, split, plan, ledger)
-    return _write(run, ledger, written, preferences, items, split, lints)
+    about = {"lints": lints} if lints else {}
+    if preferences:
+        about["pairs"] = pair_statistics(preferences, material.votes)
+    return _write(run, ledger, written, preferences, items, split, about)
 
 
 def _tokenizer(formatting: FormattingSettings, settings: PipelineSettings) -> str:
@@ -182,21 +189,16 @@ def _produce(
 def _preferences(
     section: BuildSettings, material: Material, split: Split, plan: Plan, ledger: Ledger
 ) -> list[Preference]:
-    """Pairs that sources held and pairs that are made."""
+    """Pairs that sources held and pairs that are made, curated."""
     found = list(material.preferences)
-    if section.preferences is not None:
+    wanted = section.preferences
+    if wanted is not None:
         tokens = token_counter(plan.tokenizer) if plan.tokenizer else None
-        wanted = section.preferences
         found += make_preferences(wanted, split.train, plan.spec, plan.seed, tokens)
-    with ledger.step("preferences", entered=len(found)) as step:
-        kept: dict[str, Preference] = {}
-        for one in found:
-            if one.content_id in kept:
-                step.remove(one, "exact_duplicate")
-            else:
-                kept[one.content_id] = one
-                step.keep()
-    return list(kept.values())
+        if wanted.on_policy is not None:
+            asked = prompts_of(wanted.on_policy, split.train, plan.spec, plan.seed, tokens, ledger)
+            found += on_policy_pairs(wanted.on_policy, asked, plan.seed, ledger)
+    return curate(found, section.curation, plan.items, ledger)
 
 
 def _write(
@@ -206,7 +208,7 @@ def _write(
     preferences: list[Preference],
     items: list[Item],
     split: Split,
-    lints: Mapping[str, Any],
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
     summary = ledger.write()
     write_table(run.path("preferences.parquet"), preferences_to_table(preferences))
@@ -215,7 +217,9 @@ def _write(
     card["held_out"] = {suite: len(tasks) for suite, tasks in split.suites.items()}
     balance = written.positions.report()
     card |= {"option_positions": balance} if balance else {}
-    card |= {"lints": lints} if lints else {}
+    card |= about
+    if "pairs" in card:
+        card["pairs"]["ties"] = sum(step["removed"].get("tie", 0) for step in summary.values())
     run.write_json("data_card.json", card)
     run.write_text("data_card.md", card_markdown(card))
     console.table(

@@ -90,12 +90,14 @@ def chat(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int = 0,
+    kv_cache: str = "full",
 ) -> Mapping[str, Any]:
     """Answer lines of standard input until it ends or says /quit.
 
     Args:
         place: a run directory, a stage of it, or the folder of a model or an adapter.
         system: see ``Chat``; so are the others.
+        kv_cache: how keys and values are kept, ``full`` or ``int8``.
 
     Returns:
         The model's folder, how many answers it gave, their tokens, and the last conversation.
@@ -108,7 +110,13 @@ def chat(
     hardware = set_up()
     it = load(str(folder))
     generator = LocalGenerator(
-        "chat", it.language_model, it.tokenizer, it.renderer, rows=1, bf16=hardware.bf16
+        "chat",
+        it.language_model,
+        it.tokenizer,
+        it.renderer,
+        rows=1,
+        bf16=hardware.bf16,
+        kv_cache=kv_cache,
     )
     talk = Chat(generator, system, max_new_tokens, temperature, top_p, seed)
     console.line(f"{folder}. {HELP}")

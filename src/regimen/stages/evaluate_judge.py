@@ -17,7 +17,7 @@ from regimen.judging.people import read_labelled_pairs
 from regimen.judging.prompts import CRITERIA, JudgePrompt, Turns
 from regimen.records import Item
 from regimen.runs import Run
-from regimen.settings.judge import JudgeSettings
+from regimen.settings.judge import AnswerJudgeSettings, JudgeSettings
 from regimen.stages.common import path_key
 from regimen.stages.generators import make_generator
 from regimen.stages.user_code import load_function
@@ -78,7 +78,7 @@ def judge_blocks(
     }
 
 
-def make_judge(section: JudgeSettings) -> Judge:
+def make_judge(section: AnswerJudgeSettings) -> Judge:
     """The judge that the settings name.
 
     Raises:
@@ -113,11 +113,12 @@ def make_judge(section: JudgeSettings) -> Judge:
     )
 
 
-def judge_inputs(section: JudgeSettings | None) -> dict[str, str]:
+def judge_inputs(section: AnswerJudgeSettings | None) -> dict[str, str]:
     """What the judge reads, by content: a change of it makes the stage stale."""
     if section is None:
         return {}
-    named: dict[str, str | None] = {"judge.people": section.people}
+    people = section.people if isinstance(section, JudgeSettings) else None
+    named: dict[str, str | None] = {"judge.people": people}
     if section.function is not None:
         named["judge.function"] = section.function.file
     if section.generator is not None:

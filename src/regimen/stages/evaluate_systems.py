@@ -54,7 +54,13 @@ def model_generators(
     bf16 = bf16_is_fast()
     template = _template(models["tuned"])
     return {
-        name: LazyGenerator(name, partial(load, path, template=template), section.batch_size, bf16)
+        name: LazyGenerator(
+            name,
+            partial(load, path, template=template),
+            section.batch_size,
+            bf16,
+            section.kv_cache,
+        )
         for name, path in models.items()
         if name in asked
     }

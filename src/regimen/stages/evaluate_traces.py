@@ -14,17 +14,25 @@ from regimen.stages.tune import instances_path
 
 
 def training_files(settings: PipelineSettings, root: Path) -> dict[str, Path]:
-    """The files of instances that the tunings of a run learn, by the name to tell them under.
+    """The files of instances and pairs that a run learns from, by the name to tell them under.
 
-    Empty where they are not known: no tuning of the run learns instances.
+    Empty where they are not known: nothing of the run learns instances or pairs.
     """
     built = root / "build" if settings.build is not None else None
     found: dict[str, Path] = {}
+
+    def add(path: Path) -> None:
+        inside = built is not None and path.parent == built
+        found[f"build/{path.name}" if inside else str(path)] = path
+
     for section in settings.tunings.values():
         path = instances_path(section.data or built)
         if path is not None and section.objective == "supervised":
-            inside = built is not None and path.parent == built
-            found[f"build/{path.name}" if inside else str(path)] = path
+            add(path)
+    if settings.align is not None:
+        path = instances_path(settings.align.data or built, "preferences.parquet")
+        if path is not None and path.is_file():
+            add(path)
     return found
 
 

@@ -24,6 +24,7 @@ from regimen.adapters.several import (
 )
 from regimen.generation.local import LocalGenerator
 from regimen.memory.merging import apart, seen_base, seen_by_all
+from regimen.memory.quantisation.files import load_quantised, read_config
 from regimen.models.forward import LanguageModel, prepare
 from regimen.models.loading import ModelSpec, fit_vocabulary, load_model, load_tokenizer
 from regimen.protocols import Completion, Request
@@ -73,6 +74,8 @@ def load(path: str, *, template: str | None = None, dtype: str = "float32") -> L
     elif is_adapter(path):
         network = apart(path, tokenizer, dtype=dtype)
         tensors = adapter_tensors(path)
+    elif read_config(path) is not None:
+        network = load_quantised(path, dtype=dtype)
     else:
         network = load_model(ModelSpec(path=path, dtype=dtype))
         fit_vocabulary(network, tokenizer, added=added)
@@ -88,6 +91,7 @@ class LazyGenerator:
     open: Callable[[], Loaded]
     rows: int = 64
     bf16: bool = False
+    kv_cache: str = "full"
     _loaded: Loaded | None = field(default=None, init=False)
 
     @property
@@ -109,6 +113,7 @@ class LazyGenerator:
                     it.renderer,
                     rows=self.rows,
                     bf16=self.bf16,
+                    kv_cache=self.kv_cache,
                 ).generate([requests[place] for place in places])
 
     def close(self) -> None:

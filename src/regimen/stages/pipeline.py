@@ -16,6 +16,7 @@ from regimen.stages.common import StageResult, read_json
 # Files of the stages that a person or a program looks for at the top of a run.
 PUBLISHED = {
     "build": ("ledger", "data_card.md"),
+    "compress": ("compression.json",),
     "evaluate": ("evaluation.json",),
 }
 
@@ -121,6 +122,10 @@ def _stage(stage: str, settings: PipelineSettings, root: Path) -> list[StageResu
         from regimen.stages.align import align
 
         return [align(settings, root, _built(settings, root), _tuned(settings, root))]
+    if stage == "compress":
+        from regimen.stages.compress import compress
+
+        return [compress(settings, root, _finished_model(settings, root))]
     from regimen.stages.evaluate import evaluate
 
     return [evaluate(settings, root, _models(settings, root))]
@@ -150,6 +155,19 @@ def _tuned(settings: PipelineSettings, root: Path) -> ModelSettings | None:
     stage, section = list(settings.tunings.items())[-1]
     final = _finished(root / stage, "tune") / "final"
     return ModelSettings(path=str(final), dtype=section.model.dtype)
+
+
+def _finished_model(settings: PipelineSettings, root: Path) -> str:
+    """The folder of what the training ended with, or of the model that ``compress`` names."""
+    named = settings.compress
+    assert named is not None
+    if named.model is not None:
+        return named.model
+    if settings.align is not None:
+        return str(_finished(root / "align", "align") / "final")
+    tuned = _tuned(settings, root)
+    assert tuned is not None, "the settings were checked"
+    return str(tuned.path)
 
 
 def _models(settings: PipelineSettings, root: Path) -> dict[str, str]:

@@ -1,12 +1,13 @@
-"""``show``: tasks in every encoding, or conversations as a model reads them."""
+"""``show``: tasks in every encoding, conversations as a model reads them, pairs side by side."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from regimen.errors import SettingsError
-from regimen.stages.show_material import read_tasks
+from regimen.errors import DataError, SettingsError
+from regimen.stages.show_material import is_settings, read_tasks
+from regimen.stages.show_preferences import pairs_to_show, show_preferences
 from regimen.stages.show_tasks import LIMIT, show_tasks
 
 
@@ -22,13 +23,13 @@ def show(
     limit: int = LIMIT,
     trace: str = "",
 ) -> dict[str, Any]:
-    """Show what a source holds: its tasks (``show_tasks``), else its conversations.
+    """Show what a source holds: its tasks (``show_tasks``), pairs, else its conversations.
 
     Args:
         source: a file, a directory, ``starter:tasks``, or a settings file whose ``build`` names
             sources.
         model: a model or tokenizer folder; conversations need one.
-        number: rows of a task, or conversations, to show; 1 and 3 unless given.
+        number: rows of a task, or pairs or conversations, to show; 1 and 3 unless given.
         mask: which turns are learnt, for conversations.
         task: the task to show; the first unless given.
         row: number of the first row to show; drawn by the seed unless given.
@@ -46,7 +47,17 @@ def show(
 
         return show_trace(Path(source), trace)
     needed = bool(task) or row is not None
-    material = read_tasks(source, seed, needed=needed, search=not model)
+    if not needed and not _is_settings_file(source):
+        pairs = pairs_to_show(source)
+        if pairs:
+            return show_preferences(pairs, model, number=number or 3)
+    try:
+        material = read_tasks(source, seed, needed=needed, search=not model)
+    except DataError as error:
+        pairs = pairs_to_show(source, seed or 0) if error.slug == "no-tasks" and not needed else []
+        if not pairs:
+            raise
+        return show_preferences(pairs, model, number=number or 3)
     if material is not None:
         return show_tasks(
             material, task=task, row=row, number=number or 1, limit=limit, model=model
@@ -63,3 +74,7 @@ def show(
 
     shown: dict[str, Any] = show_instances(Path(source), model, number=number or 3, mask=mask)
     return shown
+
+
+def _is_settings_file(source: Path | str) -> bool:
+    return Path(source).is_file() and is_settings(Path(source))

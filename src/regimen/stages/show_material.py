@@ -73,7 +73,7 @@ def read_tasks(
         SettingsError: the settings file is wrong.
     """
     path = Path(source)
-    if path.is_file() and _is_settings(path):
+    if path.is_file() and is_settings(path):
         return _of_settings(path, seed)
     if (path / "instances.parquet").is_file():
         if needed:
@@ -115,7 +115,7 @@ def records_of(source: Path | str, seed: int = 0) -> Iterator[Record]:
     yield from material
 
 
-def _is_settings(path: Path) -> bool:
+def is_settings(path: Path) -> bool:
     """Whether a YAML file has the sections of a settings file, which no task has."""
     if suffixes(path)[0] not in TASK_SUFFIXES:
         return False

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from regimen.curation.ledger import Ledger
 from regimen.errors import DataError
+from regimen.instances.answer_sets import AnswerSet, PairRule
 from regimen.instances.readers import RowFailure
 from regimen.records import Instance, Lineage, Message, Preference, Task
 from regimen.settings.build import BuildSettings, SourceSettings
+from regimen.stages.pairing import demonstrations, no_pairs, pair_up
 from regimen.stages.user_code import load_function
 
-Record = Task | Instance | Preference | RowFailure
+Record = Task | Instance | Preference | AnswerSet | RowFailure
+
+
+Weighed = TypeVar("Weighed", Instance, Preference)
 
 
 @dataclass(slots=True)
 class Material:
     """What the sources hold: tasks with the number of rows wanted of each, and ready records.
 
-    ``weights`` are those of tasks whose source has one other than 1, in the loss.
+    ``weights`` are those of tasks whose source has one other than 1, in the loss. ``votes`` are
+    each annotator's preferences between two answers with the prompt, by source.
     """
 
     tasks: list[Task] = field(default_factory=list)
@@ -29,6 +35,11 @@ class Material:
     weights: dict[str, float] = field(default_factory=dict)
     instances: list[Instance] = field(default_factory=list)
     preferences: list[Preference] = field(default_factory=list)
+    votes: dict[str, list[Voted]] = field(default_factory=dict)
+
+
+Voted = tuple[str, tuple[int | None, ...]]
+"""A prompt's id, and what each annotator said of the answers to it."""
 
 
 def read_sources(section: BuildSettings, seed: int, ledger: Ledger) -> Material:
@@ -39,6 +50,8 @@ def read_sources(section: BuildSettings, seed: int, ledger: Ledger) -> Material:
         name = source_name(source)
         step_name = f"read-{_slug(name)}" + (f"-{number}" if name in names else "")
         names.add(name)
+        sets: list[AnswerSet] = []
+        pairs: list[Preference] = []
         with ledger.step(step_name) as step:
             for record in _limited(_records(source, seed), source.limit):
                 step.enter()
@@ -50,9 +63,19 @@ def read_sources(section: BuildSettings, seed: int, ledger: Ledger) -> Material:
                     where = f"{record.source or name}:{record.row}"
                     step.fail(where, record.error, record.got, record.fix)
                     continue
+                if isinstance(record, Preference) and _is_tie(record, source):
+                    step.remove(record, "tie", f"margin {record.margin:g}")
+                    continue
                 step.keep()
-                if _take(material, record, source, section) is not record:
+                if isinstance(record, AnswerSet):
+                    sets.append(record)
+                elif isinstance(record, Preference):
+                    pairs.append(record)
+                elif _take(material, record, source, section) is not record:
                     step.change("task_renamed")
+        if not pairs and not sets and step.removed["tie"]:
+            raise no_pairs(name, step.removed, pair_rule(source), name)
+        _use(material, source, sets, pairs, name, step_name.removeprefix("read-"), ledger)
     if not (material.tasks or material.instances or material.preferences):
         raise DataError(
             "The sources hold nothing that can be used.",
@@ -108,11 +131,42 @@ def _take(
             material.weights[task.name] = source.weight
         return task
     if isinstance(record, Instance):
-        weight = record.weight * source.weight
-        material.instances.append(record if weight == record.weight else _weigh(record, weight))
-    elif isinstance(record, Preference):
-        material.preferences.append(record)
+        material.instances.append(_weigh(record, record.weight * source.weight))
     return record
+
+
+def pair_rule(source: SourceSettings) -> PairRule:
+    """How the answers of a source are read and compared."""
+    return PairRule(**source.pairs.model_dump())
+
+
+def _is_tie(pair: Preference, source: SourceSettings) -> bool:
+    """Whether a pair's sides are closer than the source allows."""
+    return pair.margin is not None and pair.margin < source.pairs.min_margin
+
+
+def _use(
+    material: Material,
+    source: SourceSettings,
+    sets: Sequence[AnswerSet],
+    pairs: Sequence[Preference],
+    name: str,
+    slug: str,
+    ledger: Ledger,
+) -> None:
+    """Add pairs as pairs, and best answers as demonstrations, as the source says."""
+    best = list(pairs)
+    if sets:
+        made = pair_up(slug, sets, pair_rule(source), ledger, name)
+        pairs, best = [*pairs, *made.pairs], [*best, *made.best]
+        voted = [(one.prompt_id, one.votes) for one in sets if len(one.votes) > 1]
+        if voted:
+            material.votes.setdefault(name, []).extend(voted)
+    if source.preferences_as != "demonstrations":
+        material.preferences += [_weigh(one, one.weight * source.weight) for one in pairs]
+    if source.preferences_as != "pairs" and pairs:
+        shown = demonstrations(slug, pairs, best, ledger)
+        material.instances += [_weigh(one, one.weight * source.weight) for one in shown]
 
 
 def _with_own_name(task: Task, taken: Mapping[str, int]) -> Task:
@@ -125,8 +179,8 @@ def _with_own_name(task: Task, taken: Mapping[str, int]) -> Task:
     return task if name == task.name else replace(task, name=name)
 
 
-def _weigh(instance: Instance, weight: float) -> Instance:
-    return replace(instance, weight=weight)
+def _weigh(record: Weighed, weight: float) -> Weighed:
+    return record if weight == record.weight else replace(record, weight=weight)
 
 
 def _records(source: SourceSettings, seed: int) -> Iterable[Record]:
@@ -145,6 +199,7 @@ def _records(source: SourceSettings, seed: int) -> Iterable[Record]:
         "name": source_name(source),
         "licence": source.licence,
         "language": source.language,
+        "pairs": pair_rule(source),
     }
     if source.dataset is not None:
         config, split = source.config or "", source.split or "train"
@@ -154,7 +209,7 @@ def _records(source: SourceSettings, seed: int) -> Iterable[Record]:
 
 def _row(value: Any, number: int, source: SourceSettings) -> Record:
     """What a function of the user's yields: a record, or a mapping read like a row of a file."""
-    if isinstance(value, Task | Instance | Preference | RowFailure):
+    if isinstance(value, Task | Instance | Preference | AnswerSet | RowFailure):
         return value
     return RowFailure(
         row=number,

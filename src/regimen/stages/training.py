@@ -26,6 +26,8 @@ from regimen.errors import AdapterError, ModelError
 from regimen.memory.activations import checkpoint_activations
 from regimen.memory.bases import configuration
 from regimen.memory.merging import in_words, rounded_base
+from regimen.memory.quantisation.aware import Aware, exported, make_aware, settle
+from regimen.memory.quantisation.files import save_quantised
 from regimen.models.forward import LanguageModel, prepare
 from regimen.models.hardware import bf16_is_fast
 from regimen.models.loading import (
@@ -37,8 +39,10 @@ from regimen.models.loading import (
 )
 from regimen.models.quantised import is_quantised, quantised_in_words
 from regimen.runs import Run
+from regimen.settings.compress import AwareSettings
 from regimen.settings.quantised import base_kind
 from regimen.settings.training import ModelSettings, TrainingSettings
+from regimen.stages.grids import activations_of, grid_of
 from regimen.tokens.rendering import (
     CHATML_TOKENS,
     MaskPolicy,
@@ -48,7 +52,7 @@ from regimen.tokens.rendering import (
     ensure_chat_tokens,
     stop_ids,
 )
-from regimen.training.checkpoints import write_model
+from regimen.training.checkpoints import whole, write_model
 from regimen.training.options import LoopOptions
 from regimen.training.schedules import Schedule
 
@@ -147,6 +151,10 @@ def open_model(
     if is_quantised(network):
         notes.append(quantised_in_words(network))
         check_learns(network, training)
+    if training.quantisation_aware is not None:
+        stored = model.save_dtype or model.dtype
+        count = make_aware(network, aware_of(training.quantisation_aware, stored))
+        notes.append(f"{count} layers compute with rounded weights")
     fresh_adapter = False
     if training.adapter is not None and not hasattr(network, "peft_config"):
         method = adapter_spec(training, tokenizer)
@@ -162,6 +170,12 @@ def open_model(
         adopt_template(tokenizer, renderer)
         network.generation_config.eos_token_id = list(stop_ids(tokenizer, renderer))
     return Opened(network, tokenizer, renderer, tuple(notes), fresh_adapter)
+
+
+def aware_of(section: AwareSettings, dtype: str) -> Aware:
+    """The section as row 8 takes it; scales are stored in ``dtype``."""
+    grid, activations = grid_of(section), activations_of(section.activations)
+    return Aware(grid, activations, getattr(torch, dtype))
 
 
 def quantisation_of(training: TrainingSettings) -> Any:
@@ -323,11 +337,23 @@ def loop_options(training: TrainingSettings, seed: int) -> LoopOptions:
 def finish_model(run: Run, prepared: Prepared, *, dtype: str | None = None) -> dict[str, Any]:
     """Write ``final/``: model or adapter and tokenizer, as transformers and peft load them.
 
+    After quantisation-aware tuning its weights are the rounded ones, and ``packed/`` has them in
+    few bits.
+
     Returns what is to be told of it: for an adapter, what keeps vLLM from loading it.
     """
-    folder = run.path("final")
+    folder, packed = run.path("final"), {}
+    rounded = exported(prepared.model)
+    if rounded:
+        stored = dtype or str(next(prepared.model.parameters()).dtype).removeprefix("torch.")
+        with whole(run.path("packed")) as partial:
+            size = save_quantised(
+                prepared.model, prepared.tokenizer, partial, dtype=stored, layers=rounded
+            )
+        packed = {"packed_bytes": size}
+        settle(prepared.model)
     write_model(prepared.model, prepared.tokenizer, folder, dtype=dtype)
-    return {"not_for_vllm": serving_problems(folder)} if is_adapter(str(folder)) else {}
+    return {"not_for_vllm": serving_problems(folder)} if is_adapter(str(folder)) else packed
 
 
 def head_masks(

@@ -9,6 +9,7 @@ import torch
 
 from regimen.adapters.files import is_adapter
 from regimen.adapters.spec import quiet
+from regimen.memory.quantisation.aware import settle
 from regimen.models.forward import prepare
 from regimen.training.checkpoints import save_model
 from regimen.verifying.outcomes import LOGITS, Measurement, Outcome, logit_difference, not_run
@@ -51,6 +52,7 @@ def exported(subject: Subject) -> Outcome:
     kept_K = kept_places(network, subject.rows)
     before_KV = logits_alone(network, subject.rows, kept_K)
     move_weights(network)
+    settle(network)  # weights that are trained through their rounded values are saved as those
     dtype = None if hasattr(network, "peft_config") else subject.save_dtype
     round_weights(network, dtype)
     model = prepare(network)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from regimen.instances.formats import FORMATS
+from regimen.instances.format_columns import FORMATS
 from regimen.instances.proposals.roles import Guess, few_values, label_column
 from regimen.instances.proposals.tables import Column, Table
 

@@ -120,6 +120,10 @@ def _card(card: DataCard) -> Iterator[Markup]:
         yield el("div", map(_position, card.positions), class_="facets")
     if card.lints:
         yield _lints(card.lints)
+    if card.pairs:
+        columns = [Column(label="What", wide=True), Column(label="Value")]
+        rows: list[list[Child]] = [[name, value] for name, value in card.pairs]
+        yield table("Preference pairs", columns, rows)
 
 
 def _position(found: Positions) -> Markup:

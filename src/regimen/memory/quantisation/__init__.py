@@ -1,0 +1,1 @@
+"""Post-training quantisation for use and export, and tuning that knows of it."""
