@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from regimen.adapters.methods import METHODS, add_adapter
 from regimen.adapters.serving import problems as serving_problems
 from regimen.adapters.spec import Spec
 from regimen.errors import AdapterError, ModelError
-from regimen.memory.activations import checkpoint_activations
+from regimen.memory.activations import Activations, arrange
 from regimen.memory.bases import configuration
 from regimen.memory.merging import in_words, rounded_base
 from regimen.memory.quantisation.aware import Aware, exported, make_aware, settle
@@ -134,6 +135,7 @@ def open_model(
     for a model that is not saved.
     """
     notes = []
+    scratch = scratch_directory(training, merged)
     tokenizer = tokenizer or load_tokenizer(model.tokenizer or model.path or "")
     template = Path(model.chat_template).read_text() if model.chat_template else None
     renderer = Renderer(tokenizer, policy=mask, template=template)
@@ -164,8 +166,7 @@ def open_model(
         if chat and renderer.uses_chatml:
             fresh = tuple(dict.fromkeys((*chatml_ids(tokenizer), *fresh)))
         network = add_adapter(network, method, seed=seed, new_tokens=fresh)
-    if training.gradient_checkpointing:
-        checkpoint_activations(network)
+    arrange(network, kept_of(training, scratch))
     if chat:
         adopt_template(tokenizer, renderer)
         network.generation_config.eos_token_id = list(stop_ids(tokenizer, renderer))
@@ -176,6 +177,26 @@ def aware_of(section: AwareSettings, dtype: str) -> Aware:
     """The section as row 8 takes it; scales are stored in ``dtype``."""
     grid, activations = grid_of(section), activations_of(section.activations)
     return Aware(grid, activations, getattr(torch, dtype))
+
+
+def scratch_directory(training: TrainingSettings, merged: Path | None) -> Path:
+    """Where files go that have no names: beside what the run writes, if it writes something."""
+    named = training.memory.offload_directory
+    if named is not None:
+        return Path(named)
+    return Path(gettempdir()) if merged is None else merged.parent
+
+
+def kept_of(training: TrainingSettings, scratch: Path) -> Activations:
+    """What is kept of activations, as the dataclass of row 8."""
+    memory = training.memory
+    return Activations(
+        kind="full" if training.gradient_checkpointing else memory.activations,
+        offload_to=memory.offload_to,
+        directory=scratch,
+        tile_rows=memory.tiled_mlp,
+        tokens=training.tokens_per_batch,
+    )
 
 
 def quantisation_of(training: TrainingSettings) -> Any:
