@@ -100,6 +100,10 @@ class Scratch:
             free = shutil.disk_usage(self.directory).free
             raise _too_small(self.directory, len(view), free, self.what) from error
 
+    def pad(self) -> None:
+        """Make the file as long as what was taken of it."""
+        self.file.truncate(self.size)
+
     def read(self, start: int, shape: torch.Size, dtype: torch.dtype) -> Tensor:
         """A tensor that was written there.
 

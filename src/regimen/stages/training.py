@@ -29,6 +29,7 @@ from regimen.memory.bases import configuration
 from regimen.memory.merging import in_words, rounded_base
 from regimen.memory.quantisation.aware import Aware, exported, make_aware, settle
 from regimen.memory.quantisation.files import save_quantised
+from regimen.memory.streaming import Streaming
 from regimen.models.forward import LanguageModel, prepare
 from regimen.models.hardware import bf16_is_fast
 from regimen.models.loading import (
@@ -146,7 +147,10 @@ def open_model(
     spec = ModelSpec(
         path=model.path or "", config=fresh_config(model, tokenizer), dtype=model.dtype
     )
-    network, grown = start_model(spec, tokenizer, added, seed=seed, quantisation=quantisation)
+    streaming = Streaming(scratch) if training.memory.stream else None
+    network, grown = start_model(
+        spec, tokenizer, added, seed=seed, quantisation=quantisation, streaming=streaming
+    )
     notes += [grown] if grown else []
     check_finite(network)
     check_context(network, training.max_length)
@@ -166,6 +170,8 @@ def open_model(
         if chat and renderer.uses_chatml:
             fresh = tuple(dict.fromkeys((*chatml_ids(tokenizer), *fresh)))
         network = add_adapter(network, method, seed=seed, new_tokens=fresh)
+    if streaming is not None:
+        notes.append(streaming.start(network))
     arrange(network, kept_of(training, scratch))
     if chat:
         adopt_template(tokenizer, renderer)
@@ -241,16 +247,27 @@ def check_context(network: Any, max_length: int) -> None:
 
 
 def start_model(
-    spec: ModelSpec, tokenizer: Any, added: int, *, seed: int, quantisation: Any
+    spec: ModelSpec,
+    tokenizer: Any,
+    added: int,
+    *,
+    seed: int,
+    quantisation: Any,
+    streaming: Streaming | None = None,
 ) -> tuple[Any, str]:
     """The model to train and what was done to its vocabulary.
 
     The result of an adapter's training is its base, as the adapter saw it, with the adapter merged
     in; over a quantised base the adapter goes on being trained instead, because merging would round
-    the weights again, and so does one that no weight of the base can do the work of.
+    the weights again, and so does one that no weight of the base can do the work of. With
+    ``streaming``, the weights stay in their files where these can be mapped.
     """
     if not is_adapter(spec.path):
-        network = load_model(spec, seed=seed, quantisation=quantisation)
+        network = None
+        if streaming is not None and spec.path and quantisation is None:
+            network = streaming.load(spec.path, getattr(torch, spec.dtype))
+        if network is None:
+            network = load_model(spec, seed=seed, quantisation=quantisation)
         return network, fit_vocabulary(network, tokenizer, added=added)
     seen = saw(spec.path)
     if quantisation is None and seen is not None:
