@@ -25,8 +25,10 @@ from regimen.models.mapped import Mapping, mapping_of, release
 from regimen.tokens.ragged import Segment, ragged_batch
 from regimen.training.state_memory import state_memory
 
-NAMES = [name for name in {**MODELS, **PADDED} if name not in ("falcon", "mamba")]
-OTHER_NAMES = ("gpt_neox", "mixtral", "qwen2_moe", "deepseek_v3", "jamba")
+NO_LORA = ("falcon", "mamba", "deepseek_v3")
+"""Models that the preset of LoRA does not fit."""
+NAMES = [name for name in {**MODELS, **PADDED} if name not in NO_LORA]
+OTHER_NAMES = ("gpt_neox", "mixtral", "qwen2_moe", "jamba")
 """Models whose files call some weights otherwise than the modules."""
 
 
@@ -93,7 +95,9 @@ def test_a_streamed_base_has_the_loss_and_the_gradients_of_a_resident_one(name, 
     assert all(mapping_of(p) is not None for p in frozen)
     assert_equal(plain, step(model))
     assert_equal(plain, step(model, "full"))
-    assert state_memory(model, torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])).weights < 999
+    trained = [p for p in model.parameters() if p.requires_grad]
+    counted = state_memory(model, torch.optim.SGD(trained, lr=0.1))
+    assert counted.weights == sum(b.numel() * b.element_size() for b in model.buffers())
 
 
 @pytest.mark.parametrize("needs", [{"nll_sum"}, {"logp", "lse", "entropy"}])

@@ -3,9 +3,9 @@
 Weights lie in mapped files: those of the model where it can be mapped as it is, a file without a
 name for what is quantised, changed by an adapter or of another type. A layer's pages are read when
 it runs (forward, again, and backward) and let go when another one does, so that one layer is in
-memory at a time (the weights of Ren et al. 2021, *ZeRO-Offload*, arXiv 2101.06840, and 2021,
-*ZeRO-Infinity*, arXiv 2104.07857; here without copies). The embedding's pages go after each look
-up, and the head is read piece by piece. What is computed is computed from the same numbers.
+memory at a time (Rajbhandari et al. 2021, *ZeRO-Infinity*, section 5, arXiv 2104.07857, with copies
+into buffers; here none are made). The embedding's pages go after each look up, and the head is read
+piece by piece. What is computed is computed from the same numbers.
 """
 
 from __future__ import annotations
@@ -286,7 +286,7 @@ def _as_in_file(parameter: nn.Parameter) -> bool:
 def _layers(backbone: Any) -> list[nn.Module]:
     """The layers of a model: the longest list of modules that is in no other."""
     found = [m for m in backbone.children() if isinstance(m, nn.ModuleList)]
-    return list(max(found, key=lambda one: len(one))) if found else []
+    return max((list(one) for one in found), key=len, default=[])
 
 
 def _empty(path: str, dtype: torch.dtype) -> Any:
