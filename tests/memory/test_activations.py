@@ -217,6 +217,27 @@ def test_networks_are_computed_again_once_where_their_layers_are_too(monkeypatch
     assert len(seen) == 4
 
 
+@pytest.mark.parametrize("adapter", [None, lora])
+def test_the_last_product_of_a_network_is_not_computed_again(adapter, monkeypatch):
+    from regimen.models import blocks
+
+    model = make("llama", MODELS["llama"]).train()
+    model = model if adapter is None else adapter(model)
+    arrange(model, Activations(kind="selective"))
+    prepared, rows = prepare(model), batch()
+    model.train()
+    outputs, project = [], blocks.project
+
+    def counting(low, parts):
+        outputs.append(tuple(part.weight_OI.shape for part in parts))
+        return project(low, parts)
+
+    monkeypatch.setattr(blocks, "project", counting)
+    prepared.hidden(rows).sum().backward()
+    assert outputs.count(((INNER, 32), (INNER, 32))) == 4
+    assert outputs.count(((32, INNER),)) == 2
+
+
 def test_inputs_of_layers_lie_on_disk_and_go_with_the_graph(tmp_path, monkeypatch):
     made = []
     real = activations.Scratch

@@ -10,6 +10,7 @@ The class of a module is exchanged for one below it with the same parameters und
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -57,13 +58,18 @@ def _tiled_class(kind: type) -> type:
     whole = getattr(kind, name)
 
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _apply(self, whole, args, kwargs)
+        return _apply(self, whole, args, kwargs, unread=name == "_all")
 
     return type(f"Tiled{kind.__name__}", (Tiled, kind), {name: run})
 
 
-def _apply(module: Any, whole: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The network over tiles; those positional tensors are cut that have a row for each token."""
+def _apply(
+    module: Any, whole: Run, args: tuple[Any, ...], kwargs: dict[str, Any], *, unread: bool
+) -> Any:
+    """The network over tiles; those positional tensors are cut that have a row for each token.
+
+    ``unread`` says that nothing inside the network reads the last product of a gated one.
+    """
     x = args[0]
     cut = [i for i, a in enumerate(args) if isinstance(a, Tensor) and a.shape[:-1] == x.shape[:-1]]
     inputs = tuple(args[i] for i in cut)
@@ -81,7 +87,7 @@ def _apply(module: Any, whole: Run, args: tuple[Any, ...], kwargs: dict[str, Any
         return run(*inputs) if rows is None else _joined(run, inputs, rows)
     held = _Held.apply(torch.empty(0, requires_grad=True), *inputs)  # type: ignore[no-untyped-call]
     return _Tiles.apply(  # type: ignore[no-untyped-call]
-        run, rows, held.grad_fn, len(inputs), *inputs, *weights
+        run, rows, held.grad_fn, len(inputs), unread, *inputs, *weights
     )
 
 
@@ -107,10 +113,11 @@ class _Tiles(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, run: Run, rows: int | None, held: Any, count: int, *tensors: Tensor
+        ctx: Any, run: Run, rows: int | None, held: Any, count: int, unread: bool, *tensors: Tensor
     ) -> Any:
         inputs = tensors[:count]
         kind = inputs[0].device.type
+        ctx.unread = unread
         ctx.run, ctx.rows, ctx.held, ctx.weights = run, rows, held, tensors[count:]
         ctx.autocast = (kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind))
         ctx.random = torch.get_rng_state()
@@ -121,7 +128,7 @@ class _Tiles(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         inputs, weights = ctx.held.saved_tensors, ctx.weights
-        wanted = ctx.needs_input_grad[4 : 4 + len(inputs)]
+        wanted = ctx.needs_input_grad[5 : 5 + len(inputs)]
         both = list(zip(inputs, wanted, strict=True))
         of_inputs = [torch.empty_like(x) if w else None for x, w in both]
         of_weights: list[Tensor | None] = [None] * len(weights)
@@ -130,7 +137,7 @@ class _Tiles(torch.autograd.Function):
         with _same_random(ctx.random, ctx.random_there, inputs[0]), again:
             for tile in _tiles(inputs[0], ctx.rows):
                 leaves = [_rows(x, tile).detach().requires_grad_(w) for x, w in both]
-                with torch.enable_grad():
+                with torch.enable_grad(), _once_more(ctx.unread):
                     outs = _as_tuple(ctx.run(*leaves))
                 pairs = [
                     (out, _rows_like(grad, tile, inputs[0]))
@@ -146,7 +153,28 @@ class _Tiles(torch.autograd.Function):
                 )
                 _put(of_inputs, found[: len(learnt)], tile)
                 _add(of_weights, found[len(learnt) :])
-        return (None, None, None, None, *of_inputs, *of_weights)
+        return (None, None, None, None, None, *of_inputs, *of_weights)
+
+
+class _Again(threading.local):
+    now = False
+
+
+_AGAIN = _Again()
+
+
+def is_again() -> bool:
+    """Whether a gated network is computed again for its gradient alone: nobody reads its output."""
+    return _AGAIN.now
+
+
+@contextmanager
+def _once_more(unread: bool) -> Iterator[None]:
+    before, _AGAIN.now = _AGAIN.now, unread
+    try:
+        yield
+    finally:
+        _AGAIN.now = before
 
 
 def _put(wholes: Sequence[Tensor | None], parts: Sequence[Tensor | None], tile: slice) -> None:
