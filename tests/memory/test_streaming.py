@@ -193,15 +193,14 @@ def test_what_an_adapter_changes_in_the_base_is_not_lost(tmp_path):
 
 def test_a_base_in_4_bits_streams(tmp_path):
     pytest.importorskip("bitsandbytes")
-    from regimen.memory.quantise import keep_trainable_layout, nf4_config
+    from regimen.memory.bases import configuration
 
     wide = {"hidden_size": 64, "intermediate_size": 128}
     make("llama", {**MODELS["llama"], **wide}).save_pretrained(tmp_path / "model")
     results = []
     for streams in (False, True):
-        config = nf4_config(torch.float32)
+        config = configuration("nf4", torch.float32)
         model = load_model(ModelSpec(path=str(tmp_path / "model")), quantisation=config)
-        keep_trainable_layout(model)
         model = adapted(model)
         if streams:
             source = Streaming(tmp_path)
