@@ -18,6 +18,7 @@ from regimen.runs import Run
 from regimen.settings.align import AlignSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.training import ModelSettings
+from regimen.stages.arrangements import wants_bf16
 from regimen.stages.common import StageResult, path_key, run_stage
 from regimen.stages.profile import profile_stage
 from regimen.stages.rows import account, origin
@@ -27,7 +28,6 @@ from regimen.stages.training import (
     finish_model,
     prepare_model,
     start_from,
-    wants_bf16,
 )
 from regimen.stages.training_run import KEPT, Job, run_training, training_summary
 from regimen.stages.tune import instances_path

@@ -23,6 +23,7 @@ from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.quantised import base_kind
 from regimen.settings.training import ModelSettings, TrainingSettings
 from regimen.settings.tune import TuneSettings
+from regimen.stages.arrangements import quantisation_of
 from regimen.stages.rows import document_pieces, read_instances, replayed_rows
 from regimen.stages.texts import read_texts
 from regimen.stages.training import (
@@ -30,7 +31,6 @@ from regimen.stages.training import (
     Opened,
     loop_options,
     open_model,
-    quantisation_of,
     start_from,
     start_model,
 )

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 import torch
@@ -24,14 +23,12 @@ from regimen.adapters.methods import METHODS, add_adapter
 from regimen.adapters.serving import problems as serving_problems
 from regimen.adapters.spec import Spec
 from regimen.errors import AdapterError, ModelError
-from regimen.memory.activations import Activations, arrange
-from regimen.memory.bases import configuration
+from regimen.memory.activations import arrange
 from regimen.memory.merging import in_words, rounded_base
-from regimen.memory.quantisation.aware import Aware, exported, make_aware, settle
+from regimen.memory.quantisation.aware import exported, make_aware, settle
 from regimen.memory.quantisation.files import save_quantised
 from regimen.memory.streaming import Streaming
 from regimen.models.forward import LanguageModel, prepare
-from regimen.models.hardware import bf16_is_fast
 from regimen.models.loading import (
     ModelSpec,
     check_finite,
@@ -41,10 +38,14 @@ from regimen.models.loading import (
 )
 from regimen.models.quantised import is_quantised, quantised_in_words
 from regimen.runs import Run
-from regimen.settings.compress import AwareSettings
-from regimen.settings.quantised import base_kind
 from regimen.settings.training import ModelSettings, TrainingSettings
-from regimen.stages.grids import activations_of, grid_of
+from regimen.stages.arrangements import (
+    aware_of,
+    kept_of,
+    quantisation_of,
+    scratch_directory,
+    wants_bf16,
+)
 from regimen.tokens.rendering import (
     CHATML_TOKENS,
     MaskPolicy,
@@ -179,42 +180,6 @@ def open_model(
     return Opened(network, tokenizer, renderer, tuple(notes), fresh_adapter)
 
 
-def aware_of(section: AwareSettings, dtype: str) -> Aware:
-    """The section as row 8 takes it; scales are stored in ``dtype``."""
-    grid, activations = grid_of(section), activations_of(section.activations)
-    return Aware(grid, activations, getattr(torch, dtype))
-
-
-def scratch_directory(training: TrainingSettings, merged: Path | None) -> Path:
-    """Where files go that have no names: beside what the run writes, if it writes something."""
-    named = training.memory.offload_directory
-    if named is not None:
-        return Path(named)
-    return Path(gettempdir()) if merged is None else merged.parent
-
-
-def kept_of(training: TrainingSettings, scratch: Path) -> Activations:
-    """What is kept of activations, as the dataclass of row 8."""
-    memory = training.memory
-    return Activations(
-        kind="full" if training.gradient_checkpointing else memory.activations,
-        offload_to=memory.offload_to,
-        directory=scratch,
-        tile_rows=memory.tiled_mlp,
-        tokens=training.tokens_per_batch,
-    )
-
-
-def quantisation_of(training: TrainingSettings) -> Any:
-    """The configuration of a quantised base for transformers; None where the base is not."""
-    kind = base_kind(training.quantise)
-    if kind is None:
-        return None
-    compute = torch.bfloat16 if wants_bf16(training) else torch.float32
-    double = getattr(training.quantise, "double_quant", True)
-    return configuration(kind, compute, double_quant=double)
-
-
 def check_learns(network: Any, training: TrainingSettings) -> None:
     """A base that its own files say is quantised needs an adapter, as ``quantise`` does.
 
@@ -345,11 +310,6 @@ def token_ids(tokenizer: Any, tokens: Sequence[str]) -> tuple[int, ...]:
                 fix=f"Did you mean {close[0]!r}?" if close else "Write it as the vocabulary does.",
             )
     return tuple(vocabulary[token] for token in tokens)
-
-
-def wants_bf16(training: TrainingSettings) -> bool:
-    """Whether products are formed in bf16."""
-    return training.precision == "bf16" or (training.precision == "auto" and bf16_is_fast())
 
 
 def loop_options(training: TrainingSettings, seed: int) -> LoopOptions:
