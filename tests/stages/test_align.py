@@ -264,3 +264,10 @@ def test_an_adapter_over_a_tuned_adapter_keeps_it_in_the_reference(project):
     torch.testing.assert_close(stored, logps(again), atol=1e-3, rtol=1e-4)
     identity = json.loads((run / "align/reference.json").read_text())
     assert identity["base"] != identity["adapter"] != ""
+
+
+def test_a_base_that_is_streamed_has_the_same_reference(project):
+    adapter = {"adapter": {"kind": "lora", "r": 2}}
+    assert align(project, "plain", **adapter) == 0
+    assert align(project, "streamed", memory={"stream": True}, **adapter) == 0
+    assert told("streamed")["reference"] == told("plain")["reference"]

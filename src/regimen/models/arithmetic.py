@@ -24,6 +24,7 @@ from regimen.models.chunks import chunk_rows
 from regimen.models.forward import LanguageModel, backbone_of, base_of
 from regimen.models.fused import FEW, GatedMlp
 from regimen.models.parts import ATTENTION, HEAD, REST, parts_below
+from regimen.models.recompute import forgets_rows
 from regimen.tokens.ragged import Plan, RaggedBatch, Segment, ragged_batch
 
 KINDS = ("forward", "input gradient", "weight gradient")
@@ -143,7 +144,6 @@ def arithmetic(model: LanguageModel) -> Arithmetic:
     parts = list(parts_below(backbone))
     owners = {id(m): (part, top) for part, _, top in parts for m in top.modules()}
     flows = _flows(model, backbone)
-    again = any(getattr(m, "gradient_checkpointing", False) for m in backbone.modules())
     layers = []
     for name, module in backbone.named_modules():
         part, top = owners.get(id(module), (REST, None))
@@ -160,7 +160,7 @@ def arithmetic(model: LanguageModel) -> Arithmetic:
         windows=_windows(config, sum(part == ATTENTION for part, _, _ in parts)),
         heads=heads,
         head_width=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
-        reads_few=model.ragged and not again,
+        reads_few=model.ragged and not forgets_rows(backbone),
     )
 
 

@@ -26,11 +26,13 @@ from regimen.models.projections import (
     Inner,
     Part,
     flat,
+    inner_of,
     input_gradient,
     part_gradients,
     parts_of,
     project,
 )
+from regimen.models.tiles import is_again
 from regimen.tokens.ragged import Plan
 
 
@@ -59,7 +61,7 @@ class _GatedNetwork(torch.autograd.Function):
         with torch.autocast(x_TD.device.type, enabled=False):
             low_TD = x_TD.to(dtype)
             (gate_TF, up_TF), inner = project(low_TD, parts[:2])
-            (out,), inner_down = project(ops.swiglu(gate_TF, up_TF), parts[2:])
+            out, inner_down = _down(gate_TF, up_TF, parts[2])
         ctx.save_for_backward(low_TD, gate_TF, up_TF, *inner, *inner_down)
         ctx.parts, ctx.dtype = parts, x_TD.dtype
         return out
@@ -79,6 +81,17 @@ class _GatedNetwork(torch.autograd.Function):
         of_first = part_gradients(grads, low_TD, inner, grad_inner, first)
         grad_x = None if grad_x is None else grad_x.to(ctx.dtype)
         return (grad_x, None, None, *of_first, *of_down)
+
+
+def _down(gate_TF: Tensor, up_TF: Tensor, part: Part) -> tuple[Tensor, Inner]:
+    """The last product, and what its adapter made of its input; where nobody reads the product
+    because all is computed again for the gradient, anything of its shape.
+    """
+    if not is_again():
+        (out,), inner = project(ops.swiglu(gate_TF, up_TF), (part,))
+        return out, inner
+    inner = inner_of(ops.swiglu(gate_TF, up_TF), (part,)) if part.rank else Inner()
+    return gate_TF.new_empty(len(gate_TF), len(part.weight_OI)), inner
 
 
 @dataclass(frozen=True, slots=True)

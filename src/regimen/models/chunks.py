@@ -17,8 +17,12 @@ import torch
 from torch import Tensor
 
 from regimen.models.buffers import active
+from regimen.models.mapped import mapping_of, release
 from regimen.models.native import ops
 from regimen.models.native.products import Input, add_outer, back, forth, multiply
+
+PIECE = 1 << 22
+"""Numbers of a projection's weight that are read from a file, or turned, at a time."""
 
 
 class Finish(Protocol):
@@ -146,7 +150,7 @@ class HeadGradients:
     def chunk(self, rows: slice, grad_CV: Tensor, hidden_CD: Tensor) -> None:
         """Add one chunk's share; ``grad_CV`` is what the tiles left in the product's place."""
         if self.hidden is not None:
-            multiply([(grad_CV, back(self.leaf))], out=self.hidden[rows])
+            _back(grad_CV, self.leaf, self.hidden[rows])
         if self.weight is None:
             return
         add_outer(self.weight, grad_CV, Input(hidden_CD), add=self.summed)
@@ -201,5 +205,34 @@ def products(
     for piece in range(pieces):
         chunk = slice(piece * rows // pieces, (piece + 1) * rows // pieces)
         low_CD = hidden_ND[chunk].to(shape.dtype)
-        yield chunk, low_CD, multiply([(low_CD, forth(leaf))], out=memory[: len(low_CD)])
+        yield chunk, low_CD, _forth(low_CD, leaf, memory[: len(low_CD)])
     _put(leaf, memory)
+
+
+def _pieces(leaf: Tensor, dtype: torch.dtype) -> Iterator[slice]:
+    """Rows of a projection that are read at once: all, unless they are read from a file or have to
+    be turned into another type first, so that they never are in memory together.
+    """
+    apart = mapping_of(leaf) is not None or (leaf.dtype != dtype and not leaf.requires_grad)
+    step = max(1, PIECE // leaf.shape[1]) if apart else len(leaf)
+    for start in range(0, len(leaf), step):
+        yield slice(start, min(start + step, len(leaf)))
+
+
+def _forth(low_CD: Tensor, leaf: Tensor, out_CV: Tensor) -> Tensor:
+    """``low @ leaf.T``."""
+    for piece in _pieces(leaf, low_CD.dtype):
+        multiply([(low_CD, forth(leaf[piece]))], out=out_CV[:, piece])
+        release(leaf[piece])
+    return out_CV
+
+
+def _back(grad_CV: Tensor, leaf: Tensor, out_CD: Tensor) -> None:
+    """``grad @ leaf``."""
+    for number, piece in enumerate(_pieces(leaf, grad_CV.dtype)):
+        given = (grad_CV[:, piece], back(leaf[piece]))
+        if number:
+            out_CD += multiply([given], out=torch.empty_like(out_CD))
+        else:
+            multiply([given], out=out_CD)
+        release(leaf[piece])

@@ -14,6 +14,7 @@ from regimen.models.blocks import SelfAttention, self_attention
 from regimen.models.differences import relative_difference
 from regimen.models.fused import fuse, reading
 from regimen.models.head import Head, full_logits
+from regimen.models.recompute import forgets_rows
 from regimen.models.virtual import Virtual, is_virtual, virtual_of
 from regimen.tokens.ragged import Plan, RaggedBatch, Segment, ragged_batch, to_padded
 
@@ -44,9 +45,8 @@ class LanguageModel:
         if not self.ragged:
             return self._padded(batch, backbone)
         virtual = virtual_of(self.model) or Virtual(0)
-        # what is computed again in the backward pass no longer knows who reads what
-        again = any(getattr(m, "gradient_checkpointing", False) for m in backbone.modules())
-        read = None if read_N is None or again else torch.unique(read_N) + virtual.first
+        known = read_N is not None and not forgets_rows(backbone)
+        read = torch.unique(read_N) + virtual.first if known and read_N is not None else None
         inputs = virtual.inputs(backbone.get_input_embeddings(), batch.ids_T)
         plan, places = virtual.plan(batch.plan), virtual.places(batch.position_T)
         with attention.active_plan(plan, prefix=virtual.prefix), reading(read):

@@ -26,6 +26,7 @@ from regimen.models.differences import relative_difference
 from regimen.models.native import ops
 from regimen.models.norms import RmsNorm
 from regimen.models.projections import parts_of
+from regimen.models.tiles import tiles_like
 
 TOLERANCE = 1e-5
 FEW = 0.8
@@ -47,6 +48,11 @@ def reading(rows: Tensor | None) -> Iterator[None]:
         yield
     finally:
         _READ.rows = before
+
+
+def rows_read() -> Tensor | None:
+    """The rows that need be right here; None for all."""
+    return _READ.rows
 
 
 class _Swiglu(torch.autograd.Function):
@@ -102,7 +108,8 @@ def fuse(model: nn.Module) -> int:
         for name, child in list(parent.named_children()):
             fused = _norm(child) or _mlp(child)
             if fused is not None:
-                setattr(parent, name, fused.train(child.training))
+                fused = tiles_like(fused.train(child.training), child)
+                setattr(parent, name, fused)
                 replaced += 1
     layers = getattr(getattr(model, "base_model", model), "layers", None)
     last = getattr(layers[-1], "mlp", None) if isinstance(layers, nn.ModuleList) else None

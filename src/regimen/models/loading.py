@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from regimen.errors import ModelError, near
+from regimen.models.mapped import release
 from regimen.models.quantised import check_quantised, is_plain, make_trainable
 from regimen.models.streaming import load_streamed
 
@@ -215,6 +216,7 @@ def check_finite(model: Any) -> None:
             continue
         # NaN goes through to both; and nothing of the tensor's size is made
         low, high = torch.aminmax(parameter.detach())
+        release(parameter)
         if not (torch.isfinite(low) and torch.isfinite(high)):
             bad = int((~torch.isfinite(parameter.detach())).sum())
             raise ModelError(

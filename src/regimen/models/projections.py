@@ -123,6 +123,18 @@ class Inner(NamedTuple):
 
 def project(low_TI: Tensor, parts: Sequence[Part]) -> tuple[list[Tensor], Inner]:
     """The outputs (T, O) of a group over one input, and what its adapters made of it."""
+    inner = inner_of(low_TI, parts)
+    outs = []
+    for part, columns in zip(parts, _columns(parts), strict=True):
+        terms = [(low_TI, forth(part.weight_OI))]
+        if part.b_OR is not None and inner.inner_TR is not None:
+            terms.append((inner.inner_TR[:, columns], forth(part.b_OR, scale=part.scale)))
+        outs.append(multiply(terms, bias_N=part.bias_O))
+    return outs, inner
+
+
+def inner_of(low_TI: Tensor, parts: Sequence[Part]) -> Inner:
+    """What the adapters of a group make of its input."""
     stacked, kept_PTI = _stacked(parts), _kept(low_TI, parts)
     inner_TR = None
     if kept_PTI is not None:
@@ -132,13 +144,7 @@ def project(low_TI: Tensor, parts: Sequence[Part]) -> tuple[list[Tensor], Inner]
             multiply([(seen_TI, forth(part.a_RI))], out=inner_TR[:, columns])
     elif stacked:
         inner_TR = multiply([(low_TI, forth(*stacked))])
-    outs = []
-    for part, columns in zip(parts, _columns(parts), strict=True):
-        terms = [(low_TI, forth(part.weight_OI))]
-        if part.b_OR is not None and inner_TR is not None:
-            terms.append((inner_TR[:, columns], forth(part.b_OR, scale=part.scale)))
-        outs.append(multiply(terms, bias_N=part.bias_O))
-    return outs, Inner(inner_TR, kept_PTI)
+    return Inner(inner_TR, kept_PTI)
 
 
 def _kept(low_TI: Tensor, parts: Sequence[Part]) -> Tensor | None:

@@ -226,3 +226,6 @@ AdapterSettings = Annotated[
     Discriminator(_kind),
 ]
 """The section of a method."""
+
+OF_THE_BASE = ("bitfit", "freeze", "lisa")
+"""Kinds that train weights of the base."""

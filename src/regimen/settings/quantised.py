@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
+from regimen.settings.adapters import OF_THE_BASE
 from regimen.settings.base import Conflict, Section
 
 Kind = Literal["nf4", "fp4", "int8", "int8_torchao", "int4_torchao"]
@@ -41,9 +42,7 @@ OWN = "trains weights of the base, which 'quantise' keeps in few bits"
 PACKED = "reads the shape of the weight, which bitsandbytes packs in 4 bits"
 
 REFUSED: Mapping[str, tuple[tuple[str, ...], str, str]] = {
-    "bitfit": (KINDS, OWN, ""),
-    "freeze": (KINDS, OWN, ""),
-    "lisa": (KINDS, OWN, ""),
+    **dict.fromkeys(OF_THE_BASE, (KINDS, OWN, "")),
     "loha": (FOUR_BITS, PACKED, "int8"),
     "lokr": (FOUR_BITS, PACKED, "int8"),
 }

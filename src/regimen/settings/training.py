@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
-from regimen.settings.adapters import AdapterSettings
+from regimen.settings.adapters import OF_THE_BASE, AdapterSettings
 from regimen.settings.base import (
     Conflict,
     Count,
@@ -22,6 +22,7 @@ from regimen.settings.base import (
     exactly_one,
 )
 from regimen.settings.compress import AwareSettings, of_aware
+from regimen.settings.memory import MemorySettings, of_memory
 from regimen.settings.optimizers import OptimizerName, OptimizerSettings, of_an_optimizer
 from regimen.settings.quantised import Quantise, of_a_base
 
@@ -193,7 +194,11 @@ class TrainingSettings(Section):
     """Type of the arithmetic; ``auto`` takes bf16 where the machine is faster with it."""
 
     gradient_checkpointing: bool = False
-    """Compute activations twice instead of keeping them."""
+    """Compute activations twice instead of keeping them: another name of
+    ``memory.activations: full``."""
+
+    memory: MemorySettings = MemorySettings()
+    """What is kept in memory while training."""
 
     optimizer: OptimizerName = "adamw"
     """The optimizer; what each keeps in memory and does not take is in ``docs/optimizers.md``."""
@@ -248,6 +253,12 @@ class TrainingSettings(Section):
             self.quantisation_aware,
             adapter=self.adapter is not None,
             quantised=self.quantise is not None,
+        )
+        yield from of_memory(
+            self.memory,
+            self.adapter,
+            checkpointing=self.gradient_checkpointing,
+            own=OF_THE_BASE,
         )
         if all(getattr(self, name) is None for name in LIMITS):
             yield Conflict(

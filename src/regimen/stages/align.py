@@ -27,6 +27,7 @@ from regimen.settings.align import AlignSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.training import ModelSettings
 from regimen.stages.align_rows import Rows, align_rows, conditioned_method, source_of
+from regimen.stages.arrangements import wants_bf16
 from regimen.stages.common import StageResult, path_key, read_json, run_stage
 from regimen.stages.profile import profile_stage
 from regimen.stages.training import (
@@ -35,7 +36,6 @@ from regimen.stages.training import (
     finish_model,
     prepare_model,
     start_from,
-    wants_bf16,
 )
 from regimen.stages.training_run import KEPT, Job, run_training, training_summary
 from regimen.tokens.store import TokenRows, load_token_rows, save_token_rows, token_rows

@@ -37,6 +37,7 @@ from regimen.settings.training import ModelSettings, TrainingSettings
 from regimen.settings.tune import TuneSettings
 from regimen.stages.align import with_new_tokens
 from regimen.stages.align_rows import conditioned_rows, read_records, source_of
+from regimen.stages.arrangements import quantisation_of
 from regimen.stages.rows import document_pieces, read_instances, replayed_rows
 from regimen.stages.texts import read_texts
 from regimen.stages.training import (
@@ -44,7 +45,6 @@ from regimen.stages.training import (
     Opened,
     loop_options,
     open_model,
-    quantisation_of,
     start_from,
     start_model,
 )

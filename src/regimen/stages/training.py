@@ -23,13 +23,12 @@ from regimen.adapters.methods import METHODS, add_adapter
 from regimen.adapters.serving import problems as serving_problems
 from regimen.adapters.spec import Spec
 from regimen.errors import AdapterError, ModelError
-from regimen.memory.activations import checkpoint_activations
-from regimen.memory.bases import configuration
+from regimen.memory.activations import arrange
 from regimen.memory.merging import in_words, rounded_base
-from regimen.memory.quantisation.aware import Aware, exported, make_aware, settle
+from regimen.memory.quantisation.aware import exported, make_aware, settle
 from regimen.memory.quantisation.files import save_quantised
+from regimen.memory.streaming import Streaming
 from regimen.models.forward import LanguageModel, prepare
-from regimen.models.hardware import bf16_is_fast
 from regimen.models.loading import (
     ModelSpec,
     check_finite,
@@ -39,10 +38,14 @@ from regimen.models.loading import (
 )
 from regimen.models.quantised import is_quantised, quantised_in_words
 from regimen.runs import Run
-from regimen.settings.compress import AwareSettings
-from regimen.settings.quantised import base_kind
 from regimen.settings.training import ModelSettings, TrainingSettings
-from regimen.stages.grids import activations_of, grid_of
+from regimen.stages.arrangements import (
+    aware_of,
+    kept_of,
+    quantisation_of,
+    scratch_directory,
+    wants_bf16,
+)
 from regimen.tokens.rendering import (
     CHATML_TOKENS,
     MaskPolicy,
@@ -134,6 +137,7 @@ def open_model(
     for a model that is not saved.
     """
     notes = []
+    scratch = scratch_directory(training, merged)
     tokenizer = tokenizer or load_tokenizer(model.tokenizer or model.path or "")
     template = Path(model.chat_template).read_text() if model.chat_template else None
     renderer = Renderer(tokenizer, policy=mask, template=template)
@@ -144,7 +148,10 @@ def open_model(
     spec = ModelSpec(
         path=model.path or "", config=fresh_config(model, tokenizer), dtype=model.dtype
     )
-    network, grown = start_model(spec, tokenizer, added, seed=seed, quantisation=quantisation)
+    streaming = Streaming(scratch) if training.memory.stream else None
+    network, grown = start_model(
+        spec, tokenizer, added, seed=seed, quantisation=quantisation, streaming=streaming
+    )
     notes += [grown] if grown else []
     check_finite(network)
     check_context(network, training.max_length)
@@ -164,28 +171,13 @@ def open_model(
         if chat and renderer.uses_chatml:
             fresh = tuple(dict.fromkeys((*chatml_ids(tokenizer), *fresh)))
         network = add_adapter(network, method, seed=seed, new_tokens=fresh)
-    if training.gradient_checkpointing:
-        checkpoint_activations(network)
+    if streaming is not None:
+        notes.append(streaming.start(network))
+    arrange(network, kept_of(training, scratch))
     if chat:
         adopt_template(tokenizer, renderer)
         network.generation_config.eos_token_id = list(stop_ids(tokenizer, renderer))
     return Opened(network, tokenizer, renderer, tuple(notes), fresh_adapter)
-
-
-def aware_of(section: AwareSettings, dtype: str) -> Aware:
-    """The section as row 8 takes it; scales are stored in ``dtype``."""
-    grid, activations = grid_of(section), activations_of(section.activations)
-    return Aware(grid, activations, getattr(torch, dtype))
-
-
-def quantisation_of(training: TrainingSettings) -> Any:
-    """The configuration of a quantised base for transformers; None where the base is not."""
-    kind = base_kind(training.quantise)
-    if kind is None:
-        return None
-    compute = torch.bfloat16 if wants_bf16(training) else torch.float32
-    double = getattr(training.quantise, "double_quant", True)
-    return configuration(kind, compute, double_quant=double)
 
 
 def check_learns(network: Any, training: TrainingSettings) -> None:
@@ -220,16 +212,27 @@ def check_context(network: Any, max_length: int) -> None:
 
 
 def start_model(
-    spec: ModelSpec, tokenizer: Any, added: int, *, seed: int, quantisation: Any
+    spec: ModelSpec,
+    tokenizer: Any,
+    added: int,
+    *,
+    seed: int,
+    quantisation: Any,
+    streaming: Streaming | None = None,
 ) -> tuple[Any, str]:
     """The model to train and what was done to its vocabulary.
 
     The result of an adapter's training is its base, as the adapter saw it, with the adapter merged
     in; over a quantised base the adapter goes on being trained instead, because merging would round
-    the weights again, and so does one that no weight of the base can do the work of.
+    the weights again, and so does one that no weight of the base can do the work of. With
+    ``streaming``, the weights stay in their files where these can be mapped.
     """
     if not is_adapter(spec.path):
-        network = load_model(spec, seed=seed, quantisation=quantisation)
+        network = None
+        if streaming is not None and spec.path and quantisation is None:
+            network = streaming.load(spec.path, getattr(torch, spec.dtype))
+        if network is None:
+            network = load_model(spec, seed=seed, quantisation=quantisation)
         return network, fit_vocabulary(network, tokenizer, added=added)
     seen = saw(spec.path)
     if quantisation is None and seen is not None:
@@ -307,11 +310,6 @@ def token_ids(tokenizer: Any, tokens: Sequence[str]) -> tuple[int, ...]:
                 fix=f"Did you mean {close[0]!r}?" if close else "Write it as the vocabulary does.",
             )
     return tuple(vocabulary[token] for token in tokens)
-
-
-def wants_bf16(training: TrainingSettings) -> bool:
-    """Whether products are formed in bf16."""
-    return training.precision == "bf16" or (training.precision == "auto" and bf16_is_fast())
 
 
 def loop_options(training: TrainingSettings, seed: int) -> LoopOptions:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from regimen.models.mapped import mapping_of
 from regimen.training.optimizers.fused import FusedBackward
 from regimen.training.profiling.memory import bytes_of, optimizer_states, weights_of
 
@@ -16,7 +17,7 @@ class StateMemory:
 
     Args:
         weights: of the model that no step changes, with buffers and what a quantisation keeps
-            beside its codes.
+            beside its codes; without what lies in mapped files.
         trained: weights that the optimizer steps.
         gradients: one for each weight that is trained now, in the weight's own type; where the
             optimizer steps inside the backward pass, those of the largest layer.
@@ -42,7 +43,9 @@ def state_memory(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> St
     stepped = [p for group in optimizer.param_groups for p in group["params"]]
     own = {parameter.data_ptr() for parameter in stepped}
     return StateMemory(
-        weights=bytes_of(t for t in weights_of(model) if t.data_ptr() not in own),
+        weights=bytes_of(
+            t for t in weights_of(model) if t.data_ptr() not in own and mapping_of(t) is None
+        ),
         trained=bytes_of(stepped),
         gradients=_gradients(optimizer),
         optimizer=optimizer_states(optimizer),
