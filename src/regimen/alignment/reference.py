@@ -72,7 +72,7 @@ def _hash_of(tensors: Iterable[tuple[str, Tensor]]) -> str:
         scales = (getattr(tensor, kept, None) for kept in ("quant_state", "SCB"))
         for part in tensors_in([tensor, *scales]):  # a quantised weight is codes and scales
             flat = part.detach().to("cpu").contiguous().reshape(-1)
-            digest.update(flat.view(torch.uint8).numpy())  # a mapped one is not copied
+            digest.update(flat.view(torch.uint8).numpy().data)  # no copy of a mapped one
     return digest.hexdigest()
 
 
