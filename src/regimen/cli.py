@@ -140,6 +140,21 @@ def evaluate(
 
 
 @app.command(context_settings=LOOSE)
+def plan(
+    context: typer.Context, file: SettingsFile, overrides: Overrides = None, json: Json = False
+) -> None:
+    """Memory of every tuning, measured, and the fastest arrangement that keeps to its budget."""
+    from regimen.settings.loading import load_settings
+
+    settings = load_settings(file, [*(overrides or ()), *context.args])
+    from regimen.stages.plan import plan as plan_tunings
+
+    result = plan_tunings(settings)
+    if json:
+        console.result(result)
+
+
+@app.command(context_settings=LOOSE)
 def study(
     context: typer.Context,
     file: SettingsFile,

@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Strict
 
 from regimen.settings.base import Conflict, Count, Section, Text
 
+UNITS = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
+
+
+def in_bytes(size: str) -> int:
+    """A size with its unit in bytes: ``8GiB``, ``1.5 GB``.
+
+    Raises:
+        ValueError: it is no number above 0 with a unit.
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(MB|GB|MiB|GiB)", size.strip())
+    if found is None or not float(found[1]):
+        raise ValueError(f"{size!r} is no size; expected a number with MB, GB, MiB or GiB: 8GiB")
+    return round(float(found[1]) * UNITS[found[2]])
+
+
+def _size(size: str) -> str:
+    in_bytes(size)
+    return size
+
+
+Size = Annotated[Text, AfterValidator(_size)]
+
 
 class MemorySettings(Section):
-    """What is kept in memory while training; none of it changes losses or gradients."""
+    """What is kept in memory while training. Only ``allow`` lets losses and gradients change."""
+
+    budget: Size | None = None
+    """Most memory that the training may take, libraries included, such as ``8GiB``: resident memory
+    of the process on a CPU, memory of the device on an accelerator. The fastest arrangement that
+    keeps to it is found before the first step (``regimen plan`` shows it); what the settings ask
+    for is not undone."""
+
+    allow: Annotated[tuple[Literal["quantise", "optimizer", "dtype"], ...], Strict(False)] = ()
+    """What ``budget`` may change although it changes what is learnt: put a frozen base into fewer
+    bits, take an optimizer with less state, hold the weights in bf16."""
 
     activations: Literal["keep", "selective", "full", "offload"] = "keep"
     """What is kept for the backward pass: everything; everything but what is inside feed-forward
@@ -34,6 +69,12 @@ class MemorySettings(Section):
 
     def conflicts(self) -> Iterator[Conflict]:
         """Places for what is moved, where something is."""
+        if self.allow and self.budget is None:
+            yield Conflict(
+                what="says what a budget may change, and there is no budget",
+                at=("allow",),
+                fix="Add 'budget', for example 8GiB, or remove it.",
+            )
         if self.offload_to is not None and self.activations != "offload":
             yield Conflict(
                 what=f"says where activations go, and activations is {self.activations!r}",

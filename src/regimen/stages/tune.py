@@ -16,6 +16,8 @@ from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.training import ModelSettings
 from regimen.settings.tune import TuneSettings
 from regimen.stages.common import StageResult, path_key, run_stage, section_name
+from regimen.stages.plan import FILE as PLAN
+from regimen.stages.plan import arranged
 from regimen.stages.profile import profile_stage
 from regimen.stages.rows import conversation_rows, document_rows
 from regimen.stages.texts import load_texts
@@ -70,8 +72,8 @@ def tune(
         settings,
         root / stage,
         inputs,
-        lambda run: _work(section, settings.seed_of(stage), run, source),
-        keep=KEPT,
+        lambda run: _work(arranged(section, run.directory), settings.seed_of(stage), run, source),
+        keep=(*KEPT, PLAN),
     )
 
 

@@ -1,0 +1,142 @@
+"""The arrangement that keeps to a budget: pytest tests/stages/test_plan.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regimen.errors import TrainingError
+from regimen.settings.tune import TuneSettings
+from regimen.stages import plan
+from regimen.stages.plan import FILE, arranged, search, with_changes
+
+GIB = 2**30
+EXPECTED = {
+    "keep": 4.0,
+    "selective": 3.5,
+    "full": 2.5,
+    "offload": 2.2,
+}
+"""GiB of the whole process by what is kept of activations, as the stand-in measures it."""
+
+
+def section(budget: str | None = "3GiB", **more: Any) -> TuneSettings:
+    memory = {} if budget is None else {"budget": budget}
+    memory |= more.pop("memory", {})
+    fields = {"model": {"path": "base"}, "tokens_per_batch": 1024, "max_length": 1024, **more}
+    return TuneSettings.model_validate({**fields, "memory": memory})
+
+
+class StandIn:
+    """Measurements without a model."""
+
+    def __init__(self, wrong_by: float = 0.0) -> None:
+        self.wrong_by, self.jobs = wrong_by, list[Mapping[str, Any]]()
+
+    def size(self, one: Mapping[str, Any]) -> float:
+        memory = one["memory"]
+        found = EXPECTED[memory["activations"]] - (0.4 if memory["stream"] else 0.0)
+        return found - (0.5 if one["quantise"] else 0.0)
+
+    def __call__(self, job: Mapping[str, Any], what: str) -> dict[str, Any]:
+        self.jobs.append(job)
+        names = ("libraries", "weights", "trained", "optimizer", "step", "apart")
+        if job["way"] == "whole":
+            peak = (self.size(job["section"]) + self.wrong_by) * GIB
+            return {"peak": peak, "tokens_per_second": 100.0, "libraries": 1.0}
+        found = []
+        for one in job["sections"]:
+            total = self.size(one) * GIB
+            found.append({**dict.fromkeys(names, total / 6), "total": total})
+            if job["budget"] is not None and total <= job["budget"]:
+                break
+        return {"parts": found}
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    stand_in = StandIn()
+    monkeypatch.setattr(plan, "_probe", stand_in)
+    return stand_in
+
+
+def test_the_fastest_that_is_expected_to_fit_is_measured_and_chosen(measured: StandIn) -> None:
+    fits = search(section("3GiB"))
+    assert [fit.changes["memory.activations"] for fit in fits] == ["keep", "selective", "full"]
+    assert fits[-1].measured is not None
+    assert fits[-1].measured["peak"] == 2.5 * GIB
+    assert [job["way"] for job in measured.jobs] == ["parts", "whole"]
+
+
+def test_what_takes_more_than_expected_is_not_chosen(measured: StandIn) -> None:
+    measured.wrong_by = 0.4
+    fits = search(section("2.65GiB"))
+    assert fits[-1].changes["memory.activations"] == "offload"
+    assert [job["way"] for job in measured.jobs] == ["parts", "whole", "parts", "whole"]
+    assert fits[-1].measured is not None
+    assert fits[-1].measured["peak"] <= 2.65 * GIB
+
+
+def test_without_a_budget_the_settings_are_measured_as_they_are(measured: StandIn) -> None:
+    (fit,) = search(section(None))
+    assert fit.changes == {}
+    assert fit.measured is not None
+
+
+def test_a_frozen_base_may_lie_on_disk_and_in_fewer_bits_where_that_is_allowed(
+    measured: StandIn,
+) -> None:
+    frozen = {"adapter": {"kind": "lora"}}
+    assert search(section("1.9GiB", **frozen))[-1].changes["memory.stream"] is True
+    allowed = search(section("1.4GiB", memory={"allow": ["quantise"]}, **frozen))[-1]
+    assert allowed.changes["quantise"] is not None
+
+
+def test_a_budget_that_nothing_keeps_names_the_smallest_and_what_else_could_be_allowed(
+    measured: StandIn,
+) -> None:
+    with pytest.raises(TrainingError, match="keeps to the budget") as caught:
+        search(section("1GiB", adapter={"kind": "lora"}))
+    error = caught.value
+    assert error.slug == "budget-too-small"
+    assert "1.80 GiB" in error.expected
+    assert "stream" in error.expected
+    assert "[quantise, optimizer, dtype]" in error.fix
+    with pytest.raises(TrainingError) as caught:
+        search(section("1GiB", memory={"allow": ["dtype"]}))
+    assert "2.20 GiB" in caught.value.expected  # nothing is frozen: no base on disk
+    assert "[optimizer]" in caught.value.fix
+
+
+def test_a_training_that_goes_on_is_arranged_as_it_was(measured: StandIn, tmp_path: Path) -> None:
+    first = arranged(section("3GiB"), tmp_path)
+    assert first.memory.activations == "full"
+    assert first.memory.budget is None
+    count = len(measured.jobs)
+    assert arranged(section("3GiB"), tmp_path) == first
+    assert len(measured.jobs) == count
+    kept = json.loads((tmp_path / FILE).read_text())
+    assert kept["chosen"] == "activations: full"
+    # another budget is another plan
+    assert arranged(section("5GiB"), tmp_path).memory.activations == "keep"
+
+
+def test_changes_keep_everything_else_of_the_settings() -> None:
+    before = section("3GiB", gradient_checkpointing=True, learning_rate=3e-4)
+    after = with_changes(
+        before,
+        {"memory.activations": "offload", "tokens_per_batch": 2048, "model.dtype": "bfloat16"},
+    )
+    assert (after.memory.activations, after.gradient_checkpointing) == ("offload", False)
+    assert (after.tokens_per_batch, after.model.dtype) == (2048, "bfloat16")
+    assert (after.learning_rate, after.model.path) == (3e-4, "base")
+
+
+@pytest.mark.parametrize("size", ["8", "8 gib", "-1GiB", "0GiB", "GiB", "1e3GiB"])
+def test_a_size_has_a_unit(size: str) -> None:
+    with pytest.raises(ValueError, match="no size"):
+        section(size)
