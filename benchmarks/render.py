@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from build_page import build_section
 from evaluate_page import evaluate_section
 from head_page import head_section
 from markdown_table import table
+from plan_page import plan_section
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,6 +32,15 @@ forms the same products alone.
 
 OWN_PAGE = ("ifeval", "lints", "refusal", "judges")
 """Results that have a page of their own, as those of studies do."""
+SECTIONS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "adapter_speed": adapter_section,
+    "head": head_section,
+    "evaluate": evaluate_section,
+    "build": build_section,
+    "plan": plan_section,
+}
+"""Results whose part of the page is their own."""
+
 LEFT = "\\* left after its second step: slower than half the best until then."
 NO_RESULT = "\nNo result has been committed yet.\n"
 
@@ -46,14 +56,8 @@ def section(result: Mapping[str, Any]) -> str:
     """One benchmark: where it ran, its ratios, its rows; a section for each of its works."""
     if result["name"] in OWN_PAGE or result["name"].startswith("study_"):
         return ""
-    if result["name"] == "adapter_speed":
-        return adapter_section(result)
-    if result["name"] == "head":
-        return head_section(result)
-    if result["name"] == "evaluate":
-        return evaluate_section(result)
-    if result["name"] == "build":
-        return build_section(result)
+    if result["name"] in SECTIONS:
+        return SECTIONS[result["name"]](result)
     if "works" not in result:
         return _section(result["name"], result, result["rows"])
     return "".join(

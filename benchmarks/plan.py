@@ -1,0 +1,176 @@
+"""What ``plan`` expects against what is measured, and whether budgets are kept.
+
+    python benchmarks/plan.py [--quick] [--json]
+
+Models of drawn weights, adapters, bases, optimizers and ways to keep activations, in 20
+configurations. For each, the expected peak beyond imports against that of a fresh process; then a
+search with a budget below what it takes, and the peak of what the search proposes. A full run
+writes benchmarks/results/plan.json.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from command import carry_out, parser
+from plan_page import BUDGET, EXPECTED
+from regimen import __version__, console
+from regimen.errors import TrainingError
+from regimen.models.loading import ModelSpec, load_model
+from regimen.settings.tune import TuneSettings
+from regimen.stages.plan import search
+from render import write_page
+from result import machine
+
+NAME = "plan"
+SMALL = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 8}
+WIDE = {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 12}
+HEADS = {"num_attention_heads": 8, "num_key_value_heads": 4, "vocab_size": 8192}
+LORA = {"adapter": {"kind": "lora", "target_modules": "all-linear"}}
+FEW, MANY = {"tokens_per_batch": 1024}, {"tokens_per_batch": 4096}
+CONFIGURATIONS: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
+    ("full", SMALL, FEW),
+    ("full", SMALL, MANY),
+    ("full, checkpoints", SMALL, MANY | {"memory": {"activations": "full"}}),
+    ("full, selective", SMALL, MANY | {"memory": {"activations": "selective"}}),
+    ("full, 8-bit AdamW", SMALL, FEW | {"optimizer": "adamw_8bit"}),
+    ("full, Adafactor", SMALL, FEW | {"optimizer": "adafactor"}),
+    ("full, Muon", SMALL, FEW | {"optimizer": "muon"}),
+    ("full, accumulated", SMALL, FEW | {"gradient_accumulation_steps": 4}),
+    ("full", WIDE, FEW),
+    ("full, bf16 weights", WIDE, FEW),
+    ("full, checkpoints", WIDE, MANY | {"memory": {"activations": "full"}}),
+    ("LoRA", SMALL, MANY | LORA),
+    ("LoRA", WIDE, FEW | LORA),
+    ("LoRA", WIDE, MANY | LORA),
+    ("LoRA, checkpoints", WIDE, MANY | LORA | {"memory": {"activations": "full"}}),
+    ("LoRA, offloaded", WIDE, MANY | LORA | {"memory": {"activations": "offload"}}),
+    ("LoRA, streamed", WIDE, FEW | LORA | {"memory": {"stream": True}}),
+    ("LoRA on nf4", WIDE, FEW | LORA | {"quantise": "nf4"}),
+    ("DoRA", SMALL, FEW | {"adapter": {"kind": "lora", "use_dora": True}}),
+    ("bottleneck", SMALL, MANY | {"adapter": {"kind": "bottleneck"}}),
+)
+QUICK = (0, 11)
+SHARES = 0.8
+"""Of the peak beyond imports: the budget of the search."""
+
+
+def model_of(shape: Mapping[str, Any], folder: Path) -> Path:
+    """A model of drawn weights, with the tokenizer of the tiny base."""
+    import shutil
+
+    place = folder / "-".join(str(value) for value in shape.values())
+    if not place.is_dir():
+        config = {"model_type": "llama", **HEADS, **shape}
+        load_model(ModelSpec(config=config)).save_pretrained(place)
+        base = Path(__file__).parents[1] / "src/regimen/assets/tiny-base"
+        for file in base.glob("*token*"):
+            shutil.copy(file, place / file.name)
+    return place
+
+
+def section_of(
+    name: str, place: Path, more: Mapping[str, Any], budget: str | None = None
+) -> TuneSettings:
+    """The settings of a configuration."""
+    dtype = {"dtype": "bfloat16"} if "bf16" in name else {}
+    fields = {"model": {"path": str(place), **dtype}, "max_length": 512, **more}
+    if budget:
+        fields["memory"] = {**fields.get("memory", {}), "budget": budget}
+    return TuneSettings.model_validate(fields)
+
+
+def bench(*, quick: bool) -> dict[str, Any]:
+    """Every configuration in turn."""
+    rows = []
+    chosen = [CONFIGURATIONS[n] for n in QUICK] if quick else CONFIGURATIONS
+    where = machine()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, shape, more in chosen:
+            place = model_of(shape, Path(folder))
+            (fit,) = search(section_of(name, place, more))
+            assert fit.measured is not None
+            libraries, peak = fit.measured["libraries"], fit.measured["peak"]
+            expected = fit.expected["total"] - fit.expected["libraries"]
+            budget = libraries + SHARES * (peak - libraries)
+            text = f"{budget / 2**20:.0f}MiB"
+            kept: float | None = None
+            words = "none keeps to it"
+            try:
+                found = search(section_of(name, place, more, text))[-1]
+                assert found.measured is not None
+                kept, words = found.measured["peak"], found.words
+            except TrainingError as error:
+                if error.slug != "budget-too-small":
+                    raise
+            shown = f"{name}, {shape['num_hidden_layers']} x {shape['hidden_size']}"
+            console.line(
+                f"  {shown}: expected {expected / 2**20:.0f} MiB, measured "
+                f"{(peak - libraries) / 2**20:.0f}; budget {text}: {words}"
+            )
+            rows.append(
+                {
+                    "name": shown,
+                    "tokens_per_batch": more["tokens_per_batch"],
+                    "expected_mib": expected / 2**20,
+                    "measured_mib": (peak - libraries) / 2**20,
+                    "error": expected / (peak - libraries) - 1,
+                    "budget_mib": budget / 2**20,
+                    "chosen": words,
+                    "chosen_peak_mib": None if kept is None else kept / 2**20,
+                }
+            )
+    off = [abs(row["error"]) for row in rows]
+    over = [r for r in rows if r["chosen_peak_mib"] and r["chosen_peak_mib"] > r["budget_mib"] + 1]
+    return {
+        "name": NAME,
+        "versions": {
+            "regimen": __version__,
+            "torch": version("torch"),
+            "transformers": version("transformers"),
+        },
+        "machine": where,
+        "quick": quick,
+        "rows": rows,
+        "ratios": {
+            EXPECTED: max(off),
+            f"{EXPECTED} (median)": statistics.median(off),
+            BUDGET: float(len(over)),
+        },
+    }
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print the result as a table."""
+    body = [
+        (
+            row["name"],
+            row["tokens_per_batch"],
+            round(row["expected_mib"]),
+            round(row["measured_mib"]),
+            f"{row['error']:+.1%}",
+            round(row["budget_mib"]),
+            "" if row["chosen_peak_mib"] is None else round(row["chosen_peak_mib"]),
+            row["chosen"],
+        )
+        for row in result["rows"]
+    ]
+    columns = ("configuration", "tokens", "expected", "MiB", "off", "budget", "peak", "chosen")
+    console.table(NAME, columns, body)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark; the exit status."""
+    options = parser("What plan expects against what is measured.", quick="two configurations")
+    given = options.parse_args(argv)
+    return carry_out(given, lambda: bench(quick=given.quick), show, lambda _: write_page())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
