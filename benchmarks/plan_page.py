@@ -36,7 +36,7 @@ def plan_section(result: Mapping[str, Any]) -> str:
         "",
         "`benchmarks/plan.py`: what `regimen plan` expects of a training's peak memory beyond",
         "imports, from models of 2 and 4 layers, against that of a fresh process with the whole",
-        "model, in MiB; then a search with a budget of the process's memory, and its peak with what",
+        "model, in MiB; then a search with a budget for the process, and its peak with what",
         f"the search chose. Off by {ratios[EXPECTED]:.1%} at most, "
         f"{ratios[EXPECTED + ' (median)']:.1%} in the middle;",
         f"above its budget: {ratios[BUDGET]:.0f} of {len(result['rows'])}.",
