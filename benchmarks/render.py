@@ -13,6 +13,7 @@ from build_page import build_section
 from evaluate_page import evaluate_section
 from head_page import head_section
 from markdown_table import table
+from memory_page import memory_section
 from plan_page import plan_section
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,6 +39,7 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "evaluate": evaluate_section,
     "build": build_section,
     "plan": plan_section,
+    "memory": memory_section,
 }
 """Results whose part of the page is their own."""
 
