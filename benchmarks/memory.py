@@ -82,7 +82,7 @@ def entries(work: str, bf16: bool) -> tuple[Entry, ...]:
     common = {"max_length": MAX_LENGTH, "tokens_per_batch": MAX_LENGTH, "learning_rate": 1e-4}
     if work == "qlora_1b":
         lora = common | {"adapter": ADAPTER}
-        peft = {k: v for k, v in LORA.items()}
+        peft = dict(LORA)
         return (
             Entry(OURS, "nf4", lora | {"quantise": "nf4", "memory": LEAST}),
             Entry(OURS, "nf4, on disk", lora | {"quantise": "nf4", "memory": LEAST | STREAM}),
