@@ -14,7 +14,7 @@ askeds = st.builds(
     Asked,
     activations=st.sampled_from(list(SLOWER["activations"])),
     stream=st.booleans(),
-    quantise=st.sampled_from([None, "nf4"]),
+    quantise=st.sampled_from([None, "int8", "nf4"]),
     optimizer=st.sampled_from(["adamw", "adamw_8bit", "sgd"]),
     dtype=st.sampled_from(list(SLOWER["dtype"])),
     tokens_per_batch=st.integers(64, 1 << 16),

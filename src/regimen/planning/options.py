@@ -14,7 +14,7 @@ from typing import Any
 SLOWER: Mapping[str, Mapping[Any, float]] = {
     "activations": {"keep": 1.0, "selective": 1.1, "full": 1.3, "offload": 1.4},
     "stream": {False: 1.0, True: 1.5},
-    "quantise": {None: 1.0, "nf4": 1.4},
+    "quantise": {None: 1.0, "int8": 1.3, "nf4": 1.4},
     "optimizer": {"adamw": 1.0, "adamw_8bit": 1.05, "adafactor": 1.05, "lomo": 1.1},
     "dtype": {"float32": 1.0, "bfloat16": 1.05},
 }

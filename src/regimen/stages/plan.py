@@ -25,6 +25,7 @@ from regimen.runs import source_key
 from regimen.settings.adapters import OF_THE_BASE
 from regimen.settings.memory import in_bytes
 from regimen.settings.pipeline import PipelineSettings
+from regimen.settings.quantised import base_kind
 from regimen.settings.tune import TuneSettings
 from regimen.stages.common import MODULES
 
@@ -145,7 +146,7 @@ def asked_of(section: TuneSettings) -> Asked:
     return Asked(
         activations=activations,
         stream=section.memory.stream,
-        quantise=section.quantise,
+        quantise=base_kind(section.quantise),
         optimizer=section.optimizer,
         dtype=section.model.dtype,
         tokens_per_batch=section.tokens_per_batch,
