@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import sys
@@ -107,14 +108,15 @@ def parts(job: Mapping[str, Any]) -> dict[str, Any]:
     for section in sections:
         sizes.setdefault(_apart_from_tokens(section), set()).add(section.tokens_per_batch)
     found: list[dict[str, Any]] = []
+    apart: list[float] = []
     with _short_models(sections[0].model) as (folders, layers):
+        memory.reset_peak()
 
         @cache
         def measured(text: str, tokens: int) -> Parts:
             section = TuneSettings.model_validate(json.loads(text) | {"tokens_per_batch": tokens})
-            few, more = (
-                _measured(section, folder) | {"libraries": libraries} for folder in folders
-            )
+            few, more = (_measured(section, folder, libraries, apart) for folder in folders)
+            gc.collect()  # the models hold each other in cycles
             return extended(few, more, layers)
 
         for section in sections:
