@@ -180,3 +180,9 @@ def test_transformers_own_calls_stay_exact_under_the_ragged_implementation(name)
     after = model(input_ids=ids, attention_mask=mask).logits
     torch.testing.assert_close(after[0], before[0], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(after[1, :8], before[1, :8], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2"])
+def test_weights_in_bf16_take_flat_batches_without_autocast(name):
+    model = prepare(make(name, MODELS[name]).to(torch.bfloat16))
+    assert model.ragged, model.reason

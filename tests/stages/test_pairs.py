@@ -113,6 +113,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
+        attention_bias=True,  # for BitFit
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

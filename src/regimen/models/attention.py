@@ -158,6 +158,8 @@ def _attention(
     call = Call(scaling, window, softcap, sinks)
     # On CPUs the fused kernel is 2 to 5 times slower in bf16 than in fp32 at the lengths of
     # instructions; elsewhere, rotary embeddings in fp32 under autocast go back to the value's type.
+    # What comes out has the value's type: the product behind it may know no other.
+    kind = value.dtype
     dtype = torch.float32 if query.device.type == "cpu" else value.dtype
     query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     if _ACTIVE.heard is not None:
@@ -173,12 +175,12 @@ def _attention(
                 value[0].transpose(0, 1),
                 call,
             )
-            return out[None], None
+            return out[None].to(kind), None
         plan, prefix = attention_mask.plan, None
         assert plan is not None
         if attention_mask.prefix is not None:
             prefix = attention_mask.prefix[int(getattr(module, "layer_idx", 0))]
-        return segment_attention(query, key, value, plan, call, dropout, prefix), None
+        return segment_attention(query, key, value, plan, call, dropout, prefix).to(kind), None
 
 
 def _without_plan(
