@@ -136,6 +136,29 @@ def test_changes_keep_everything_else_of_the_settings() -> None:
     assert (after.learning_rate, after.model.path) == (3e-4, "base")
 
 
+def test_a_tokenizer_that_is_not_there_yet_is_told(measured: StandIn) -> None:
+    fresh = {"config": {"model_type": "llama"}, "train_tokenizer": 300}
+    with pytest.raises(TrainingError, match="before its tokenizer is"):
+        search(section(model=fresh))
+
+
+@pytest.mark.slow
+def test_a_tuning_keeps_to_its_budget(
+    text_project: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = {"max_steps": 2, "tokens_per_batch": 4096, "save_steps": None}
+    assert text_project.run(text_project.settings("free", memory={"budget": "8GiB"}, **few)) == 0
+    kept = json.loads(Path("runs/free/tune/plan.json").read_text())
+    assert kept["chosen"].startswith("activations: keep")
+    peak, libraries = kept["measured"]["peak"], kept["measured"]["libraries"]
+    assert libraries < peak < 8 * GIB
+    expected = kept["expected"]["total"] - kept["expected"]["libraries"]
+    assert expected == pytest.approx(peak - libraries, rel=0.5)
+    capsys.readouterr()
+    assert text_project.run(text_project.settings("none", memory={"budget": "10MiB"}, **few)) == 1
+    assert "No arrangement that the settings allow keeps to the budget" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("size", ["8", "8 gib", "-1GiB", "0GiB", "GiB", "1e3GiB"])
 def test_a_size_has_a_unit(size: str) -> None:
     with pytest.raises(ValueError, match="no size"):

@@ -38,7 +38,7 @@ class Parts:
     @property
     def total(self) -> float:
         """The resident peak."""
-        return sum(getattr(self, one.name) for one in fields(self))
+        return float(sum(getattr(self, one.name) for one in fields(self)))
 
     @property
     def above_libraries(self) -> float:

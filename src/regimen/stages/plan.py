@@ -74,6 +74,9 @@ def plan(settings: PipelineSettings) -> dict[str, Any]:
         )
     told = {}
     for stage, section in settings.tunings.items():
+        if section.model.previous:
+            console.line(f"{stage}: starts from what the tuning before it ends with; not planned")
+            continue
         fits = search(section)
         show(stage, section, fits)
         told[stage] = as_json(section, fits)
@@ -114,6 +117,13 @@ def search(section: TuneSettings) -> list[Fit]:
     Raises:
         TrainingError: ``budget-too-small``, with the smallest that would do.
     """
+    if section.model.train_tokenizer is not None:
+        raise TrainingError(
+            "What a fresh model takes is not known before its tokenizer is.",
+            slug="plan-no-tokenizer",
+            got="model.train_tokenizer",
+            fix="Remove memory.budget, or name a tokenizer that is there with model.tokenizer.",
+        )
     budget = section.memory.budget
     limit = None if budget is None else in_bytes(budget)
     asked = asked_of(section)

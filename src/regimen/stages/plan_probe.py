@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from regimen.adapters.files import base_path, is_adapter
 from regimen.adapters.spec import see_rows, upkeep_of
 from regimen.errors import RegimenError
 from regimen.files import atomic_write, json_text
@@ -240,7 +241,8 @@ def _config(model: ModelSettings) -> Any:
     if model.config is not None:
         fields = dict(model.config)
         return AutoConfig.for_model(fields.pop("model_type"), **fields)
-    return AutoConfig.from_pretrained(model.path)
+    path = str(model.path)
+    return AutoConfig.from_pretrained(base_path(path) if is_adapter(path) else path)
 
 
 def write_short(config: Any, layers: int, folder: Path) -> None:
