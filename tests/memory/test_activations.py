@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 
 import pytest
 import torch
@@ -215,6 +216,20 @@ def test_networks_are_computed_again_once_where_their_layers_are_too(monkeypatch
     seen.clear()
     prepared.hidden(rows).sum().backward()
     assert len(seen) == 4
+
+
+@pytest.mark.parametrize("name", ["llama", "bloom"])
+def test_what_goes_into_a_network_is_gone_where_its_layer_is_computed_again(name):
+    model = make(name, ALL[name]).train()
+    arrange(model, Activations(kind="full", tile_rows=5))
+    prepared, rows = prepare(model), batch()
+    model.train()
+    seen = []
+    for module in networks_of(base_of(model).base_model):
+        module.register_forward_pre_hook(lambda _m, args: seen.append(weakref.ref(args[0])))
+    hidden = prepared.hidden(rows)
+    assert [ref() for ref in seen] == [None, None]
+    hidden.sum().backward()
 
 
 @pytest.mark.parametrize("adapter", [None, lora])

@@ -73,9 +73,11 @@ def _apply(
     x = args[0]
     cut = [i for i, a in enumerate(args) if isinstance(a, Tensor) and a.shape[:-1] == x.shape[:-1]]
     inputs = tuple(args[i] for i in cut)
+    # the function is kept for the backward pass, and must not keep the inputs
+    others = [None if i in cut else a for i, a in enumerate(args)]
 
     def run(*some: Tensor) -> Any:
-        filled = list(args)
+        filled = list(others)
         for place, tensor in zip(cut, some, strict=True):
             filled[place] = tensor
         return whole(module, *filled, **kwargs)
