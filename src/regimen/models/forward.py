@@ -225,13 +225,16 @@ def _alone(base: Any) -> list[Tensor]:
     sequences = [list(s.ids) for s in _probe_segments(base, forest=False)]
     training = base.training
     base.eval()
-    device = base.get_input_embeddings().weight.device
-    out = [
-        base(input_ids=torch.tensor([ids], device=device), use_cache=False).logits[0].float()
-        for ids in sequences
-    ]
+    weight = base.get_input_embeddings().weight
+    # trained vectors in fp32 beside weights in bf16 give the model's own attention both types
+    low = weight.dtype in (torch.bfloat16, torch.float16)
+    with torch.autocast(weight.device.type, dtype=weight.dtype if low else None, enabled=low):
+        out = [
+            base(input_ids=torch.tensor([ids], device=weight.device), use_cache=False).logits[0]
+            for ids in sequences
+        ]
     base.train(training)
-    return out
+    return [logits.float() for logits in out]
 
 
 @torch.no_grad()
