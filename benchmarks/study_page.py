@@ -59,6 +59,7 @@ def section(result: Mapping[str, Any]) -> str:
         f"## {name}\n",
         filled(result["question"] + " " + result["verdict"]),
         filled(took),
+        *([filled(result["earlier"])] if result.get("earlier") else []),
         *table(["claim", "measured", "verdict", "items", "tasks", "seeds"], claims),
         "",
     ]

@@ -31,7 +31,8 @@ def page(repo_root: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def cells_of(settings: PipelineSettings) -> tuple[Cell, ...]:
     assert settings.study is not None
-    return STUDIES[settings.study.kind].cells(_question(settings, settings.study))
+    kind, asked = STUDIES[settings.study.kind], _question(settings, settings.study)
+    return (*kind.cells(asked), *kind.further(asked, ()))
 
 
 def test_every_example_is_a_study_that_has_cells(page: str) -> None:

@@ -48,6 +48,7 @@ def rows_of(form):
     return made
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", METHODS)
 def test_the_better_answers_gain_on_the_others(name):
     method = METHODS[name]

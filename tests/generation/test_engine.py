@@ -145,6 +145,7 @@ def test_no_prompts_give_nothing():
     assert list(Engine(LLAMA, []).generate([])) == []
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("worth", [0, NEVER])
 @pytest.mark.parametrize("name", ["llama", "qwen3", "gemma2", "gpt2"])
 def test_a_cache_in_8_bits_says_nearly_the_same(name, worth, monkeypatch):

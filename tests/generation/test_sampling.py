@@ -24,6 +24,7 @@ def narrow(monkeypatch):
     monkeypatch.setattr(sampling, "WIDTH", 4)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("patience", [0, 1, 8])
 @pytest.mark.parametrize("top_p", [1.0, 0.7, 0.2])
 def test_frequencies_are_the_probabilities_of_the_nucleus(top_p, patience, narrow, monkeypatch):

@@ -94,6 +94,7 @@ def possible(name, options):
     return not (needs_networks and name in WITHOUT_NETWORKS)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", ALL)
 def test_every_way_has_the_loss_and_the_gradients_of_keeping_everything(name):
     prepared = prepare(make(name, ALL[name]))
@@ -109,6 +110,7 @@ def test_every_way_has_the_loss_and_the_gradients_of_keeping_everything(name):
         assert max(apart(plain, step(prepared))) <= bound, (options.kind, options.tile_rows)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("options", [*EXACT, TILED[1], TILED[3]])
 @pytest.mark.parametrize("name", ["llama", "qwen2_moe"])
 def test_also_where_a_model_is_arranged_before_it_is_prepared(name, options):

@@ -82,6 +82,7 @@ def assert_equal(one, other, bound=0.0):
         assert float((got[name] - gradient).abs().max()) <= bound * size, name
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", NAMES)
 def test_a_streamed_base_has_the_loss_and_the_gradients_of_a_resident_one(name, tmp_path):
     path = saved(name, tmp_path / "model")

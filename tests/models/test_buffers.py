@@ -41,6 +41,7 @@ def gradients(model, needs, *, kept, together=False):
     return {name: p.grad for name, p in prepared.model.named_parameters()}
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("needs", ["nll_sum", "logp"])
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("name", ["llama", "llama tied", "gemma2", "gpt2"])

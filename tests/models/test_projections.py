@@ -58,6 +58,7 @@ def agree(replaced, own, *, kept=False):
             assert float((got[key] - gradient).abs().max()) <= 1e-5 * scale, key
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize("name", ["llama", "qwen2", "qwen3", "granite"])
 def test_losses_and_gradients_are_those_of_peft(name, kept, monkeypatch):
@@ -132,6 +133,7 @@ def test_gradients_are_as_near_to_those_in_fp64_as_those_of_peft(monkeypatch):
     assert apart["ours"] < 2 * apart["theirs"] + 1e-6
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("share", [0.1, 0.5])
 @pytest.mark.parametrize("name", ["llama", "qwen2"])

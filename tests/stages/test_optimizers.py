@@ -52,6 +52,7 @@ def test_each_optimizer_tunes(text_project, name):
         assert told["gradients"] < told["trained"] / 2
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", ["galore", "apollo", "lomo", "badam"])
 def test_an_interrupted_training_goes_on_to_the_bit(text_project, name, monkeypatch, capfd):
     more = tuned(name, adapter=LORA) if name == "badam" else tuned(name)

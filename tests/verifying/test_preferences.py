@@ -15,6 +15,7 @@ TABLE = AnswerTable.of_pairs(torch.linspace(-9.0, -4.0, 8).view(4, 2))
 ALONE = [name for name, method in METHODS.items() if method.form in ("pairs", "any")]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", [*ALONE, "rrhf", "slic"])
 def test_packed_and_accumulated_rows_equal_the_formula(name, subject_of):
     terms = [Term(name), Term("sft", weight=0.3)]

@@ -51,6 +51,7 @@ def logits(model, ids):
         return model(input_ids=ids, use_cache=False).logits
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("kind", ["llama", "llama tied"])
 def test_it_comes_back(tmp_path, windows, held_out, name, kind) -> None:
@@ -94,6 +95,7 @@ def test_names_and_settings_are_those_of_the_layout(tmp_path, model, windows) ->
     assert read_config(tmp_path) == told
 
 
+@pytest.mark.matrix
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", sorted(SPECS.keys() - {"rtn group"}))
 def test_transformers_reads_it_with_compressed_tensors(tmp_path, windows, held_out, name) -> None:
