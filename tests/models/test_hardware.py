@@ -1,7 +1,11 @@
 """What is asked of the machine."""
 
 import os
+import platform
+import subprocess
+import sys
 
+import pytest
 import torch
 
 from regimen.models.hardware import on_large_pages, set_up
@@ -27,3 +31,31 @@ def test_the_kernels_that_are_kept_are_those_asked_for_unless_the_user_said(monk
     assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "1024"
     set_up(torch.get_num_threads())
     assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "1024"
+
+
+FRAGMENTS = """
+import torch
+from regimen.models.hardware import tune_allocator
+tune_allocator(keep={keep})
+small = []
+for size in range(40, 8, -1):
+    block = torch.ones(size << 18)  # MiB
+    small.append(torch.ones(1 << 12))
+    del block
+lines = open("/proc/self/status").read().splitlines()
+anonymous = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+print(anonymous)
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="glibc alone is told"
+)
+def test_blocks_that_are_freed_are_kept_or_returned():
+    found = {}
+    for keep in (True, False):
+        script = FRAGMENTS.format(keep=keep)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        found[keep] = int(done.stdout) / 1024
+    assert found[True] - found[False] > 30

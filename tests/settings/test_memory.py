@@ -65,3 +65,17 @@ def test_what_does_not(fields, told):
     conflicts = [getattr(e.get("ctx", {}).get("error"), "found", ()) for e in raised.value.errors()]
     found += " ".join(f"{c.what} {c.fix}" for some in conflicts for c in some)
     assert told in found
+
+
+@pytest.mark.parametrize(
+    ("memory", "returned"),
+    [
+        ({}, False),
+        ({"activations": "full"}, False),
+        ({"activations": "offload"}, True),
+        ({"activations": "offload", "allocator": "keep"}, False),
+        ({"allocator": "return"}, True),
+    ],
+)
+def test_freed_blocks_are_returned_where_memory_is_short(memory, returned):
+    assert tune(memory=memory).memory.returns_blocks is returned

@@ -39,6 +39,8 @@ def test_a_training_ends_with_the_same_weights(shared_project, plain, memory):
     assert shared_project.run(shared_project.settings(name, **LORA, memory=memory)) == 0
     assert shared_project.weights(name) == plain
     summary = json.loads((Path("runs") / name / "tune/summary.json").read_text())
+    returned = [note for note in summary["notes"] if "given back" in note or "left" in note]
+    assert bool(returned) == (memory != {"activations": "selective"})
     told = [note for note in summary["notes"] if "stay on disk" in note]
     assert bool(told) == bool(memory.get("stream"))
     assert (summary["memory"]["weights"] < 2000) == bool(memory.get("stream"))

@@ -53,14 +53,20 @@ def set_up(threads: int | None = None, *, kernels: int = 64) -> Hardware:
     return Hardware(device(), wanted, bf16_is_fast(), allocator, said)
 
 
-def tune_allocator() -> str:
-    """Keep freed blocks in the process (glibc only); says what was done."""
+def tune_allocator(*, keep: bool = True) -> str:
+    """Keep freed blocks in the process, or give large ones back at once; says what was done.
+
+    Kept blocks of many sizes, with small ones that stay between them, take several times the memory
+    that is in use at once; given back, each costs its page faults again. (glibc only.)
+    """
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return "left alone: not glibc"
     libc = ctypes.CDLL(None)
-    settings = {_M_MMAP_THRESHOLD: 1 << 30, _M_TRIM_THRESHOLD: 1 << 30, _M_TOP_PAD: 64 << 20}
+    large, top = (1 << 30, 64 << 20) if keep else (1 << 20, 1 << 17)
+    settings = {_M_MMAP_THRESHOLD: large, _M_TRIM_THRESHOLD: large, _M_TOP_PAD: top}
     done = all(libc.mallopt(option, value) == 1 for option, value in settings.items())
-    return "glibc: large blocks kept" if done else "glibc refused mallopt"
+    said = "kept" if keep else "given back"
+    return f"glibc: large blocks {said}" if done else "glibc refused mallopt"
 
 
 def on_large_pages(block: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from regimen.memory.quantisation.aware import exported, make_aware, settle
 from regimen.memory.quantisation.files import save_quantised
 from regimen.memory.streaming import Streaming
 from regimen.models.forward import LanguageModel, prepare
+from regimen.models.hardware import tune_allocator
 from regimen.models.loading import (
     ModelSpec,
     check_finite,
@@ -137,6 +138,8 @@ def open_model(
     for a model that is not saved.
     """
     notes = []
+    if training.memory.returns_blocks:
+        notes.append(tune_allocator(keep=False))
     scratch = scratch_directory(training, merged)
     tokenizer = tokenizer or load_tokenizer(model.tokenizer or model.path or "")
     template = Path(model.chat_template).read_text() if model.chat_template else None
