@@ -310,7 +310,7 @@ if streams:
 arrange(model, Activations(kind="full"))
 prepared = prepare(model)
 model.train()
-rows = ragged_batch([Segment(list(range(40)), [1.0] * 40)])
+rows = ragged_batch([Segment(list(range(40)), [0.0] + [1.0] * 39)])
 out = reduce(prepared.hidden(rows), prepared.head(), rows.source_row_N, rows.target_N, {"logp"})
 out.logp_N.sum().backward()
 print(json.dumps({"grown": memory("VmHWM") - before, "loss": float(out.logp_N.sum())}))

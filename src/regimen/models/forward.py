@@ -14,6 +14,7 @@ from regimen.models.blocks import SelfAttention, self_attention
 from regimen.models.differences import relative_difference
 from regimen.models.fused import fuse, reading
 from regimen.models.head import Head, full_logits
+from regimen.models.mapped import release
 from regimen.models.recompute import forgets_rows
 from regimen.models.virtual import Virtual, is_virtual, virtual_of
 from regimen.tokens.ragged import Plan, RaggedBatch, Segment, ragged_batch, to_padded
@@ -190,6 +191,8 @@ def _fuse_attention(model: Any) -> dict[str, torch.nn.Module]:
     for name, module in candidates.items():
         if name in inputs and id(module) in heard:
             made = self_attention(module, *inputs[name], heard[id(module)])
+            for parameter in module.parameters():
+                release(parameter)  # of a streamed base: what the comparison read
             if made is not None:
                 base.set_submodule(name, made)
                 before[name] = module

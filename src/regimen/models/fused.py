@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from regimen.models.blocks import gated_network
 from regimen.models.differences import relative_difference
+from regimen.models.mapped import release
 from regimen.models.native import ops
 from regimen.models.norms import RmsNorm
 from regimen.models.projections import parts_of
@@ -164,6 +165,8 @@ def _mlp(module: nn.Module) -> nn.Module | None:
     module.eval()
     same = _close(module(x), fused.eval()(x))
     module.train(training)
+    for parameter in module.parameters():
+        release(parameter)  # of a streamed base: no layer ran that would let the pages go
     return fused if same else None
 
 
