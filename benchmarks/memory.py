@@ -41,7 +41,7 @@ MODEL_1B: dict[str, Any] = MODEL_135M | {
 
 OURS, TRL = "regimen", "trl"
 ADAPTER = {"kind": "lora", "r": 16, "alpha": 32, "target_modules": "all-linear"}
-LEAST = {"activations": "full"}
+LEAST = {"activations": "full", "allocator": "return"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,13 @@ import torch
 from helpers.quantised_models import quantised, write
 from regimen.errors import ModelError
 from regimen.memory.bases import configuration
+from regimen.models.forward import prepare
 from regimen.models.loading import ModelSpec, check_finite, load_model
 from regimen.models.quantised import (
     OTHERS,
     dequantised,
     make_trainable,
+    multiplies_low,
     plain_parts,
     quantised_layers,
 )
@@ -102,3 +104,17 @@ def test_parts_of_a_tensor_that_stands_for_others(kind: str, folder: str) -> Non
     assert len(parts) >= 2
     assert parts[0].dtype == torch.int8
     check_finite(model)
+
+
+@pytest.mark.parametrize("compute", [torch.float32, torch.bfloat16])
+def test_products_in_16_bits_are_compared_as_such(compute, folder: str, monkeypatch) -> None:
+    # of 22 layers of width 2,048; these are too small for it
+    monkeypatch.setattr("regimen.models.forward.relative_difference", lambda a, b: 9.2e-3)
+    model = load_model(ModelSpec(path=folder), quantisation=configuration("nf4", compute))
+    make_trainable(model)
+    assert multiplies_low(model) is (compute == torch.bfloat16)
+    assert prepare(model).ragged is (compute == torch.bfloat16)
+
+
+def test_layers_that_are_not_quantised_multiply_in_their_own_type(folder: str) -> None:
+    assert not multiplies_low(load_model(ModelSpec(path=folder)))

@@ -68,14 +68,16 @@ def test_what_does_not(fields, told):
 
 
 @pytest.mark.parametrize(
-    ("memory", "returned"),
+    ("memory", "quantised", "returned"),
     [
-        ({}, False),
-        ({"activations": "full"}, False),
-        ({"activations": "offload"}, True),
-        ({"activations": "offload", "allocator": "keep"}, False),
-        ({"allocator": "return"}, True),
+        ({}, False, False),
+        ({}, True, True),
+        ({"activations": "full"}, False, False),
+        ({"activations": "offload"}, False, True),
+        ({"activations": "offload", "allocator": "keep"}, False, False),
+        ({"allocator": "keep"}, True, False),
+        ({"allocator": "return"}, False, True),
     ],
 )
-def test_freed_blocks_are_returned_where_memory_is_short(memory, returned):
-    assert tune(memory=memory).memory.returns_blocks is returned
+def test_freed_blocks_are_returned_where_memory_is_short(memory, quantised, returned):
+    assert tune(memory=memory).memory.returns_blocks(quantised=quantised) is returned

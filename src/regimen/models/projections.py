@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from regimen.models.buffers import weight_gradient
+from regimen.models.native.masks import add_thinned, draw_kept, thinned
 from regimen.models.native.products import Input, add_outer, back, forth, multiply
 from regimen.models.quantised import is_plain
 
@@ -47,6 +48,11 @@ class Part:
     def rank(self) -> int:
         """Of the adapter; 0 without one."""
         return 0 if self.a_RI is None else len(self.a_RI)
+
+    @property
+    def kept_scale(self) -> float:
+        """What makes up for the dropped part of the input."""
+        return 1.0 / (1.0 - self.dropout)
 
 
 def part_of(module: nn.Module) -> Part | None:
@@ -151,11 +157,13 @@ def _kept(low_TI: Tensor, parts: Sequence[Part]) -> Tensor | None:
     """What dropout leaves of the input of each layer: (P, T, I); None where nothing is dropped."""
     if not any(part.dropout for part in parts):
         return None
-    drawn = [torch.ones_like(low_TI, dtype=torch.float32) for _ in parts]
-    for part, ones_TI in zip(parts, drawn, strict=True):
+    kept_PTI = low_TI.new_empty((len(parts), *low_TI.shape), dtype=torch.bool)
+    for part, kept_TI in zip(parts, kept_PTI, strict=True):
         if part.dropout:
-            ones_TI.bernoulli_(1.0 - part.dropout)
-    return torch.stack([ones_TI.bool() for ones_TI in drawn])
+            draw_kept(kept_TI, 1.0 - part.dropout)
+        else:
+            kept_TI.fill_(True)
+    return kept_PTI
 
 
 def _seen(
@@ -164,12 +172,8 @@ def _seen(
     """Each layer with an adapter, its ranks' columns, and the input that its adapter sees."""
     for part, columns, kept_TI in zip(parts, _columns(parts), kept_PTI, strict=True):
         if part.rank:
-            yield part, columns, _thinned(low_TI, part, kept_TI)
-
-
-def _thinned(x_TI: Tensor, part: Part, kept_TI: Tensor) -> Tensor:
-    """Dropout with a known mask: of the input, or of its gradient."""
-    return x_TI * (kept_TI / (1.0 - part.dropout)).to(x_TI.dtype) if part.dropout else x_TI
+            whole = not part.dropout
+            yield part, columns, low_TI if whole else thinned(low_TI, kept_TI, part.kept_scale)
 
 
 def input_gradient(
@@ -194,7 +198,7 @@ def input_gradient(
         for part, columns, kept_TI in zip(parts, _columns(parts), inner.kept_PTI, strict=True):
             if part.a_RI is not None:
                 seen_TI = multiply([(grad_inner[:, columns], back(part.a_RI))])
-                total_TI += _thinned(seen_TI, part, kept_TI)
+                add_thinned(total_TI, seen_TI, kept_TI, part.kept_scale)
     return total_TI, grad_inner
 
 

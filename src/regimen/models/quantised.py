@@ -101,6 +101,16 @@ def dequantised(layer: Any) -> Tensor:
     return weight.detach()
 
 
+def multiplies_low(model: Any) -> bool:
+    """Whether some layers in few bits form their products in 16 bits, whatever comes in.
+
+    Their kernels for few rows and for many then round differently.
+    """
+    low = (torch.bfloat16, torch.float16)
+    layers = quantised_layers(model).values()
+    return any(getattr(layer, "compute_dtype", None) in low for layer in layers)
+
+
 def make_trainable(model: Any) -> int:
     """Mend what is silently wrong in quantised layers; returns how many there are.
 

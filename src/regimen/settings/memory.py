@@ -70,13 +70,16 @@ class MemorySettings(Section):
     allocator: Literal["keep", "return"] | None = None
     """What becomes of blocks of memory that are freed: kept for the next ones, or returned to the
     system at once, which is slower (15% measured) and takes much less memory (Linux with glibc).
-    Returned with ``offload`` and ``stream`` when not given, and kept otherwise."""
+    Returned with ``quantise``, ``offload`` and ``stream`` when not given, and kept otherwise."""
 
-    @property
-    def returns_blocks(self) -> bool:
-        """Whether freed blocks are returned."""
+    def returns_blocks(self, *, quantised: bool) -> bool:
+        """Whether freed blocks are returned.
+
+        A quantised base makes each weight anew for its products: blocks of many sizes, which took
+        four times what is in use when they were kept.
+        """
         if self.allocator is None:
-            return self.stream or self.activations == "offload"
+            return quantised or self.stream or self.activations == "offload"
         return self.allocator == "return"
 
     def conflicts(self) -> Iterator[Conflict]:

@@ -138,7 +138,7 @@ def open_model(
     for a model that is not saved.
     """
     notes = []
-    if training.memory.returns_blocks:
+    if training.memory.returns_blocks(quantised=training.quantise is not None):
         notes.append(tune_allocator(keep=False))
     scratch = scratch_directory(training, merged)
     tokenizer = tokenizer or load_tokenizer(model.tokenizer or model.path or "")

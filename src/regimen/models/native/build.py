@@ -24,7 +24,9 @@ import torch
 
 SWITCH = "REGIMEN_KERNELS"
 """Set to ``off``, nothing is compiled or loaded."""
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("rows.c", "attention.c", "products.c"))
+SOURCES = tuple(
+    Path(__file__).with_name(name) for name in ("rows.c", "attention.c", "products.c", "masks.c")
+)
 HEADER = Path(__file__).with_name("vectors.h")
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-ffp-contract=fast", "-fPIC", "-fopenmp")
 COMPILERS = ("gcc", "cc", "clang")

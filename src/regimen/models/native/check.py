@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from regimen.models.differences import relative_difference
-from regimen.models.native import mixing, ops, products
+from regimen.models.native import masks, mixing, ops, products
 from regimen.tokens.ragged import Plan
 
 TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
@@ -62,6 +62,9 @@ def _results(dtype: torch.dtype) -> Iterator[tuple[str, tuple[Tensor, ...]]]:
     yield "accumulate", (total,)
     lse, top = ops.row_tops(x.float())
     yield "row_tops", (lse, top.float())
+    kept, grown = some(5, 37) > 0, x.clone()
+    masks.add_thinned(grown, grad, kept, 1.5)
+    yield "thin", (masks.thinned(x, kept, 0.5), grown)
     weight, bias, more = some(9, 38), some(9).float(), some(5, 4)
     terms = [(some(5, 38), products.forth(weight, scale=0.5)), (more, products.back(some(4, 9)))]
     yield "products", (products.multiply(terms, bias_N=bias),)

@@ -47,7 +47,13 @@ def _functions() -> dict[str, Any]:
     return found
 
 
-_TYPES = {"p": ctypes.c_void_p, "n": ctypes.c_long, "i": ctypes.c_int, "f": ctypes.c_float}
+_TYPES = {
+    "p": ctypes.c_void_p,
+    "n": ctypes.c_long,
+    "i": ctypes.c_int,
+    "f": ctypes.c_float,
+    "d": ctypes.c_double,
+}
 SIGNATURES = {
     "rms_norm": "tpftpnni",
     "rms_norm_back": "ttppppnni",
@@ -60,12 +66,14 @@ SIGNATURES = {
     "nll_rows": "tpppnnii",
     "row_tops": "pppnni",
     "store_rows": "pnppnni",
+    "bernoulli": "pdpni",
+    "thin": "pipfpini",
     "attention": "ppppipnnnfnppppppni",
     "attention_step": "ppppippppnnnnnfi",
     "attention_back": "pppppippppnnnfnppppppni",
 }
-"""Arguments of the C functions: p pointer, n long, i int, f float, t a pointer and whether that is
-bf16."""
+"""Arguments of C functions: p pointer, n long, i int, f float, d double, t a pointer and whether
+that is bf16."""
 TYPES = (torch.float32, torch.bfloat16)
 """What the compiled loops take: an index of this tuple is what a C function is told."""
 
