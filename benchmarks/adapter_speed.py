@@ -1,13 +1,14 @@
 """Speed and memory of every kind of adapter against full tuning of the same model.
 
-    python benchmarks/adapter_speed.py [--quick] [--json]
-
-The rows and the model of the work `sft_full` (works.py), in processes that take turns: full tuning,
-then each kind, again and again. A full run writes benchmarks/results/adapter_speed.json.
+    python benchmarks/adapter_speed.py [--quick] [--json] [--kinds "boft; bitfit"]
+The rows and the model of the work `sft_full` (works.py), in processes that take turns: full
+tuning, then each kind, again and again. A full run writes benchmarks/results/adapter_speed.json;
+one of some kinds measures full tuning beside them, and puts their rows into what is there.
 """
 
 from __future__ import annotations
 
+import json
 import statistics
 import sys
 import tempfile
@@ -38,9 +39,16 @@ KINDS: Mapping[str, dict[str, Any]] = {
     "loha": {"kind": "loha"},
     "lokr": {"kind": "lokr"},
     "oft": {"kind": "oft"},
+    "boft": {"kind": "boft"},
     "ia3": {"kind": "ia3"},
+    "layer norms": {"kind": "layernorm"},
     "prefix": {"kind": "prefix"},
+    "prompt": {"kind": "prompt"},
+    "p-tuning": {"kind": "p_tuning"},
     "bottleneck, parallel": {"kind": "bottleneck", "placement": "parallel"},
+    "bottleneck, houlsby": {"kind": "bottleneck", "placement": "houlsby"},
+    "bottleneck, pfeiffer": {"kind": "bottleneck", "placement": "pfeiffer"},
+    "bitfit": {"kind": "bitfit"},
     "freeze, 2 layers": {"kind": "freeze", "layers": 2},
     "lisa, 2 layers": {"kind": "lisa", "layers": 2},
 }
@@ -101,12 +109,32 @@ def bench(names: Sequence[str], *, quick: bool) -> dict[str, Any]:
                 "tokens_per_second": spread([run.tokens_per_second for run in some]),
                 "memory_mib": spread([run.grown_bytes / MIB for run in some]),
                 "runs": len(some),
+                "full_tokens_per_second": full,
             }
             for name, some in runs.items()
         ],
         "ratios": {
             SPEED.format(name): speed / full for name, speed in speeds.items() if name != FULL
         },
+    }
+
+
+def added(result: Mapping[str, Any], file: Path) -> Mapping[str, Any]:
+    """A result of some kinds in the place of theirs in a kept one; as it is where none is kept.
+
+    Each row has the speed of full tuning that was measured beside it.
+    """
+    if not file.is_file():
+        return result
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    new = {row["kind"]: row for row in result["rows"] if row["kind"] != FULL}
+    old = {row["kind"]: row for row in kept["rows"]}
+    rows = {**old, **new}
+    order = [name for name in KINDS if name in rows]
+    return {
+        **kept,
+        "rows": [rows[name] for name in order],
+        "ratios": {**kept["ratios"], **result["ratios"]},
     }
 
 
@@ -128,13 +156,19 @@ def show(result: Mapping[str, Any]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; the exit status."""
-    options = parser(
-        "Speed of adapters against full tuning.", quick="LoRA alone, few steps"
-    ).parse_args(argv)
-    names = QUICK if options.quick else tuple(KINDS)
-    return carry_out(
-        options, lambda: bench(names, quick=options.quick), show, lambda _: write_page()
-    )
+    asked = parser("Speed of adapters against full tuning.", quick="LoRA alone, few steps")
+    asked.add_argument("--kinds", default="", help="some kinds alone, with ';' between them")
+    options = asked.parse_args(argv)
+    some = [name.strip() for name in options.kinds.split(";") if name.strip()]
+    if unknown := [name for name in some if name not in KINDS]:
+        asked.error(f"no kind is called {', '.join(unknown)}; there are {'; '.join(KINDS)}")
+    names = (FULL, *some) if some else QUICK if options.quick else tuple(KINDS)
+
+    def measure() -> Mapping[str, Any]:
+        found = bench(names, quick=options.quick)
+        return added(found, HERE / "results" / f"{NAME}.json") if some else found
+
+    return carry_out(options, measure, show, lambda _: write_page())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from evaluate_page import evaluate_section
 from head_page import head_section
 from markdown_table import table
 from memory_page import memory_section
+from method_numbers import write_numbers
 from plan_page import plan_section
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -156,6 +157,7 @@ def write_page(root: Path = ROOT) -> Path:
     found = sorted((root / "benchmarks" / "results").glob("*.json"))
     target = root / "docs" / "benchmarks.md"
     target.write_text(page([json.loads(path.read_text()) for path in found]), encoding="utf-8")
+    write_numbers(root)
     return target
 
 

@@ -1,5 +1,7 @@
 """pytest tests/benchmarks/test_adapters.py"""
 
+import json
+
 import pytest
 
 from regimen.adapters.methods import METHODS
@@ -46,3 +48,27 @@ def test_every_entry_names_a_method_and_its_options(bench):
     for adapter in bench.adapter_speed.KINDS.values():
         if adapter:
             METHODS[adapter["kind"]](**{k: v for k, v in adapter.items() if k != "kind"})
+
+
+def test_some_kinds_are_put_into_what_is_kept(bench, tmp_path):
+    file, speed = tmp_path / "adapter_speed.json", bench.adapter_speed
+    result = {"rows": [{"kind": speed.FULL, "x": 2}, {"kind": "boft", "x": 2}], "ratios": {"b": 2}}
+    assert speed.added(result, file) is result
+    kept = [{"kind": speed.FULL, "x": 1}, {"kind": "lora", "x": 1}, {"kind": "lisa, 2 layers"}]
+    file.write_text(json.dumps({"machine": 5, "rows": kept, "ratios": {"a": 1, "b": 1}}))
+    found = speed.added(result, file)
+    assert [row["kind"] for row in found["rows"]] == [
+        "full tuning",
+        "lora",
+        "boft",
+        "lisa, 2 layers",
+    ]
+    assert found["rows"][0]["x"] == 1
+    assert found["ratios"] == {"a": 1, "b": 2}
+    assert found["machine"] == 5
+
+
+def test_a_kind_that_is_not_there_is_an_error(bench, capsys):
+    with pytest.raises(SystemExit):
+        bench.adapter_speed.main(["--kinds", "lora; lorra"])
+    assert "no kind is called lorra" in capsys.readouterr().err

@@ -81,6 +81,13 @@ def test_what_takes_more_than_expected_is_not_chosen(measured: StandIn) -> None:
     assert fits[-1].measured["peak"] <= 2.65 * GIB
 
 
+def test_what_was_measured_just_below_a_budget_is_not_chosen(measured: StandIn) -> None:
+    measured.wrong_by = 0.005  # the next measurement may be above
+    assert search(section("2.51GiB"))[-1].changes["memory.activations"] == "offload"
+    measured.wrong_by = -0.05
+    assert search(section("2.51GiB"))[-1].changes["memory.activations"] == "full"
+
+
 def test_without_a_budget_the_settings_are_measured_as_they_are(measured: StandIn) -> None:
     (fit,) = search(section(None))
     assert fit.changes == {}
