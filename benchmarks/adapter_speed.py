@@ -1,6 +1,7 @@
 """Speed and memory of every kind of adapter against full tuning of the same model.
 
     python benchmarks/adapter_speed.py [--quick] [--json] [--kinds "boft; bitfit"]
+
 The rows and the model of the work `sft_full` (works.py), in processes that take turns: full
 tuning, then each kind, again and again. A full run writes benchmarks/results/adapter_speed.json;
 one of some kinds measures full tuning beside them, and puts their rows into what is there.
