@@ -43,6 +43,7 @@ types: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev bench-env
 	$(BIN)/python benchmarks/train.py --json
+	$(BIN)/python benchmarks/align.py --json
 	$(BIN)/python benchmarks/adapter_speed.py --json
 	$(BIN)/python benchmarks/generate.py --json
 	$(BIN)/python benchmarks/evaluate.py --json

@@ -10,48 +10,16 @@ first: later ones are left after their second step if they are slower than half 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
-from work import BETAS, MAX_LENGTH
+from align_grid import align_defaults, align_grid
+from entries import KEEP_BLOCKS, Configuration, Rows, equal, named
+from work import MAX_LENGTH
 from works import Work
 
 ROWS_OF_DEFAULTS = 8
 """Rows of an optimizer step where SFTConfig is left alone."""
-
-KEEP_BLOCKS = {
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-    "MALLOC_TOP_PAD_": str(64 << 20),
-}
-"""glibc gives freed blocks back to the kernel later: what regimen sets from inside."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Configuration:
-    """One way to run a peer: settings for its script, and environment variables.
-
-    ``compared`` says how many of its steps are the same rows in the same arithmetic as regimen's,
-    so that the losses must agree: all of them (None), the first, or none.
-    """
-
-    name: str
-    settings: Mapping[str, Any]
-    environment: Mapping[str, str] = field(default_factory=dict)
-    peer: str = "trl"
-    script: str = "trl_sft.py"
-    compared: int | None = None
-    defaults: bool = False
-
-    @property
-    def label(self) -> str:
-        """The peer and the entry."""
-        return f"{self.peer}: {self.name}"
-
-
-Rows = tuple[str, int, Mapping[str, Any]]
-"""A name, rows of a micro-batch, and what else is set."""
 
 _GROUPED = {"train_sampling_strategy": "group_by_length"}
 _FREE = {"padding_free": True, "max_length": None}
@@ -100,6 +68,8 @@ _SHAPES_EVAL: tuple[Rows, ...] = (
 
 def grid(work: Work, bf16: bool) -> tuple[Configuration, ...]:
     """All entries of a work, for a machine whose products are faster in bf16, or in fp32."""
+    if work.aligns:
+        return align_grid(work, bf16)
     shapes = _SHAPES_135M if work.name == "sft_full_135m" else _SHAPES
     if work.evaluates:
         made = [_evaluating(row, bf16) for row in _SHAPES_EVAL]
@@ -111,6 +81,8 @@ def grid(work: Work, bf16: bool) -> tuple[Configuration, ...]:
 
 def defaults(work: Work) -> Configuration:
     """TRL as it comes."""
+    if work.aligns:
+        return align_defaults()
     script = "trl_eval.py" if work.evaluates else "trl_sft.py"
     return Configuration("defaults", {"use_cpu": True}, {}, "trl", script, 0, True)
 
@@ -120,34 +92,17 @@ def quick_best(work: Work, bf16: bool) -> Configuration:
     return grid(work, bf16)[0]
 
 
-def _named(name: str, bf16: bool) -> str:
-    return f"{name}, {'bf16' if bf16 else 'fp32'}"
-
-
-def _equal(work: Work) -> dict[str, Any]:
-    """The settings of transformers' trainers that make the work equal."""
-    return {
-        "use_cpu": True,
-        "learning_rate": work.learning_rate,
-        "lr_scheduler_type": "constant",
-        "adam_beta1": BETAS[0],
-        "adam_beta2": BETAS[1],
-        "max_length": MAX_LENGTH,
-        "train_sampling_strategy": "sequential",
-    }
-
-
 def _training(work: Work, row: Rows, bf16: bool) -> Configuration:
     """TRL's SFTTrainer. Packs of ``MAX_LENGTH`` tokens hold about the tokens of a step's rows."""
     name, batch, more = row
-    settings = _equal(work) | {"bf16": bf16, "gradient_checkpointing": False} | dict(more)
+    settings = equal(work) | {"bf16": bf16, "gradient_checkpointing": False} | dict(more)
     keep_blocks = settings.pop("keep_blocks", True)
     packed = settings.get("packing", False)
     settings["per_device_train_batch_size"] = batch
     settings["gradient_accumulation_steps"] = work.rows_per_step // (8 if packed else 1) // batch
     same = settings["train_sampling_strategy"] == "sequential" and not packed
     environment = KEEP_BLOCKS if keep_blocks else {}
-    return Configuration(_named(name, bf16), settings, environment, compared=None if same else 0)
+    return Configuration(named(name, bf16), settings, environment, compared=None if same else 0)
 
 
 def _evaluating(row: Rows, bf16: bool) -> Configuration:
@@ -163,7 +118,7 @@ def _evaluating(row: Rows, bf16: bool) -> Configuration:
     } | dict(more)
     environment = KEEP_BLOCKS if settings.pop("keep_blocks", True) else {}
     compared = 0 if settings.get("eval_packing") else None  # a packed row is cut at its pack's end
-    name = _named(name, bf16)
+    name = named(name, bf16)
     return Configuration(name, settings, environment, script="trl_eval.py", compared=compared)
 
 
@@ -174,7 +129,7 @@ def _litgpt(work: Work, bf16: bool) -> Iterator[Configuration]:
     common = {"precision": "bf16-mixed" if bf16 else "32-true", "lr": work.learning_rate}
     for batch in (2, 1):
         settings = common | {"micro_batch_size": batch, "global_batch_size": work.rows_per_step}
-        name = _named(f"batch {batch}", bf16)
+        name = named(f"batch {batch}", bf16)
         yield Configuration(name, settings, KEEP_BLOCKS, "litgpt", "litgpt_sft.py", 1)
     yield Configuration("defaults", {}, {}, "litgpt", "litgpt_sft.py", 0, True)
 
@@ -183,7 +138,7 @@ def _llamafactory(work: Work, bf16: bool) -> Iterator[Configuration]:
     """LLaMA-Factory's trainer, which is transformers' with its own collator and templates."""
     if "llamafactory" not in work.peers:
         return
-    settings = _equal(work) | {
+    settings = equal(work) | {
         "bf16": bf16,
         "disable_gradient_checkpointing": True,
         "train_sampling_strategy": "group_by_length",
@@ -192,5 +147,5 @@ def _llamafactory(work: Work, bf16: bool) -> Iterator[Configuration]:
     }
     settings["cutoff_len"] = settings.pop("max_length")
     script = "llamafactory_sft.py"
-    yield Configuration(_named(_BEST, bf16), settings, KEEP_BLOCKS, "llamafactory", script, 0)
+    yield Configuration(named(_BEST, bf16), settings, KEEP_BLOCKS, "llamafactory", script, 0)
     yield Configuration("defaults", {"use_cpu": True}, {}, "llamafactory", script, 0, True)

@@ -23,11 +23,24 @@ class Run:
     warm: int
 
     @property
-    def tokens_per_second(self) -> float:
+    def step_tokens_per_second(self) -> float:
         """Tokens without padding over seconds, after the first ``warm`` steps."""
         steps = self.raw["steps"]
         seconds = steps[-1]["ended"] - steps[self.warm - 1]["ended"]
         return float(sum(step["tokens"] for step in steps[self.warm :]) / seconds)
+
+    @property
+    def reference_tokens_per_second(self) -> float | None:
+        """Of the frozen reference, where it is computed before the first step."""
+        told = self.raw.get("reference")
+        return None if told is None else float(told["tokens"] / told["seconds"])
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of a pass over the rows: each token's share of a step, and of the reference before it."""
+        before = self.reference_tokens_per_second
+        each = 1 / self.step_tokens_per_second + (0.0 if before is None else 1 / before)
+        return 1 / each
 
     @property
     def grown_bytes(self) -> int:

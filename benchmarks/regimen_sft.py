@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from regimen.models.hardware import set_up
 from regimen.models.loading import ModelSpec, load_model
 from regimen.objectives.supervised import Supervised
 from regimen.tokens.packing import packing_plan
-from regimen.tokens.ragged import RaggedBatch
+from regimen.tokens.ragged import RaggedBatch, Segment
 from regimen.tokens.store import TokenRows
 from regimen.training.data import Data
 from regimen.training.loop import Hooks, train
@@ -41,13 +42,35 @@ Batches = Sequence[Sequence[RaggedBatch]]
 """The micro-batches of each step."""
 
 
+@dataclass(frozen=True, slots=True)
 class MicroBatches(TokenRows):
-    """Rows that are whole micro-batches: each counts as one for the plan, whatever it holds."""
+    """Rows of which the plan sees whole micro-batches: each counts as one, whatever it holds."""
+
+    batches: tuple[np.ndarray, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.batches)
 
     @property
     def lengths(self) -> np.ndarray:
-        """One for each row."""
+        """One for each micro-batch."""
         return np.ones(len(self), dtype=np.int64)
+
+    def segments(self, rows: Sequence[int]) -> list[Segment]:
+        """The segments of some micro-batches."""
+        return TokenRows.segments(self, [int(row) for b in rows for row in self.batches[b]])
+
+
+def in_order(rows: TokenRows, batches: Sequence[np.ndarray]) -> MicroBatches:
+    """Rows in micro-batches that come one after another.
+
+    The plan of rows of one length is a permutation that depends on the seed alone; placing
+    micro-batch ``k`` where the plan looks for its ``k``-th row undoes it.
+    """
+    plan = packing_plan(np.ones(len(batches)), seed=SEED, epoch=0, token_budget=1)
+    placed = {numbers[0]: batch for numbers, batch in zip(plan, batches, strict=True)}
+    parts = {field.name: getattr(rows, field.name) for field in fields(rows)}
+    return MicroBatches(**parts, batches=tuple(placed[number] for number in range(len(batches))))
 
 
 def micro_batches(
@@ -72,26 +95,16 @@ def micro_batches(
 
 
 def token_rows(rows: Rows, batches_per_step: int, rows_per_step: int) -> MicroBatches:
-    """Each micro-batch as one row of independent segments; steps are those of the file's order.
-
-    The plan of rows of one length is a permutation that depends on the seed alone; placing
-    micro-batch ``k`` where the plan looks for its ``k``-th row undoes it.
-    """
-    batches = micro_batches(rows.lengths, batches_per_step, rows_per_step)
-    plan = packing_plan(np.ones(len(batches)), seed=SEED, epoch=0, token_budget=1)
-    placed = {numbers[0]: batch for numbers, batch in zip(plan, batches, strict=True)}
-    ordered = [placed[number] for number in range(len(batches))]
-    order = np.concatenate(ordered)
-    starts, lengths = rows.starts, rows.lengths[order]
-    return MicroBatches(
-        ids=np.concatenate([rows.ids[starts[r] : starts[r + 1]] for r in order]),
-        weights=np.concatenate(
-            [np.repeat([0.0, 1.0], [rows.prompts[r], rows.supervised[r]]) for r in order]
-        ).astype(np.float32),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        parents=np.full(len(order), -1, dtype=np.int32),
-        row_offsets=np.concatenate([[0], np.cumsum([len(b) for b in ordered])]).astype(np.int64),
+    """Each row as an independent segment; steps are those of the file's order."""
+    places = np.arange(len(rows.ids)) - np.repeat(rows.starts[:-1], rows.lengths)
+    whole = TokenRows(
+        ids=rows.ids,
+        weights=(places >= np.repeat(rows.prompts, rows.lengths)).astype(np.float32),
+        offsets=rows.starts.astype(np.int64),
+        parents=np.full(len(rows), -1, dtype=np.int32),
+        row_offsets=np.arange(len(rows) + 1, dtype=np.int64),
     )
+    return in_order(whole, micro_batches(rows.lengths, batches_per_step, rows_per_step))
 
 
 def arithmetic_of(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter_page import adapter_section
+from align_page import align_words
 from build_page import build_section
 from evaluate_page import evaluate_section
 from head_page import head_section
@@ -82,13 +83,13 @@ def _section(name: str, result: Mapping[str, Any], rows: Sequence[Mapping[str, A
         *_wrapped([f"{lib} {number}" for lib, number in result["versions"].items()]),
         "",
         *_work(result),
-        f"The fastest of the peers: {result['best']}.",
+        *([f"The fastest of the peers: {result['best']}."] if "best" in result else []),
         "",
         *table(("ratio", "value"), ratios),
         "",
         *table(
             ("configuration", "tokens/s", "range", "MiB", "runs", _agreement(done[0])),
-            [_cells(row) for row in done],
+            [_cells(row, named="best" not in result) for row in done],
         ),
     ]
     if any(row.get("left_early") for row in done):
@@ -113,6 +114,8 @@ def _work(result: Mapping[str, Any]) -> list[str]:
             f"{data['prompts']} prompts of {data['mean_length']:.0f} tokens, {data['new_tokens']} "
             "new tokens after each, greedy."
         ]
+    if work.get("aligns"):
+        return textwrap.wrap(align_words(result), 100)
     where = "an evaluation, again and again" if work.get("evaluates") else "a step"
     lines = [
         f"{data['rows_per_step']} rows in {where}, {data['mean_length']:.0f} tokens in a row,",
@@ -133,13 +136,16 @@ def _agreement(row: Mapping[str, Any]) -> str:
     return "same ids" if "same_ids" in row else "loss differs"
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _cells(row: Mapping[str, Any], *, named: bool = False) -> tuple[str, ...]:
+    """A row; regimen's has the name of its configuration where it is ``named``."""
     speed, memory = row["tokens_per_second"], row["memory_mib"]
     mark = " *" if row.get("left_early") else ""
     same, differs = row.get("same_ids"), row.get("loss_difference")
     agreement = f"{same:.0%}" if same is not None else "" if differs is None else f"{differs:.2%}"
     return (
-        row["side"] if row["side"] == "regimen" else f"{row['side']}: {row['configuration']}{mark}",
+        row["side"]
+        if row["side"] == "regimen" and not named
+        else f"{row['side']}: {row['configuration']}{mark}",
         f"{speed['median']:,.0f}",
         f"{speed['low']:,.0f}-{speed['high']:,.0f}",
         f"{memory['median']:,.0f}",

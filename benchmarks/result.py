@@ -97,6 +97,7 @@ def row(
         "environment": {} if entry is None else dict(entry.environment),
         "runs": len(runs),
         "tokens_per_second": spread([r.tokens_per_second for r in runs]),
+        **_phases(runs),
         "memory_mib": spread([r.grown_bytes / 2**20 for r in runs]),
         "steps": len(first.counts),
         "left_early": first.cut,
@@ -104,6 +105,17 @@ def row(
         "supervised_per_step": statistics.mean(learnt for _, learnt in first.counts),
         "first_losses": first.losses[:8],
         "loss_difference": differs,
+    }
+
+
+def _phases(runs: Sequence[Run]) -> dict[str, Any]:
+    """Tokens a second of the reference and of the steps behind it, where these are apart."""
+    before = [known for r in runs if (known := r.reference_tokens_per_second) is not None]
+    if not before:
+        return {}
+    return {
+        "reference_tokens_per_second": spread(before),
+        "step_tokens_per_second": spread([r.step_tokens_per_second for r in runs]),
     }
 
 
@@ -160,7 +172,9 @@ def part(
     }
 
 
-def merged(old: Mapping[str, Any] | None, name: str, new: Mapping[str, Any]) -> dict[str, Any]:
+def merged(
+    old: Mapping[str, Any] | None, name: str, new: Mapping[str, Any], title: str = NAME
+) -> dict[str, Any]:
     """The result of all works, with the part of one of them replaced.
 
     What programs read is on top: rows, ratios, utilisation, and versions and machine of the newest
@@ -170,7 +184,7 @@ def merged(old: Mapping[str, Any] | None, name: str, new: Mapping[str, Any]) -> 
     rows = [r for r in (old["rows"] if old else []) if r["work"] != name]
     works[name] = {key: value for key, value in new.items() if key != "rows"}
     return {
-        "name": NAME,
+        "name": title,
         "versions": new["versions"],
         "machine": new["machine"],
         "works": works,

@@ -14,7 +14,8 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from regimen.errors import RegimenError
 from render import write_page
 from result import NAME, machine, merged, part, read
 from turns import Bench, measure
-from work import draw_rows, write
+from work import write
 from works import WORKS, Size, Work, changed
 
 
@@ -34,7 +35,7 @@ def bench(
 ) -> dict[str, Any]:
     """Measure one work, check it, and put together its part of the result."""
     where = machine()
-    rows = draw_rows(work.rows(size), vocabulary=int(work.model["vocab_size"]))
+    rows = work.draw(size)
     write(files, rows, work.model, work.facts)
     found = measure(Bench(work, size, pythons, files), quick=quick)
     return part(work, rows, found, where, quick=quick)
@@ -59,20 +60,6 @@ def show(result: Mapping[str, Any], name: str) -> None:
     console.table("peer over regimen", ("ratio", "value"), body)
 
 
-def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    made = parser(
-        "Speed and memory against the peers.",
-        quick="one configuration, under 3 minutes",
-        peer="TRL's; the other peers' are looked for beside its environment",
-    )
-    made.add_argument("--repeats", type=int, help="runs of each quoted configuration")
-    made.add_argument(
-        "--work", action="append", choices=list(WORKS), help="a work; may be repeated"
-    )
-    return made.parse_args(argv)
-
-
 def interpreters(trl: Path) -> dict[str, Path]:
     """Each peer's interpreter, from that of TRL: `.venv-bench`, `.venv-bench-litgpt` ..."""
     environment = trl.parent.parent
@@ -82,35 +69,64 @@ def interpreters(trl: Path) -> dict[str, Path]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A benchmark of several works: its name, and the work of a quick run where none is named."""
+
+    name: str
+    what: str
+    works: Mapping[str, Work]
+    quick: str
+    bench: Callable[..., dict[str, Any]]
+
+    def arguments(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
+        """The command line."""
+        made = parser(
+            self.what,
+            quick="one configuration, under 3 minutes",
+            peer="TRL's; the other peers' are looked for beside its environment",
+        )
+        made.add_argument("--repeats", type=int, help="runs of each quoted configuration")
+        made.add_argument(
+            "--work", action="append", choices=list(self.works), help="a work; may be repeated"
+        )
+        return made.parse_args(argv)
+
+    def run(self, argv: Sequence[str] | None = None) -> int:
+        """Measure what is asked for; the exit status."""
+        options = self.arguments(argv)
+        names = options.work or ([self.quick] if options.quick else list(self.works))
+        pythons = interpreters(options.peer_python)
+        path = HERE / "results" / f"{self.name}.json"
+        result: dict[str, Any] | None = None if options.quick else read(path)
+        try:
+            require_peers(options.peer_python)
+            for name in dict.fromkeys(names):
+                began = time.perf_counter()
+                work = self.works[name]
+                size = work.quick if options.quick else work.full
+                size = changed(size, repeats=options.repeats) if options.repeats else size
+                console.line(f"{name}: about {1 if options.quick else work.minutes} minutes")
+                with tempfile.TemporaryDirectory() as files:
+                    made = self.bench(work, pythons, Path(files), size, quick=options.quick)
+                result = merged(result, name, made, self.name)
+                console.line(f"{name}: {(time.perf_counter() - began) / 60:.1f} minutes")
+                show(result, name)
+                if not options.quick:
+                    keep(path, result)
+                    write_page()
+        except RegimenError as problem:
+            console.error(problem)
+            return 1
+        if options.json and result is not None:
+            console.result(result)
+        return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; the exit status."""
-    options = arguments(argv)
-    names = options.work or (["sft_full"] if options.quick else list(WORKS))
-    pythons = interpreters(options.peer_python)
-    path = HERE / "results" / f"{NAME}.json"
-    result: dict[str, Any] | None = None if options.quick else read(path)
-    try:
-        require_peers(options.peer_python)
-        for name in dict.fromkeys(names):
-            began = time.perf_counter()
-            work = WORKS[name]
-            size = work.quick if options.quick else work.full
-            size = changed(size, repeats=options.repeats) if options.repeats else size
-            console.line(f"{name}: about {1 if options.quick else work.minutes} minutes")
-            with tempfile.TemporaryDirectory() as files:
-                made = bench(work, pythons, Path(files), size, quick=options.quick)
-            result = merged(result, name, made)
-            console.line(f"{name}: {(time.perf_counter() - began) / 60:.1f} minutes")
-            show(result, name)
-            if not options.quick:
-                keep(path, result)
-                write_page()
-    except RegimenError as problem:
-        console.error(problem)
-        return 1
-    if options.json and result is not None:
-        console.result(result)
-    return 0
+    what = "Speed and memory against the peers."
+    return Command(NAME, what, WORKS, "sft_full", bench).run(argv)
 
 
 if __name__ == "__main__":

@@ -104,6 +104,11 @@ def draw_rows(count: int, seed: int = SEED, vocabulary: int = MODEL["vocab_size"
     """
     prompts, completions = row_lengths(count, seed)
     lengths = prompts + completions
+    return Rows(drawn_ids(lengths, seed, vocabulary), lengths, prompts)
+
+
+def drawn_ids(lengths: np.ndarray, seed: int, vocabulary: int) -> np.ndarray:
+    """Ids of rows, one row behind the other: each begins and ends with its token for that."""
     share = 1.0 / (np.arange(3, vocabulary) + 2.7)
     edges = np.cumsum(share / share.sum())
     uniform = np.random.default_rng([seed, 1]).random(int(lengths.sum()))
@@ -111,7 +116,7 @@ def draw_rows(count: int, seed: int = SEED, vocabulary: int = MODEL["vocab_size"
     ends = np.cumsum(lengths)
     ids[ends - lengths] = MODEL["bos_token_id"]
     ids[ends - 1] = MODEL["eos_token_id"]
-    return Rows(ids, lengths, prompts)
+    return ids
 
 
 def write(
@@ -127,7 +132,7 @@ def write(
     np.savez(directory / "rows.npz", ids=rows.ids, lengths=rows.lengths, prompts=rows.prompts)
     (directory / "work.json").write_text(json.dumps(dict(facts or {})))
     _write_tokenizer(directory / "tokenizer", int(model["vocab_size"]))
-    _write_model(directory / "model", model)
+    _write_model(directory / "model", model, scores=(facts or {}).get("aligns") == "reward")
     if facts and facts.get("lora"):
         _write_adapter(directory, facts["lora"])
 
@@ -152,14 +157,16 @@ def prompts(rows: Rows) -> list[tuple[int, ...]]:
     ]
 
 
-def _write_model(directory: Path, model: Mapping[str, Any]) -> None:
+def _write_model(directory: Path, model: Mapping[str, Any], *, scores: bool = False) -> None:
+    """A model that predicts tokens, or one that gives a text a score."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
     torch.manual_seed(SEED)
-    fields = dict(model)
+    fields = dict(model) | ({"num_labels": 1} if scores else {})
     config = AutoConfig.for_model(fields.pop("model_type"), **fields)
-    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(directory)
+    kind: Any = AutoModelForSequenceClassification if scores else AutoModelForCausalLM
+    kind.from_config(config, dtype=torch.float32).save_pretrained(directory)
 
 
 def _write_adapter(directory: Path, lora: Mapping[str, Any]) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from work import LORA, MODEL, MODEL_135M
+from pairs import draw_pairs
+from work import LORA, MODEL, MODEL_135M, Rows, draw_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,9 @@ class Size:
 class Work:
     """One work. ``lora`` are the adapter's settings; None trains all weights.
 
-    ``minutes`` says how long a full run takes on two cores of about 150 GFLOP/s each.
+    ``minutes`` says how long a full run takes on two cores of about 150 GFLOP/s each. ``aligns``
+    names the method of a work that learns from pairs; then rows of a step are pairs, and
+    ``prompt_share`` of the tokens are those of prompts, which count once for each answer.
     """
 
     name: str
@@ -58,10 +61,14 @@ class Work:
     learning_rate: float = 1e-3
     lora: Mapping[str, Any] | None = None
     evaluates: bool = False
+    aligns: str = ""
+    prompt_share: float | None = None
 
     @property
     def script(self) -> str:
         """regimen's side."""
+        if self.aligns:
+            return "regimen_align.py"
         return "regimen_eval.py" if self.evaluates else "regimen_sft.py"
 
     @property
@@ -72,11 +79,19 @@ class Work:
             "rows_per_step": self.rows_per_step,
             "learning_rate": self.learning_rate,
             "lora": None if self.lora is None else dict(self.lora),
+            **({"aligns": self.aligns} if self.aligns else {}),
         }
 
     def rows(self, size: Size) -> int:
         """How many rows there are."""
         return self.rows_per_step * (1 if self.evaluates else size.most_steps)
+
+    def draw(self, size: Size) -> Rows:
+        """The rows; two of a pair stand behind one another."""
+        vocabulary = int(self.model["vocab_size"])
+        if self.aligns:
+            return draw_pairs(self.rows(size), share=self.prompt_share, vocabulary=vocabulary)
+        return draw_rows(self.rows(size), vocabulary=vocabulary)
 
     def told(self) -> dict[str, Any]:
         """The work itself, for the result."""
@@ -84,6 +99,7 @@ class Work:
             "model": dict(self.model),
             "regimen": dict(self.regimen),
             "evaluates": self.evaluates,
+            **({"prompt_share": self.prompt_share} if self.aligns else {}),
         }
 
 

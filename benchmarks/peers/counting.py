@@ -22,10 +22,14 @@ class Counting:
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Count a micro-batch, then train on it."""
         self.tokens += tokens_of(inputs)
-        self.supervised += int((inputs["labels"][:, 1:] != -100).sum())
+        self.supervised += self.supervised_of(inputs)
         loss = super().training_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
         self.loss += float(loss)
         return loss
+
+    def supervised_of(self, inputs: dict[str, Any]) -> int:
+        """Tokens of a batch that are learnt."""
+        return int((inputs["labels"][:, 1:] != -100).sum())
 
 
 class StepRecorder(TrainerCallback):  # type: ignore[misc]
