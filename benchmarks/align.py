@@ -28,7 +28,7 @@ def bench(
 ) -> dict[str, Any]:
     """Measure one work, beside TRL or beside itself."""
     if work is PREFIX.work:
-        return align_prefix.bench(PREFIX, files, quick=quick)
+        return align_prefix.bench(PREFIX, files, turns=size.repeats, quick=quick)
     return train.bench(work, pythons, files, size, quick=quick)
 
 

@@ -59,21 +59,20 @@ def flop_for_token(done: Run) -> float:
     return float(sum(done.raw["flop"][done.warm :]) / tokens + before["flop"] / before["tokens"])
 
 
-def bench(prefix: Prefix, folder: Path, *, quick: bool) -> dict[str, Any]:
-    """Both forms by turns at all lengths, and the part of the result."""
+def bench(prefix: Prefix, folder: Path, *, turns: int, quick: bool) -> dict[str, Any]:
+    """Both forms at all lengths, ``turns`` processes of each, and the part of the result."""
     where = machine()
     found = {
-        name: _compare(prefix, folder, name, share, quick=quick)
+        name: _compare(prefix, folder, name, share, turns=turns, quick=quick)
         for name, share in prefix.shares.items()
     }
     return part(prefix, found, where, quick=quick)
 
 
 def _compare(
-    prefix: Prefix, folder: Path, name: str, share: float | None, *, quick: bool
+    prefix: Prefix, folder: Path, name: str, share: float | None, *, turns: int, quick: bool
 ) -> Compared:
-    steps, turns = (prefix.quick_steps, 1) if quick else (prefix.steps, prefix.turns)
-    work = prefix.work
+    steps, work = prefix.quick_steps if quick else prefix.steps, prefix.work
     rows = draw_pairs(
         work.rows_per_step * steps, share=share, vocabulary=int(work.model["vocab_size"])
     )

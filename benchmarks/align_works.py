@@ -8,7 +8,7 @@ from typing import Any
 from work import MODEL_135M
 from works import Size, Work
 
-_SMALL = Size(6, 4, 3, 4, 2, 3, 2, 1, 240.0)
+_SMALL = Size(10, 5, 3, 4, 1, 3, 2, 1, 240.0)
 _QUICK = Size(3, 3, 3, 3, 1, 1, 1, 1, 90.0)
 
 WORKS: dict[str, Work] = {
@@ -16,7 +16,7 @@ WORKS: dict[str, Work] = {
     for work in (
         Work(
             name="dpo",
-            minutes=10,
+            minutes=9,
             full=_SMALL,
             quick=_QUICK,
             regimen={"batches_per_step": 2},
@@ -27,7 +27,7 @@ WORKS: dict[str, Work] = {
         ),
         Work(
             name="reward",
-            minutes=7,
+            minutes=6,
             full=_SMALL,
             quick=_QUICK,
             regimen={"batches_per_step": 2},
@@ -48,14 +48,12 @@ class Prefix:
     Args:
         shares: share of the tokens that are prompts', by the name of the lengths; None as drawn.
         steps: of a process, the first of which is not counted.
-        turns: of each form, by turns.
     """
 
     name: str
     minutes: int
     shares: dict[str, float | None]
     steps: int
-    turns: int
     quick_steps: int
     batches_per_step: int
     work: Work
@@ -66,7 +64,6 @@ PREFIX = Prefix(
     minutes=6,
     shares={"HH": None, "80%": 0.8},
     steps=3,
-    turns=2,
     quick_steps=2,
     batches_per_step=2,
     work=Work(
