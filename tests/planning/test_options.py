@@ -13,6 +13,7 @@ from regimen.planning.options import SLOWER, Asked, Option, changes, options
 askeds = st.builds(
     Asked,
     activations=st.sampled_from(list(SLOWER["activations"])),
+    allocator=st.sampled_from([None, "keep", "return"]),
     stream=st.booleans(),
     quantise=st.sampled_from([None, "int8", "nf4"]),
     optimizer=st.sampled_from(["adamw", "adamw_8bit", "sgd"]),
@@ -80,3 +81,25 @@ def test_what_changes_what_is_learnt_is_left_alone_unless_it_is_allowed(asked: A
 )
 def test_an_arrangement_says_what_it_is(option: Option, words: str) -> None:
     assert option.words == words
+
+
+@given(askeds)
+def test_freed_blocks_are_returned_by_choice_where_they_are_kept_otherwise(asked: Asked) -> None:
+    for option in options(asked):
+        if asked.allocator is not None:
+            assert "allocator" not in option.values
+        elif option.values["allocator"] is not None:
+            assert option.values["activations"] != "offload"
+            assert option.values.get("stream") is not True
+            assert option.values.get("quantise", asked.quantise) is None
+
+
+def test_returning_blocks_is_tried_before_what_is_slower() -> None:
+    found = [one.values for one in options(Asked(max_length=4096))]
+    tried = [(one["activations"], one["allocator"]) for one in found]
+    assert tried[:4] == [
+        ("keep", None),
+        ("selective", None),
+        ("keep", "return"),
+        ("selective", "return"),
+    ]

@@ -36,10 +36,12 @@ class StandIn:
 
     def __init__(self, wrong_by: float = 0.0) -> None:
         self.wrong_by, self.jobs = wrong_by, list[Mapping[str, Any]]()
+        self.returned = 0.0
 
     def size(self, one: Mapping[str, Any]) -> float:
         memory = one["memory"]
         found = EXPECTED[memory["activations"]] - (0.4 if memory["stream"] else 0.0)
+        found -= self.returned if memory["allocator"] == "return" else 0.0
         return found - (0.5 if one["quantise"] else 0.0)
 
     def __call__(self, job: Mapping[str, Any], what: str) -> dict[str, Any]:
@@ -65,11 +67,17 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> StandIn:
 
 
 def test_the_fastest_that_is_expected_to_fit_is_measured_and_chosen(measured: StandIn) -> None:
-    fits = search(section("3GiB"))
+    fits = search(section("3GiB", memory={"allocator": "keep"}))
     assert [fit.changes["memory.activations"] for fit in fits] == ["keep", "selective", "full"]
     assert fits[-1].measured is not None
     assert fits[-1].measured["peak"] == 2.5 * GIB
     assert [job["way"] for job in measured.jobs] == ["parts", "whole"]
+
+
+def test_freed_blocks_are_returned_where_that_is_enough(measured: StandIn) -> None:
+    measured.returned = 1.1
+    chosen = search(section("3GiB"))[-1].changes
+    assert (chosen["memory.activations"], chosen["memory.allocator"]) == ("keep", "return")
 
 
 def test_what_takes_more_than_expected_is_not_chosen(measured: StandIn) -> None:

@@ -10,10 +10,7 @@ piece by piece. What is computed is computed from the same numbers.
 
 from __future__ import annotations
 
-import ctypes
 import json
-import platform
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +22,7 @@ from torch import Tensor, nn
 from regimen.errors import TrainingError
 from regimen.memory.scratch import Scratch
 from regimen.models.forward import backbone_of, base_of
+from regimen.models.hardware import trim
 from regimen.models.mapped import Mapping, mapping_of
 
 LEAST = 1 << 12
@@ -177,7 +175,7 @@ class Streaming:
         for name, tensor in self._written(resident).items():
             frozen[name].data = tensor
         resident.clear()
-        _trim()
+        trim()
         self._watch(model)
         size = sum(p.numel() * p.element_size() for p in frozen.values())
         for mapping in self.mappings:
@@ -329,9 +327,3 @@ def _fits(wanted: dict[str, nn.Parameter], stored: dict[str, Stored], buffers: s
         and stored[name].dtype is not None
         for name, parameter in wanted.items()
     )
-
-
-def _trim() -> None:
-    """Give what was freed back to the system: memory of weights that lie in a file now."""
-    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)

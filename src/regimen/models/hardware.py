@@ -69,6 +69,12 @@ def tune_allocator(*, keep: bool = True) -> str:
     return f"glibc: large blocks {said}" if done else "glibc refused mallopt"
 
 
+def trim() -> None:
+    """Give blocks that are free now back to the system (glibc only)."""
+    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def on_large_pages(block: Tensor) -> Tensor:
     """The same block; Linux is asked to back a new one with pages of 2 MiB.
 

@@ -8,16 +8,15 @@ converted layouts and tied weights remain transformers' work.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import platform
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from regimen.models.hardware import trim
 
 DTYPES: dict[str, torch.dtype] = {
     "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16,
@@ -52,7 +51,7 @@ class Stored(NamedTuple):
         """The tensor, or a part of it, in memory of its own."""
         size = self.end - self.start
         if self.read[0] > PASS:
-            give_back()
+            trim()
             self.read[0] = 0
         self.read[0] += size
         bytes_B = torch.empty(size, dtype=torch.uint8)
@@ -144,7 +143,7 @@ def load_streamed(
     model.name_or_path = model.config._name_or_path = path
     if (folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(path)
-    give_back()
+    trim()
     return model, found
 
 
@@ -162,9 +161,3 @@ def leave_alone(quantisation: Any, network: Any, config: Any) -> None:
     setattr(
         quantisation, field if hasattr(quantisation, field) else "modules_to_not_convert", names
     )
-
-
-def give_back() -> None:
-    """Give freed memory back to the system, where its allocator would keep it (glibc)."""
-    if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)

@@ -13,6 +13,7 @@ from typing import Any
 
 SLOWER: Mapping[str, Mapping[Any, float]] = {
     "activations": {"keep": 1.0, "selective": 1.1, "full": 1.3, "offload": 1.4},
+    "allocator": {None: 1.0, "return": 1.15},
     "stream": {False: 1.0, True: 1.5},
     "quantise": {None: 1.0, "int8": 1.3, "nf4": 1.4},
     "optimizer": {"adamw": 1.0, "adamw_8bit": 1.05, "adafactor": 1.05, "lomo": 1.1},
@@ -65,7 +66,7 @@ class Asked:
     """What a search may change, and from where it starts.
 
     Args:
-        activations, stream, quantise, optimizer, dtype: as the settings have them.
+        activations, allocator, stream, quantise, optimizer, dtype: as the settings have them.
         tokens_per_batch, max_length: a micro-batch holds the longest row.
         streams: whether the base may lie on disk.
         quantises: whether the base may be quantised: it is frozen, and is not already.
@@ -74,6 +75,7 @@ class Asked:
     """
 
     activations: str = "keep"
+    allocator: str | None = None
     stream: bool = False
     quantise: str | None = None
     optimizer: str = "adamw"
@@ -91,19 +93,34 @@ def options(asked: Asked) -> list[Option]:
     What the settings ask for is never undone: a search only goes on from it.
     """
     named = list(_values(asked))
-    found = [
-        Option(values=dict(zip(named, values, strict=True)), halvings=halvings)
+    ways = (
+        dict(zip(named, values, strict=True))
         for values in product(*(_values(asked)[name] for name in named))
+    )
+    found = [
+        Option(values=values, halvings=halvings)
+        for values in ways
+        if not _returns_anyway(values, asked)
         for halvings in range(_halvings(asked) + 1)
     ]
     # of equally fast ones, the one that changes less
     return sorted(found, key=lambda one: (one.slower, one.halvings))
 
 
+def _returns_anyway(values: Mapping[str, Any], asked: Asked) -> bool:
+    """Whether a way asks for freed blocks to be returned that are returned without being asked."""
+    quantised = values.get("quantise", asked.quantise) is not None
+    stream = values.get("stream", asked.stream)
+    by_itself = quantised or stream or values["activations"] == "offload"
+    return values.get("allocator") is not None and by_itself
+
+
 def _values(asked: Asked) -> dict[str, tuple[Any, ...]]:
     """The values of each setting that may be tried, that of the settings first."""
     ways = tuple(SLOWER["activations"])
     found: dict[str, tuple[Any, ...]] = {"activations": ways[ways.index(asked.activations) :]}
+    if asked.allocator is None:
+        found["allocator"] = tuple(SLOWER["allocator"])
     if asked.stream:
         found["stream"] = (True,)
     elif asked.streams:
@@ -137,4 +154,9 @@ def changes(option: Option, asked: Asked, accumulation: int) -> dict[str, Any]:
     return found
 
 
-_NAMES = {"activations": "memory.activations", "stream": "memory.stream", "dtype": "model.dtype"}
+_NAMES = {
+    "activations": "memory.activations",
+    "allocator": "memory.allocator",
+    "stream": "memory.stream",
+    "dtype": "model.dtype",
+}

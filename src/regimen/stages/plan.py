@@ -158,6 +158,7 @@ def asked_of(section: TuneSettings) -> Asked:
     activations = "full" if section.gradient_checkpointing else section.memory.activations
     return Asked(
         activations=activations,
+        allocator=section.memory.allocator,
         stream=section.memory.stream,
         quantise=base_kind(section.quantise),
         optimizer=section.optimizer,

@@ -25,7 +25,7 @@ from regimen.adapters.files import base_path, is_adapter
 from regimen.adapters.spec import see_rows, upkeep_of
 from regimen.errors import RegimenError
 from regimen.files import atomic_write, json_text
-from regimen.models.hardware import set_up
+from regimen.models.hardware import set_up, trim, tune_allocator
 from regimen.models.loading import ModelSpec, load_model, load_tokenizer
 from regimen.planning.fit import Parts, between, extended
 from regimen.settings.training import ModelSettings
@@ -109,25 +109,34 @@ def parts(job: Mapping[str, Any]) -> dict[str, Any]:
     for section in sections:
         sizes.setdefault(_apart_from_tokens(section), set()).add(section.tokens_per_batch)
     found: list[dict[str, Any]] = []
-    apart: list[float] = []
+    apart: dict[bool, float] = {}
     with _short_models(sections[0].model) as (folders, layers):
         memory.reset_peak()
 
         @cache
-        def measured(text: str, tokens: int) -> Parts:
+        def measured(text: str, tokens: int) -> tuple[dict[str, float], ...]:
             section = TuneSettings.model_validate(json.loads(text) | {"tokens_per_batch": tokens})
-            few, more = (_measured(section, folder, libraries, apart) for folder in folders)
+            found = tuple(_measured(section, folder, libraries, apart) for folder in folders)
             gc.collect()  # the models hold each other in cycles
-            return extended(few, more, layers)
+            return found
+
+        def expected_of(section: TuneSettings, tokens: int) -> Parts:
+            if (returns := _returns(section)) not in apart:
+                _measured(section, folders[0], libraries, apart)
+                gc.collect()
+            few, more = measured(_apart_from_tokens(section), tokens)
+            beside = {"apart": apart[returns]}
+            return extended(few | beside, more | beside, layers)
 
         for section in sections:
             text, tokens = _apart_from_tokens(section), section.tokens_per_batch
             least, most = min(sizes[text]), max(sizes[text])
             if tokens in (least, most):
-                expected = measured(text, tokens)
+                expected = expected_of(section, tokens)
             else:  # what a step allocates grows evenly with its tokens
                 share = (tokens - least) / (most - least)
-                expected = between(measured(text, least), measured(text, most), share)
+                few, many = expected_of(section, least), expected_of(section, most)
+                expected = between(few, many, share)
             found.append(expected.as_dict())
             if job["budget"] is not None and expected.total <= job["budget"]:
                 break
@@ -135,11 +144,17 @@ def parts(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _apart_from_tokens(section: TuneSettings) -> str:
-    """What two sections have in common that differ in the size of their micro-batches."""
+    """What two sections have in common that differ in the size of their micro-batches, and in what
+    becomes of freed blocks."""
     fields = section.model_dump(mode="json")
+    del fields["memory"]["allocator"]
     fields["gradient_accumulation_steps"] = 2  # gradients that are added up stay
     del fields["tokens_per_batch"]
     return json.dumps(fields, sort_keys=True)
+
+
+def _returns(section: TuneSettings) -> bool:
+    return section.memory.returns_blocks(quantised=section.quantise is not None)
 
 
 WAYS = {"whole": whole, "parts": parts}
@@ -176,13 +191,19 @@ def _training(section: TuneSettings, model: ModelSettings) -> tuple[Job, LoopOpt
 
 
 def _measured(
-    section: TuneSettings, folder: str, libraries: int, apart: list[float]
+    section: TuneSettings, folder: str, libraries: int, apart: dict[bool, float]
 ) -> dict[str, float]:
     """The bytes of the components of a short model: exact, and what a step allocates.
 
-    What the process holds beside them is read from the first model in ``apart``: later ones find
-    kernels compiled, and blocks that the allocator has kept.
+    What the process holds beside them is read from the first model in ``apart``, by whether freed
+    blocks are returned: later ones find blocks that the allocator has kept.
     """
+    returns = _returns(section)
+    tune_allocator(keep=not returns)
+    first = returns not in apart
+    if first:
+        trim()  # what arrangements before it have left
+        memory.reset_peak()
     model = section.model.model_copy(
         update={"path": folder, "config": None, "train_tokenizer": None}
     )
@@ -197,7 +218,7 @@ def _measured(
         )
 
     state = steps(1, State())
-    if not apart:
+    if first:
         state = steps(2, state)
         peak = memory.resident_peak()  # what the profiler keeps comes on top later
     with memory_profiler() as profiler:
@@ -210,9 +231,9 @@ def _measured(
         "optimizer": float(kept.optimizer),
         "step": float(memory.allocated(profiler).peak),
     }
-    if not apart:
-        apart.append(max(0.0, peak - sum(found.values())))
-    return {**found, "apart": apart[0]}
+    if first:
+        apart[returns] = max(0.0, peak - sum(found.values()))
+    return found
 
 
 @contextmanager
