@@ -16,14 +16,15 @@ askeds = st.builds(
     allocator=st.sampled_from([None, "keep", "return"]),
     stream=st.booleans(),
     quantise=st.sampled_from([None, "int8", "nf4"]),
-    optimizer=st.sampled_from(["adamw", "adamw_8bit", "sgd"]),
+    optimizer=st.sampled_from(["adamw", "adamw_8bit", "sgd", "lomo"]),
     dtype=st.sampled_from(list(SLOWER["dtype"])),
     tokens_per_batch=st.integers(64, 1 << 16),
     max_length=st.integers(8, 64),
+    accumulation=st.integers(1, 2),
     streams=st.booleans(),
     quantises=st.booleans(),
     allow=st.lists(st.sampled_from(["quantise", "optimizer", "dtype"]), unique=True),
-)
+).filter(lambda asked: asked.optimizer != "lomo" or asked.accumulation == 1)
 
 
 @given(askeds)
@@ -103,3 +104,11 @@ def test_returning_blocks_is_tried_before_what_is_slower() -> None:
         ("keep", "return"),
         ("selective", "return"),
     ]
+
+
+@given(askeds)
+def test_nothing_is_added_up_for_an_optimizer_that_steps_at_once(asked: Asked) -> None:
+    for option in options(asked):
+        changed = changes(option, asked, asked.accumulation)
+        if changed.get("optimizer", asked.optimizer) == "lomo":
+            assert changed.get("gradient_accumulation_steps", asked.accumulation) == 1

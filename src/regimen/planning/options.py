@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
+from regimen.settings.optimizers import FUSED
+
 SLOWER: Mapping[str, Mapping[Any, float]] = {
     "activations": {"keep": 1.0, "selective": 1.1, "full": 1.3, "offload": 1.4},
     "allocator": {None: 1.0, "return": 1.15},
@@ -68,6 +70,7 @@ class Asked:
     Args:
         activations, allocator, stream, quantise, optimizer, dtype: as the settings have them.
         tokens_per_batch, max_length: a micro-batch holds the longest row.
+        accumulation: micro-batches of a step.
         streams: whether the base may lie on disk.
         quantises: whether the base may be quantised: it is frozen, and is not already.
         allow: of ``quantise``, ``optimizer``, ``dtype``: what may change although it changes what
@@ -82,6 +85,7 @@ class Asked:
     dtype: str = "float32"
     tokens_per_batch: int = 4096
     max_length: int = 1024
+    accumulation: int = 1
     streams: bool = False
     quantises: bool = False
     allow: Sequence[str] = ()
@@ -102,6 +106,7 @@ def options(asked: Asked) -> list[Option]:
         for values in ways
         if not _returns_anyway(values, asked)
         for halvings in range(_halvings(asked) + 1)
+        if not _adds_up(values, halvings, asked)
     ]
     # of equally fast ones, the one that changes less
     return sorted(found, key=lambda one: (one.slower, one.halvings))
@@ -113,6 +118,13 @@ def _returns_anyway(values: Mapping[str, Any], asked: Asked) -> bool:
     stream = values.get("stream", asked.stream)
     by_itself = quantised or stream or values["activations"] == "offload"
     return values.get("allocator") is not None and by_itself
+
+
+def _adds_up(values: Mapping[str, Any], halvings: int, asked: Asked) -> bool:
+    """Whether gradients of several micro-batches would be added up for an optimizer that steps
+    inside the backward pass of each."""
+    several = halvings > 0 or asked.accumulation > 1
+    return values.get("optimizer", asked.optimizer) in FUSED and several
 
 
 def _values(asked: Asked) -> dict[str, tuple[Any, ...]]:

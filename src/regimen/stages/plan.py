@@ -165,6 +165,7 @@ def asked_of(section: TuneSettings) -> Asked:
         dtype=section.model.dtype,
         tokens_per_batch=section.tokens_per_batch,
         max_length=section.max_length,
+        accumulation=section.gradient_accumulation_steps,
         streams=frozen,
         quantises=frozen,
         allow=section.memory.allow,

@@ -28,6 +28,7 @@ from regimen.files import atomic_write, json_text
 from regimen.models.hardware import set_up, trim, tune_allocator
 from regimen.models.loading import ModelSpec, load_model, load_tokenizer
 from regimen.planning.fit import Parts, between, extended
+from regimen.settings.optimizers import FUSED
 from regimen.settings.training import ModelSettings
 from regimen.settings.tune import TuneSettings
 from regimen.stages.training import loop_options, prepare_model
@@ -148,7 +149,8 @@ def _apart_from_tokens(section: TuneSettings) -> str:
     becomes of freed blocks."""
     fields = section.model_dump(mode="json")
     del fields["memory"]["allocator"]
-    fields["gradient_accumulation_steps"] = 2  # gradients that are added up stay
+    # gradients that are added up stay
+    fields["gradient_accumulation_steps"] = 1 if section.optimizer in FUSED else 2
     del fields["tokens_per_batch"]
     return json.dumps(fields, sort_keys=True)
 
