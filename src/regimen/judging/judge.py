@@ -63,13 +63,15 @@ class Judge(Protocol):
 class GeneratorJudge:
     """A model that is asked for a verdict, once for each different question.
 
-    The id of a request is the hash of its content: what is asked twice is answered once.
+    The id of a request is the hash of its content: what is asked twice is answered once. Judges
+    that differ in ``sample`` ask with seeds of their own.
     """
 
     generator: Generator
     prompt: JudgePrompt = field(default_factory=JudgePrompt)
     max_new_tokens: int = 512
     temperature: float = 0.0
+    sample: int = 0
 
     @property
     def name(self) -> str:
@@ -87,11 +89,13 @@ class GeneratorJudge:
 
     def _request(self, one: Shown) -> Request:
         messages = self.prompt.messages(one.item, one.answers)
+        drawn = (float(self.sample),) if self.sample else ()
         return Request(
-            id=question_id(messages, self.max_new_tokens, self.temperature),
+            id=question_id(messages, self.max_new_tokens, self.temperature, *drawn),
             messages=messages,
             max_new_tokens=self.max_new_tokens,
             temperature=self.temperature,
+            seed=self.sample,
         )
 
     def _read(self, completion: Completion, answers: int) -> Verdict:

@@ -27,12 +27,13 @@ class LabelledPairs:
     failures: tuple[RowFailure, ...]
 
 
-def read_labelled_pairs(path: Path | str) -> LabelledPairs:
+def read_labelled_pairs(path: Path | str, *, needed: bool = True) -> LabelledPairs:
     """The pairs of a file of rows: ``prompt``, ``a``, ``b``, ``labels`` and perhaps ``cluster``.
 
     ``labels`` lists what each person said: ``a``, ``b``, ``tie`` (or 1, 2, 0) or null, in the same
     order of people in every row. Rows of one cluster are not independent, such as those of one
-    prompt; without a cluster the prompt is the cluster. A row that cannot be used is a failure.
+    prompt; without a cluster the prompt is the cluster. A row that cannot be used is a failure; one
+    that says nothing of labels is one too, unless they are not ``needed``.
 
     Raises:
         DataError: as :func:`read_rows`, or no row can be used (``people-labels``).
@@ -41,7 +42,7 @@ def read_labelled_pairs(path: Path | str) -> LabelledPairs:
     said: list[tuple[int | None, ...]] = []
     failures: list[RowFailure] = []
     for row in read_rows(path):
-        made = row if isinstance(row, RowFailure) else _labelled(row, str(path))
+        made = row if isinstance(row, RowFailure) else _labelled(row, str(path), needed)
         if isinstance(made, RowFailure):
             failures.append(made)
             continue
@@ -68,13 +69,16 @@ def read_labelled_pairs(path: Path | str) -> LabelledPairs:
     )
 
 
-def _labelled(row: RawRow, source: str) -> tuple[AnswerPair, tuple[int | None, ...]] | RowFailure:
+def _labelled(
+    row: RawRow, source: str, needed: bool
+) -> tuple[AnswerPair, tuple[int | None, ...]] | RowFailure:
     values = row.values
     texts = [values.get(name) for name in ("prompt", "a", "b")]
     if not all(isinstance(text, str) for text in texts):
         lacking = [n for n, text in zip(("prompt", "a", "b"), texts, strict=True) if not text]
         return _unusable(row, f"no text in {', '.join(lacking) or 'prompt, a or b'}")
-    labels = _labels(values.get("labels"))
+    given = values.get("labels")
+    labels = () if given is None and not needed else _labels(given)
     if labels is None:
         return _unusable(row, f"labels {values.get('labels')!r}")
     prompt, a, b = (str(text) for text in texts)

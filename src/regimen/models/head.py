@@ -27,8 +27,11 @@ from regimen.models.chunks import (
     products,
 )
 from regimen.models.native import ops
+from regimen.models.teaching import Taught, WeightedDivergence
 
-NEEDS = ("logp", "lse", "entropy", "mean_logit", "greedy", "nll_sum")
+NEEDS = ("logp", "lse", "entropy", "mean_logit", "greedy", "nll_sum", "teacher_kl")
+WEIGHTED = {"nll_sum", "teacher_kl"}
+"""Needs that are weighted sums, whose gradient is formed in the forward pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ class Reduced:
     ``entropy_N`` in nats; ``mean_logit_N``: mean logit over the vocabulary (label smoothing);
     ``greedy_N``: whether each target is the likeliest token, the first of equally likely ones;
     ``nll_sum``: sum of weight * -logp, whose gradient was formed in the forward pass; with it,
-    ``logp_N`` is there too but carries no gradient.
+    ``logp_N`` is there too but carries no gradient; ``teacher_sum``: sum of weight * divergence
+    from a teacher, likewise, with ``teacher_N``, the divergence of each row.
     """
 
     logp_N: Tensor | None = None
@@ -61,6 +65,8 @@ class Reduced:
     mean_logit_N: Tensor | None = None
     greedy_N: Tensor | None = None
     nll_sum: Tensor | None = None
+    teacher_sum: Tensor | None = None
+    teacher_N: Tensor | None = None
 
 
 def full_logits(hidden_ND: Tensor, head: Head, dtype: torch.dtype) -> Tensor:
@@ -186,6 +192,7 @@ def reduce(
     factor: float | None = None,
     chunk: int | None = None,
     dtype: torch.dtype | None = None,
+    taught: Taught | None = None,
 ) -> Reduced:
     """Reduce the next-token distributions of the supervised rows.
 
@@ -195,18 +202,22 @@ def reduce(
         source_row_N: the row of ``hidden_TD`` that predicts each target.
         target_N: target ids.
         needs: names from ``NEEDS``.
-        weight_N: weights of ``nll_sum``; its gradient flows to hidden states and head only.
+        weight_N: weights of ``nll_sum`` and ``teacher_kl``, whose gradients flow to hidden states
+            and head only.
         factor: the gradient that ``nll_sum`` will get in the backward pass, where that is known
             beforehand: one block of the weight's size less. Another one is then an error.
         chunk: rows per chunk; chosen from the vocabulary if None.
         dtype: of the matrix products; the hidden states' own if None.
+        taught: the teacher of ``teacher_kl``.
 
     Raises:
-        ValueError: an unknown need, or ``nll_sum`` without weights.
+        ValueError: an unknown need, a weighted sum without weights, or no teacher.
     """
     unknown = set(needs) - set(NEEDS)
-    if unknown or ("nll_sum" in needs and weight_N is None):
+    if unknown or (WEIGHTED & set(needs) and weight_N is None):
         raise ValueError(f"cannot reduce {sorted(unknown) or 'nll_sum without weights'}")
+    if "teacher_kl" in needs and taught is None:
+        raise ValueError("cannot reduce teacher_kl without a teacher")
     vocabulary = head.weight_VD.shape[0]
     shape = Shape(
         head.softcap,
@@ -226,6 +237,13 @@ def reduce(
                 hidden_ND, head.weight_VD, head.bias_V, target_N, weight_N, shape
             )
             return Reduced(logp_N=logp, nll_sum=total)
+        teacher_sum = teacher_N = None
+        if "teacher_kl" in needs:
+            teacher_sum, teacher_N = WeightedDivergence.apply(  # type: ignore[no-untyped-call]
+                hidden_ND, head.weight_VD, head.bias_V, weight_N, taught, shape
+            )
+            if set(needs) == {"teacher_kl"}:
+                return Reduced(teacher_sum=teacher_sum, teacher_N=teacher_N)
         logp, lse, entropy, mean, greedy = _Reduce.apply(  # type: ignore[no-untyped-call]
             hidden_ND, head.weight_VD, head.bias_V, target_N, shape
         )
@@ -235,4 +253,6 @@ def reduce(
         entropy_N=entropy if "entropy" in needs else None,
         mean_logit_N=mean if "mean_logit" in needs else None,
         greedy_N=greedy if "greedy" in needs else None,
+        teacher_sum=teacher_sum,
+        teacher_N=teacher_N,
     )

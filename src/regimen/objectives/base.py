@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from regimen.models.head import Reduced
+from regimen.models.teaching import Taught
 from regimen.tokens.ragged import RaggedBatch
 
 Metrics = Mapping[str, float]
@@ -41,3 +42,11 @@ class Objective(Protocol):
 
     def __call__(self, batch: RaggedBatch, reduced: Reduced) -> LossOut:
         """The sums of the components over this batch."""
+
+
+@runtime_checkable
+class Teaching(Protocol):
+    """An objective that needs ``teacher_kl``: it knows a frozen teacher, as others a reference."""
+
+    def taught(self, batch: RaggedBatch) -> Taught:
+        """What the teacher says of the targets of a batch; without gradient."""

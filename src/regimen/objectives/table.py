@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from regimen.objectives.distillation import Distillation
 from regimen.objectives.labelled import Bco, Kto
 from regimen.objectives.preference import Dpo, DpoNorm, Dpop, Hinge, Ipo, Robust
 from regimen.objectives.ranked import Rrhf, Slic
@@ -15,6 +16,7 @@ from regimen.objectives.supervised import Supervised
 OBJECTIVES: dict[str, Callable[..., Any]] = {
     "supervised": Supervised,
     "language_modelling": Supervised,
+    "distillation": Distillation,
 }
 """What ``tune`` learns."""
 

@@ -20,6 +20,7 @@ from regimen.settings.base import (
     Texts,
     exactly_one,
 )
+from regimen.settings.feedback import FeedbackSettings
 from regimen.settings.formatting import FormattingSettings as FormattingSettings
 from regimen.settings.generators import GeneratorSettings as GeneratorSettings
 from regimen.settings.preferences import PairSettings as PairSettings
@@ -208,8 +209,8 @@ class CurationSettings(Section):
 class BuildSettings(Section):
     """Construction and curation of the training mixture and of the held-out items."""
 
-    sources: Annotated[tuple[SourceSettings, ...], Strict(False), Field(min_length=1)]
-    """The raw material."""
+    sources: Annotated[tuple[SourceSettings, ...], Strict(False)] = ()
+    """The raw material; none is needed where ``feedback`` brings its own prompts."""
 
     formatting: FormattingSettings = FormattingSettings()
     """How tasks become conversations."""
@@ -241,6 +242,11 @@ class BuildSettings(Section):
     synthetic: SyntheticSettings | None = None
     """Instructions written by a generator; none when not given."""
 
+    feedback: Annotated[tuple[FeedbackSettings, ...], Strict(False)] = ()
+    """AI feedback, one section after another, each with a ``kind``: the best of several answers
+    (``best_of_n``), critique and revision (``constitutional``), a judge's preferences (``rlaif``),
+    answers under principles (``self_align``)."""
+
     curation: CurationSettings = CurationSettings()
     """What is removed."""
 
@@ -251,5 +257,12 @@ class BuildSettings(Section):
     """Seed of every draw of this stage; the pipeline's when not given."""
 
     def conflicts(self) -> Iterator[Conflict]:
-        """Ways of asking that cannot be asked."""
+        """Material to build from; ways of asking that cannot be asked."""
+        if not self.sources and not self.feedback:
+            yield Conflict(
+                what="names no raw material",
+                at=("sources",),
+                expected="one source or more, or 'feedback' with prompts of its own",
+                fix="Add a source, such as {path: FILE}.",
+            )
         yield from asked_conflicts(self.formatting, self.held_out.asked)

@@ -64,6 +64,13 @@ class AnswerJudgeSettings(Section):
     explain: bool = True
     """Ask for reasons before the verdict."""
 
+    votes: Annotated[int, Field(ge=1, le=256)] = 1
+    """Verdicts that a model gives on each question, with seeds of their own; their mean counts."""
+
+    time_limit: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """Seconds that a function of your own may take for a verdict; one that takes longer has
+    failed."""
+
     probabilities: bool = False
     """Take the expected verdict under a local model's probabilities of all verdicts, instead of
     what it writes; it is asked for no reasons."""
@@ -77,12 +84,30 @@ class AnswerJudgeSettings(Section):
                 at=("scale",),
                 expected="the lowest rating first, and a higher one",
             )
+        yield from self._vote_conflicts()
         local = self.generator and self.generator.model and not self.generator.endpoint
         if self.probabilities and not local:
             yield Conflict(
                 what="needs a local model, whose probabilities can be read",
                 at=("probabilities",),
                 fix="Name the model's folder with generator.model, without an endpoint.",
+            )
+
+    def _vote_conflicts(self) -> Iterator[Conflict]:
+        """Several votes of one that can change its mind."""
+        if self.votes == 1:
+            return
+        if self.function is not None or self.probabilities:
+            yield Conflict(
+                what="asks several times for what is the same each time",
+                at=("votes",),
+                fix="Remove it, or have a model without 'probabilities' judge.",
+            )
+        elif self.generator is not None and self.generator.temperature == 0:
+            yield Conflict(
+                what="is 0, so that all votes are the same",
+                at=("generator", "temperature"),
+                expected="above 0",
             )
 
 

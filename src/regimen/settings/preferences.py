@@ -9,7 +9,6 @@ from pydantic import Field
 
 from regimen.settings.base import (
     Conflict,
-    Count,
     CountOrNone,
     FunctionSettings,
     Section,
@@ -17,8 +16,8 @@ from regimen.settings.base import (
     Texts,
     exactly_one,
 )
-from regimen.settings.generators import GeneratorSettings
 from regimen.settings.judge import AnswerJudgeSettings
+from regimen.settings.sampled import SampledSettings
 
 Margin = Annotated[float, Field(ge=0, le=1_000_000)]
 Compared = Literal["all", "adjacent", "best_worst"]
@@ -58,27 +57,8 @@ class ScoreSettings(Section):
         yield from exactly_one(self, ("scorer", "function", "judge"))
 
 
-class OnPolicySettings(Section):
+class OnPolicySettings(SampledSettings):
     """Pairs of a model's own answers: several are sampled for each prompt, scored and compared."""
-
-    generator: GeneratorSettings
-    """Whose answers they are: the model that is to be aligned."""
-
-    prompts: Text | None = None
-    """A file of prompts: rows with ``prompt`` (or ``messages``) and, where the score needs them,
-    ``references``. The rows of training tasks when not given."""
-
-    limit: Count = 200
-    """Most prompts."""
-
-    samples: Annotated[int, Field(ge=2, le=256)] = 4
-    """Answers to each prompt."""
-
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Sample from the likeliest tokens that have this share of the probability."""
-
-    keep_cut: bool = False
-    """Keep answers that end at the longest length instead of by themselves."""
 
     score: ScoreSettings
     """What says which answer is better."""
@@ -88,21 +68,6 @@ class OnPolicySettings(Section):
 
     min_margin: Margin = 0.0
     """Answers whose scores are closer than this are a tie, which gives no pair and is counted."""
-
-    def conflicts(self) -> Iterator[Conflict]:
-        """Samples must differ, and the starter has no answers to them."""
-        if self.generator.temperature == 0:
-            yield Conflict(
-                what="is 0, so that all samples of a prompt are the same",
-                at=("generator", "temperature"),
-                expected="above 0",
-            )
-        if self.generator.scripted == "starter":
-            yield Conflict(
-                what="is 'starter', whose answers are instructions",
-                at=("generator", "scripted"),
-                fix="Name a model, an endpoint or a JSON file of answers.",
-            )
 
 
 class PreferenceSettings(Section):

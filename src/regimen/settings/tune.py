@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from regimen.settings.base import Conflict, Count, Section, Text, TextSettings
+from regimen.settings.distil import DistilSettings as DistilSettings
+from regimen.settings.distil import of_distilling
 from regimen.settings.training import ModelSettings, TrainingSettings
 
 
@@ -59,6 +61,10 @@ class TuneSettings(TrainingSettings):
     replay: ReplaySettings | None = None
     """Plain text to mix in; none when not given."""
 
+    distil: DistilSettings | None = None
+    """Learn what a teacher predicts at the tokens that are learnt, instead of the tokens; none when
+    not given."""
+
     validation: ValidationSettings | None = None
     """Measure the loss on rows kept apart; none are when not given."""
 
@@ -84,6 +90,7 @@ class TuneSettings(TrainingSettings):
     def conflicts(self) -> Iterator[Conflict]:
         """Text for language modelling and for nothing else; a fresh model is trained whole."""
         yield from self.optimisation_conflicts()
+        yield from of_distilling(self)
         if self.objective == "language_modelling" and self.text is None:
             yield Conflict(
                 what="language modelling has no text to learn",

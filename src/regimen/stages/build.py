@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,10 +25,13 @@ from regimen.settings.tune import TuneSettings
 from regimen.stages.asked import formatting_spec
 from regimen.stages.build_items import build_items
 from regimen.stages.common import StageResult, path_key, run_stage
-from regimen.stages.on_policy import on_policy_inputs, on_policy_pairs, prompts_of
+from regimen.stages.feedback import feedback_inputs, give_feedback
+from regimen.stages.on_policy import NAME as ON_POLICY
+from regimen.stages.on_policy import on_policy_inputs, on_policy_pairs
 from regimen.stages.preferences import curate, make_preferences
 from regimen.stages.producing import ROWS_AT_ONCE, Plan, chunks, clean_filters, token_counter
 from regimen.stages.rewording import reword
+from regimen.stages.sampled import Sources, needs_of, prompts_of
 from regimen.stages.sources import Material, read_sources
 from regimen.stages.splits import Split, equal_parts, hold_out_rows, split_tasks
 from regimen.stages.synthesis import synthesise
@@ -71,7 +74,7 @@ def _inputs(section: BuildSettings) -> dict[str, str]:
             inputs[f"source {number} ({named})"] = path_key(str(named))
     if section.preferences is not None and section.preferences.on_policy is not None:
         inputs |= on_policy_inputs(section.preferences.on_policy)
-    return inputs
+    return inputs | feedback_inputs(section.feedback)
 
 
 def _named_inputs(place: Path) -> list[Path]:
@@ -105,23 +108,36 @@ def _work(section: BuildSettings, settings: PipelineSettings, run: Run) -> Mappi
         ready += synthesise(section.synthetic, seed, ledger)
     if section.held_out.share > 0 and not material.tasks:
         ready, items = hold_out_rows(_clean(section, ready, ledger), section, seed, ledger)
+    given = give_feedback(section.feedback, _sources(section, split, seed, tokenizer), ledger)
+    ready += given.instances
     lints = lint_build(material.tasks, seed, run) if section.lints else {}
     plan = Plan(
         formatting_spec(section.formatting), seed, section.curation, tokenizer, tuple(items)
     )
     written = _produce(section, plan, material, split, ready, run, ledger)
-    if not written.rows and not material.preferences:
+    if not written.rows and not material.preferences and not given.pairs:
         raise DataError(
             "Curation left no instance.",
             slug="nothing-left",
             got=str(ledger.write()),
             fix="Look at ledger/*.removed.parquet and *.failed.jsonl for the reason of each row.",
         )
-    preferences = _preferences(section, material, split, plan, ledger)
-    about = {"lints": lints} if lints else {}
+    preferences = _preferences(section, material, split, plan, ledger, given.pairs)
+    about: dict[str, Any] = {"lints": lints} if lints else {}
+    about |= {"feedback": given.about} if given.about else {}
     if preferences:
         about["pairs"] = pair_statistics(preferences, material.votes)
     return _write(run, ledger, written, preferences, items, split, about)
+
+
+def _sources(section: BuildSettings, split: Split, seed: int, tokenizer: str) -> Sources:
+    """Where prompts come from that a generator answers."""
+    return Sources(
+        tasks=split.train,
+        spec=formatting_spec(section.formatting),
+        seed=seed,
+        tokens=token_counter(tokenizer) if tokenizer else None,
+    )
 
 
 def _tokenizer(formatting: FormattingSettings, settings: PipelineSettings) -> str:
@@ -187,17 +203,23 @@ def _produce(
 
 
 def _preferences(
-    section: BuildSettings, material: Material, split: Split, plan: Plan, ledger: Ledger
+    section: BuildSettings,
+    material: Material,
+    split: Split,
+    plan: Plan,
+    ledger: Ledger,
+    given: Sequence[Preference],
 ) -> list[Preference]:
-    """Pairs that sources held and pairs that are made, curated."""
-    found = list(material.preferences)
+    """Pairs that sources held, pairs that feedback gave, and pairs that are made, curated."""
+    found = [*material.preferences, *given]
     wanted = section.preferences
     if wanted is not None:
-        tokens = token_counter(plan.tokenizer) if plan.tokenizer else None
-        found += make_preferences(wanted, split.train, plan.spec, plan.seed, tokens)
+        sources = _sources(section, split, plan.seed, plan.tokenizer)
+        found += make_preferences(wanted, split.train, plan.spec, plan.seed, sources.tokens)
         if wanted.on_policy is not None:
-            asked = prompts_of(wanted.on_policy, split.train, plan.spec, plan.seed, tokens, ledger)
-            found += on_policy_pairs(wanted.on_policy, asked, plan.seed, ledger)
+            own = wanted.on_policy
+            asked = prompts_of(own, ON_POLICY, sources, ledger, needs_of(own.score))
+            found += on_policy_pairs(own, asked, plan.seed, ledger)
     return curate(found, section.curation, plan.items, ledger)
 
 

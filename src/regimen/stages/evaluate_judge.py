@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ from regimen.evaluation.tables import judge_table
 from regimen.judging.judge import FunctionJudge, GeneratorJudge, Judge, OptionJudge
 from regimen.judging.people import read_labelled_pairs
 from regimen.judging.prompts import CRITERIA, JudgePrompt, Turns
+from regimen.judging.votes import PrincipleJudge, VotingJudge
 from regimen.records import Item
 from regimen.runs import Run
 from regimen.settings.judge import AnswerJudgeSettings, JudgeSettings
 from regimen.stages.common import path_key
 from regimen.stages.generators import make_generator
+from regimen.stages.guarded import GuardedFunction
 from regimen.stages.user_code import load_function
 from regimen.tables import write_table
 
@@ -78,8 +80,16 @@ def judge_blocks(
     }
 
 
-def make_judge(section: AnswerJudgeSettings) -> Judge:
+def make_judge(
+    section: AnswerJudgeSettings, principles: Sequence[str] = (), seed: int = 0
+) -> Judge:
     """The judge that the settings name.
+
+    Args:
+        section: of the judge.
+        principles: each question is judged by one of them, drawn by ``seed``; by the section's
+            criteria, all of them, when empty.
+        seed: of the draws.
 
     Raises:
         SettingsError: a function of one's own is not there.
@@ -87,30 +97,48 @@ def make_judge(section: AnswerJudgeSettings) -> Judge:
     """
     if section.function is not None:
         own = section.function
-        function = partial(load_function(own.file, own.function), **own.arguments)
+        load_function(own.file, own.function)
+        function = GuardedFunction(own.file, own.function, own.arguments, section.time_limit)
         bounds = (-1.0, 1.0)
         if section.kind == "pointwise":
             bounds = (float(section.scale[0]), float(section.scale[1]))
         return FunctionJudge(function, own.function, bounds)
+    asked = _asked_model(section)
+    if principles:
+        return PrincipleJudge(judges=tuple(asked((one,)) for one in principles), seed=seed)
+    return asked(section.criteria or CRITERIA)
+
+
+def _asked_model(section: AnswerJudgeSettings) -> Callable[[tuple[str, ...]], Judge]:
+    """A model as a judge, by its criteria; the model is the same for all of them."""
     assert section.generator is not None
-    prompt = JudgePrompt(
-        criteria=section.criteria or CRITERIA,
-        scale=section.scale,
-        explain=section.explain and not section.probabilities,
-    )
+    by = section.generator
+    prompt = JudgePrompt(scale=section.scale, explain=section.explain and not section.probabilities)
     if section.probabilities:
         from regimen.stages.likelihoods import LocalLikelihoods
         from regimen.stages.models import LazyGenerator, load
 
-        path = str(section.generator.model)
-        model = LazyGenerator(path, lambda: load(path))
-        return OptionJudge(likelihoods=LocalLikelihoods(model), prompt=prompt)
-    return GeneratorJudge(
-        generator=make_generator(section.generator, []),
-        prompt=prompt,
-        max_new_tokens=section.generator.max_new_tokens,
-        temperature=section.generator.temperature,
-    )
+        path = str(by.model)
+        likelihoods = LocalLikelihoods(LazyGenerator(path, lambda: load(path)))
+        return lambda criteria: OptionJudge(
+            likelihoods=likelihoods, prompt=replace(prompt, criteria=criteria)
+        )
+    generator = make_generator(by, [])
+
+    def one(criteria: tuple[str, ...]) -> Judge:
+        judges = tuple(
+            GeneratorJudge(
+                generator=generator,
+                prompt=replace(prompt, criteria=criteria),
+                max_new_tokens=by.max_new_tokens,
+                temperature=by.temperature,
+                sample=number,
+            )
+            for number in range(section.votes)
+        )
+        return judges[0] if len(judges) == 1 else VotingJudge(judges=judges)
+
+    return one
 
 
 def judge_inputs(section: AnswerJudgeSettings | None) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -58,7 +58,9 @@ class Validation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Everything that a stage trains with. ``extra`` is told in its summary."""
+    """Everything that a stage trains with. ``extra`` is told in its summary; ``data`` makes the
+    batches, where they are something else than the rows as they are.
+    """
 
     prepared: Prepared
     rows: TokenRows
@@ -66,6 +68,7 @@ class Job:
     training: TrainingSettings
     seed: int
     validation: Validation | None = None
+    data: Callable[[TokenRows, LoopOptions], Data] = Data
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -89,7 +92,7 @@ def run_training(run: Run, job: Job) -> Trained:
     """
     prepared, rows, validation = job.prepared, job.rows, job.validation
     options = loop_options(job.training, job.seed)
-    data = Data(rows, options)
+    data = job.data(rows, options)
     see_rows(prepared.model, lambda: data.padded(SEEN))
     optimizer = new_optimizer(job)
     counted = trainable(prepared.model, optimizer)
@@ -107,7 +110,7 @@ def run_training(run: Run, job: Job) -> Trained:
         writer.begin(state)
         hooks = writer.hooks()
         model = prepared.language_model
-        state = train(model, rows, job.objective, optimizer, options, hooks, state, upkeep)
+        state = train(model, rows, job.objective, optimizer, options, hooks, state, upkeep, data)
         waited = options.patience is not None and state.since_best >= options.patience
         if received and not waited and progress_of(state, options, steps) < 1.0:
             raise InterruptedRun(received[0], str(run.directory / f"checkpoint-{state.step}"))

@@ -10,6 +10,7 @@ from regimen import console
 from regimen.errors import DataError
 from regimen.models.hardware import set_up
 from regimen.models.loading import load_tokenizer
+from regimen.objectives.base import Objective
 from regimen.objectives.supervised import Supervised
 from regimen.runs import Run
 from regimen.settings.pipeline import PipelineSettings
@@ -20,6 +21,7 @@ from regimen.stages.plan import FILE as PLAN
 from regimen.stages.plan import arranged
 from regimen.stages.profile import profile_stage
 from regimen.stages.rows import conversation_rows, document_rows
+from regimen.stages.teachers import distillation, own_answers
 from regimen.stages.texts import load_texts
 from regimen.stages.training import (
     MERGED,
@@ -35,6 +37,7 @@ from regimen.tokens.store import (
     load_token_rows,
     save_token_rows,
 )
+from regimen.training.data import Data
 
 
 def tune(
@@ -62,6 +65,8 @@ def tune(
     inputs = {"model": path_key(section.model.path or "fresh")}
     if section.objective == "supervised" and source is not None:
         inputs["instances"] = path_key(source)
+    if section.distil is not None:
+        inputs["teacher"] = path_key(section.distil.teacher)
     replay = section.replay.text if section.replay is not None else None
     texts = {"text": section.text, "replay": replay}
     for name, text in texts.items():
@@ -145,13 +150,20 @@ def _job(section: TuneSettings, seed: int, run: Run, source: Path | None) -> Job
             )
         rows, held_out = rows.split(kept.share, seed)
         validation = Validation(held_out, kept.every, kept.patience, kept.keep_best)
+    objective: Objective = Supervised(section.label_smoothing, section.z_loss)
+    data = None
+    if section.distil is not None:
+        objective, told = distillation(section.distil, prepared, section.max_length)
+        data = own_answers(section.distil, prepared)
+        extra |= {"distil": told}
     return Job(
         prepared=prepared,
         rows=rows,
-        objective=Supervised(section.label_smoothing, section.z_loss),
+        objective=objective,
         training=section,
         seed=seed,
         validation=validation,
+        data=data or Data,
         extra={"seed": seed, **extra},
     )
 

@@ -55,6 +55,11 @@ class Data:
             padded = to_padded(self.batch(numbers))
             yield {"input_ids": padded.ids_BL, "attention_mask": padded.mask_BL}
 
+    def at(self, cursor: int) -> tuple[RaggedBatch, float]:
+        """Micro-batch ``cursor`` and the epoch reached after it."""
+        numbers, epoch = self.row_numbers(cursor)
+        return self.batch(numbers), epoch
+
     def batch(self, rows: Sequence[int]) -> RaggedBatch:
         """The ragged batch of some rows."""
         return ragged_batch(self.rows.segments(rows))

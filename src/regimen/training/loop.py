@@ -22,7 +22,7 @@ from regimen.models.buffers import kept_buffers
 from regimen.models.forward import LanguageModel, base_of
 from regimen.models.head import reduce
 from regimen.models.noise import embedding_noise
-from regimen.objectives.base import NLL, LossOut, Objective
+from regimen.objectives.base import NLL, LossOut, Objective, Teaching
 from regimen.tokens.ragged import RaggedBatch
 from regimen.tokens.store import TokenRows
 from regimen.training.data import Data, total_steps
@@ -62,16 +62,18 @@ def train(
     hooks: Hooks = Hooks(),
     state: State | None = None,
     upkeep: Upkeep = NO_UPKEEP,
+    data: Data | None = None,
 ) -> State:
     """Train until the first limit; returns where the run ended.
 
-    ``upkeep`` is what the method of adaptation does around the steps.
+    ``upkeep`` is what the method of adaptation does around the steps; ``data`` makes the batches,
+    where they are something else than the rows as they are.
 
     Raises:
         TrainingError: no rows, no trainable parameter, or a loss that is not finite.
     """
     state = state or State()
-    data = Data(rows, options)
+    data = data or Data(rows, options)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     if not len(rows) or not parameters:
         raise TrainingError(
@@ -148,8 +150,7 @@ def _step_batches(
 ) -> Iterator[RaggedBatch]:
     """The micro-batches of one optimizer step; advances the cursor."""
     for _ in range(options.accumulation):
-        numbers, epoch = data.row_numbers(state.cursor)
-        batch = data.batch(numbers)
+        batch, epoch = data.at(state.cursor)
         state.cursor += 1
         state.epoch = epoch
         state.tokens += batch.num_tokens
@@ -212,6 +213,7 @@ def batch_loss(
     """
     factor = None if weights is None or NLL not in weights else _share(weights[NLL])
     with torch.autocast(batch.ids_T.device.type, dtype=torch.bfloat16, enabled=bf16):
+        taught = objective.taught(batch) if isinstance(objective, Teaching) else None
         hidden_TD = model.hidden(batch, batch.source_row_N)
         with mark("head"):
             reduced = reduce(
@@ -223,6 +225,7 @@ def batch_loss(
                 weight_N=batch.weight_N,
                 factor=factor,
                 dtype=torch.bfloat16 if bf16 else None,
+                taught=taught,
             )
             return objective(batch, reduced)
 

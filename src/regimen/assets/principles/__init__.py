@@ -1,0 +1,1 @@
+"""The shipped principles of AI feedback; see ``principles.yaml``."""
