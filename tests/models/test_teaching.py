@@ -67,9 +67,7 @@ def test_what_one_projection_is_padded_with_is_left_out():
         teacher = (taught.hidden_ND @ taught.head.weight_VD.t())[:, :shared]
         wanted = naive(full(hidden, head)[source][:, :shared], teacher, 0.0, 1.0).sum()
         assert float(got.teacher_sum.detach()) == pytest.approx(float(wanted.detach()), rel=1e-5)
-        for a, b in zip(
-            gradients(got.teacher_sum, leaves), gradients(wanted, leaves), strict=True
-        ):
+        for a, b in zip(gradients(got.teacher_sum, leaves), gradients(wanted, leaves), strict=True):
             torch.testing.assert_close(a.double(), b, atol=2e-5, rtol=1e-4)
 
 

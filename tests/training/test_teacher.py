@@ -5,7 +5,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-from training.test_loop import options, tiny
 
 from regimen.objectives.distillation import Distillation
 from regimen.objectives.supervised import Supervised
@@ -17,6 +16,7 @@ from regimen.training.loop import Hooks, train
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
 from regimen.training.options import State
 from regimen.training.teacher import OwnAnswers, Sampling, Teacher, last_answer
+from training.test_loop import options, tiny
 
 END = 49
 
@@ -165,7 +165,5 @@ def test_the_last_answer_is_found(weights, expected):
 
 
 def test_another_objective_has_no_teacher():
-    losses, _ = step_gradients(
-        tiny(), Supervised(), [ragged_batch(ROWS.segments([0]))], options()
-    )
+    losses, _ = step_gradients(tiny(), Supervised(), [ragged_batch(ROWS.segments([0]))], options())
     assert set(losses) == {"loss", "nll"}

@@ -14,6 +14,8 @@ from regimen.settings.align_methods import (
     MethodName,
 )
 from regimen.settings.base import Conflict, Text
+from regimen.settings.raft import RaftSettings as RaftSettings
+from regimen.settings.raft import of_raft
 from regimen.settings.training import ModelSettings, TrainingSettings, goes_on
 
 Losses = Annotated[tuple[LossSettings, ...], Strict(False), Field(min_length=1)]
@@ -42,6 +44,9 @@ class AlignSettings(TrainingSettings, Hyperparameters):
 
     reference: Literal["frozen_start"] = "frozen_start"
     """The reference policy: the model as this stage found it, frozen."""
+
+    raft: RaftSettings | None = None
+    """Of ``method: raft``: prompts, the score, rounds and sampling."""
 
     overflow: Literal["drop", "truncate"] = "drop"
     """What happens to a pair longer than ``max_length``: it is left out, or the oldest turns of its
@@ -75,6 +80,7 @@ class AlignSettings(TrainingSettings, Hyperparameters):
         """Alignment starts from a trained model; hyper-parameters are of the method."""
         yield from self.optimisation_conflicts()
         yield from self._loss_conflicts()
+        yield from of_raft(self)
         if self.model is not None and self.model.config is not None:
             yield Conflict(
                 what="describes a fresh model, and alignment starts from a trained one",

@@ -31,7 +31,10 @@ LossName = Literal[
 Conditioned = Literal["chain_of_hindsight", "quark"]
 """Methods that write what an answer is worth into the prompt."""
 
-MethodName = Literal[LossName, Conditioned]
+InRounds = Literal["raft"]
+"""Methods that learn from answers which they sample themselves, round after round."""
+
+MethodName = Literal[LossName, Conditioned, InRounds]
 """Every name that ``align.method`` takes."""
 
 Weight = Annotated[float, Field(ge=0, le=1_000)]
@@ -55,6 +58,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "sft": (),
     "chain_of_hindsight": ("good", "bad"),
     "quark": ("quantiles",),
+    "raft": (),
 }
 """The hyper-parameters of each method; a test holds them to the fields of its loss."""
 

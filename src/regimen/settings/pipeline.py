@@ -126,7 +126,8 @@ class PipelineSettings(Section):
                 at=("align", "model", "previous"),
                 fix="Name a model with align.model.path.",
             )
-        if self.align and not (self.build or self.align.data):
+        needs = self.align is not None and self.align.method != "raft"
+        if self.align and needs and not (self.build or self.align.data):
             yield Conflict(
                 what="has no preferences to learn from",
                 at=("align",),

@@ -17,6 +17,7 @@ from regimen.alignment.reference import (
     kept_reference,
     reference_identity,
 )
+from regimen.errors import SettingsError
 from regimen.models.hardware import set_up
 from regimen.objectives.answers import AnswerObjective
 from regimen.objectives.base import Objective
@@ -30,6 +31,7 @@ from regimen.stages.align_rows import Rows, align_rows, conditioned_method, sour
 from regimen.stages.arrangements import wants_bf16
 from regimen.stages.common import StageResult, path_key, read_json, run_stage
 from regimen.stages.profile import profile_stage
+from regimen.stages.raft import raft
 from regimen.stages.training import (
     MERGED,
     Prepared,
@@ -53,7 +55,7 @@ def align(
     data: Path | None = None,
     start: ModelSettings | None = None,
 ) -> StageResult:
-    """Align the tuned model with preferences.
+    """Align the tuned model with preferences, or with the best of its own answers.
 
     Args:
         settings: of the pipeline.
@@ -66,6 +68,8 @@ def align(
         DataError: no usable preference is left.
         TrainingError: the policy does not start at its reference, or the reference moved.
     """
+    if settings.align is not None and settings.align.method == "raft":
+        return raft(settings, root, start_of(settings.align, start))
     section, model, source = _inputs(settings, data, start)
     inputs = {"model": path_key(model.path or ""), "preferences": path_key(source)}
     return run_stage(
@@ -88,6 +92,13 @@ def profile_align(
 
     The reference's pass over the data, once before the first step, is left out.
     """
+    if settings.align is not None and settings.align.method == "raft":
+        raise SettingsError(
+            "A round of raft cannot be measured before its answers are sampled.",
+            slug="profile-raft",
+            got="align.method: raft",
+            fix="Measure a tuning with the same options, or align with another method.",
+        )
     section, model, source = _inputs(settings, data, start)
 
     def job(run: Run) -> Job:
@@ -104,9 +115,15 @@ def _inputs(
     """The section, the model to start from and the file of preferences."""
     section = settings.align
     assert section is not None
+    model = start_of(section, start)
+    return section, with_new_tokens(section, model), source_of(section, data)
+
+
+def start_of(section: AlignSettings, start: ModelSettings | None) -> ModelSettings:
+    """The model to start from."""
     model = start if section.model is None else start_from(section.model, start)
     assert model is not None
-    return section, with_new_tokens(section, model), source_of(section, data)
+    return model
 
 
 def with_new_tokens(section: AlignSettings, model: ModelSettings) -> ModelSettings:

@@ -10,6 +10,7 @@ from regimen.evaluation.traces import Traces, trace
 from regimen.records import Item
 from regimen.reports.files import count_rows
 from regimen.settings.pipeline import PipelineSettings
+from regimen.stages.raft import ROUND
 from regimen.stages.tune import instances_path
 
 
@@ -29,7 +30,10 @@ def training_files(settings: PipelineSettings, root: Path) -> dict[str, Path]:
         path = instances_path(section.data or built)
         if path is not None and section.objective == "supervised":
             add(path)
-    if settings.align is not None:
+    if settings.align is not None and settings.align.method == "raft":
+        for path in sorted((root / "align").glob(f"{ROUND.format('*')}/build/instances.parquet")):
+            add(path)
+    elif settings.align is not None:
         path = instances_path(settings.align.data or built, "preferences.parquet")
         if path is not None and path.is_file():
             add(path)

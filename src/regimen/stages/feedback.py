@@ -12,6 +12,7 @@ from regimen.settings.feedback import (
     FeedbackSettings,
     SelfAlignSettings,
 )
+from regimen.settings.sampled import AnsweredSettings
 from regimen.stages.common import path_key
 from regimen.stages.evaluate_judge import judge_inputs
 from regimen.stages.feedback_best import best_of_n
@@ -39,6 +40,7 @@ def feedback_inputs(sections: Sequence[FeedbackSettings]) -> dict[str, str]:
     for name, section in zip(names_of(sections), sections, strict=True):
         place = f"feedback.{name}"
         files: dict[str, str | None] = {}
+        answered: AnsweredSettings | None
         if isinstance(section, AiLabelSettings):
             found |= {f"{place}.{key}": it for key, it in judge_inputs(section.judge).items()}
             files["pairs"] = section.pairs

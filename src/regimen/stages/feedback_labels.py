@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from statistics import fmean
@@ -123,17 +124,24 @@ def _account(name: str, found: Sequence[Labelling], ledger: Ledger) -> list[Pref
 
 
 def _agreement(people: LabelledPairs | None, judged: Sequence[Comparison]) -> dict[str, Any] | None:
-    """The judge against the people who judged the same pairs; None where nobody did."""
-    if people is None or not people.raters:
+    """The judge against the people who judged the same pairs.
+
+    None where no pair has both a verdict and a label that most people gave.
+    """
+    if people is None:
         return None
-    voted = [
-        place
-        for place in range(len(judged))
-        if any(own[place] is not None for own in people.raters.values())
-    ]
-    if not voted:
+    votes = list(zip(*people.raters.values(), strict=True))
+    voted = [place for place, own in enumerate(votes) if any(one is not None for one in own)]
+    if not any(judged[p].value is not None and _majority(votes[p]) for p in voted):
         return None
-    said = [None if judged[p].value is None else int(judged[p].value or 0) for p in voted]
+    values = [judged[place].value for place in voted]
+    said = [None if value is None else int(value) for value in values]
     raters = {name: [own[p] for p in voted] for name, own in people.raters.items()}
     clusters = [people.clusters[p] for p in voted]
     return judge_against_people(said, raters, CATEGORIES, clusters) | {"pairs": len(voted)}
+
+
+def _majority(votes: Sequence[int | None]) -> bool:
+    """Whether one label was given more often than any other."""
+    counts = Counter(vote for vote in votes if vote is not None).most_common(2)
+    return bool(counts) and (len(counts) == 1 or counts[0][1] > counts[1][1])

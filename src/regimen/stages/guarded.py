@@ -51,7 +51,7 @@ class GuardedFunction:
         Raises:
             FunctionFailed: it raised, took too long, ended its process, or gave no number.
         """
-        process = self._process or self._start()
+        process = self._process or self._start()  # not counted: it takes half a second
         late = threading.Event()
 
         def stop() -> None:
@@ -88,6 +88,9 @@ class GuardedFunction:
         )
         assert self._process.stdin is not None
         _send(self._process.stdin, (str(Path(self.file).resolve()), self.function, self.arguments))
+        if _receive(self._process.stdout) is None:
+            self.close()
+            raise FunctionFailed("the process of the function did not start")
         return self._process
 
     def close(self) -> None:
@@ -125,6 +128,7 @@ def main() -> int:
     os.dup2(2, 1)  # what the function prints must not come between the answers
     file, name, arguments = _receive(sys.stdin.buffer)
     function = load_function(file, name)
+    _send(out, "ready")
     while (given := _receive(sys.stdin.buffer)) is not None:
         try:
             answer = (float(function(*given, **arguments)), "")

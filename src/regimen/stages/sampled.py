@@ -61,8 +61,9 @@ def needs_of(score: ScoreSettings | None) -> list[str]:
     Raises:
         EvaluationError: ``unknown-scorer``.
     """
-    named = score is not None and score.scorer is not None
-    return sorted(scorer_named(score.scorer).needs) if named and score.scorer else []
+    if score is None or score.scorer is None:
+        return []
+    return sorted(scorer_named(score.scorer).needs)
 
 
 def prompts_of(

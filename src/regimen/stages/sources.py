@@ -76,7 +76,8 @@ def read_sources(section: BuildSettings, seed: int, ledger: Ledger) -> Material:
         if not pairs and not sets and step.removed["tie"]:
             raise no_pairs(name, step.removed, pair_rule(source), name)
         _use(material, source, sets, pairs, name, step_name.removeprefix("read-"), ledger)
-    if not (material.tasks or material.instances or material.preferences):
+    found = material.tasks or material.instances or material.preferences
+    if section.sources and not found:
         raise DataError(
             "The sources hold nothing that can be used.",
             slug="no-records",

@@ -130,6 +130,8 @@ def align_subject(settings: PipelineSettings, stage: str = "align") -> Subject |
     """
     assert settings.align is not None
     section, seed = _in_fp32(settings.align), settings.seed_of("align")
+    if section.method == "raft":
+        return "raft tunes on answers that it samples: verify a tuning with the same options"
     try:
         source = source_of(section, _built(settings))
     except DataError:

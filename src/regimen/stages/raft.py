@@ -1,0 +1,121 @@
+"""``align`` with ``method: raft``: rounds of sampling, choosing the best answers, tuning on them.
+
+RAFT (Dong et al. 2023, algorithm 1, arXiv 2304.06767). A round is a ``build`` with best-of-n and a
+``tune``, in ``round-<n>`` of the stage's folder, each with its ledger and manifest. What is done of
+an interrupted run is found there and not done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from regimen import console
+from regimen.runs import Run, publish
+from regimen.settings.align import AlignSettings
+from regimen.settings.build import BuildSettings
+from regimen.settings.feedback import BestOfNSettings
+from regimen.settings.generators import GeneratorSettings
+from regimen.settings.pipeline import PipelineSettings
+from regimen.settings.raft import RaftSettings
+from regimen.settings.training import ModelSettings, TrainingSettings
+from regimen.settings.tune import TuneSettings
+from regimen.stages.build import build
+from regimen.stages.common import StageResult, path_key, read_json, run_stage
+from regimen.stages.on_policy import score_inputs
+from regimen.stages.tune import tune
+
+ROUND = "round-{}"
+SEEDS = 2**32
+
+
+def raft(settings: PipelineSettings, root: Path, model: ModelSettings) -> StageResult:
+    """Run all rounds from ``model``; this stage writes ``root/align``.
+
+    Raises:
+        DataError: nothing can be asked, or no sample of a round can be used.
+        TrainingError: a round cannot be trained.
+    """
+    section = settings.align
+    assert section is not None
+    assert section.raft is not None
+    inputs = {
+        "model": path_key(model.path or ""),
+        "raft.prompts": path_key(section.raft.prompts),
+        **score_inputs("raft", section.raft.score),
+    }
+    return run_stage(
+        "align",
+        settings,
+        root / "align",
+        inputs,
+        lambda run: _rounds(settings, section, model, run),
+        keep=(ROUND.format("*"),),
+    )
+
+
+def _rounds(
+    settings: PipelineSettings, section: AlignSettings, model: ModelSettings, run: Run
+) -> Mapping[str, Any]:
+    """The rounds, one after another, and what is told of them."""
+    wanted = section.raft
+    assert wanted is not None
+    told: list[dict[str, Any]] = []
+    trained: Mapping[str, Any] = {}
+    for number in range(1, wanted.rounds + 1):
+        place = run.path(ROUND.format(number))
+        seed = (settings.seed_of("align") + number - 1) % SEEDS
+        own = PipelineSettings(
+            run=str(place),
+            seed=seed,
+            build=_build(wanted, str(model.path)),
+            tune=_tuning(section, model),
+        )
+        console.line(f"align: round {number} of {wanted.rounds}")
+        built = build(own, place)
+        trained = tune(own, place, built.directory).summary
+        about = read_json(built.directory / "data_card.json")["feedback"]["best-of-n"]
+        told.append({"round": number, **about, "steps": trained["steps"]})
+        model = ModelSettings(path=str(place / "tune" / "final"), dtype=model.dtype)
+    publish(str(model.path), run.path("final"))
+    _show(told)
+    return {**trained, "rounds": told}
+
+
+def _build(section: RaftSettings, model: str) -> BuildSettings:
+    """The best answers of the model as it is now."""
+    generator = GeneratorSettings(
+        model=model, temperature=section.temperature, max_new_tokens=section.max_new_tokens
+    )
+    best = BestOfNSettings(
+        kind="best_of_n",
+        generator=generator,
+        prompts=section.prompts,
+        limit=section.limit,
+        samples=section.samples,
+        top_p=section.top_p,
+        keep_cut=section.keep_cut,
+        score=section.score,
+        min_score=section.min_score,
+    )
+    return BuildSettings(feedback=(best,), lints=False)
+
+
+def _tuning(section: AlignSettings, model: ModelSettings) -> TuneSettings:
+    """Tuning as ``align`` says, on answers that were chosen."""
+    shared = TrainingSettings.model_fields.keys() - {"seed"}
+    given = {name: getattr(section, name) for name in shared}
+    return TuneSettings(model=model, overflow=section.overflow, **given)
+
+
+def _show(told: list[dict[str, Any]]) -> None:
+    """A table of the rounds."""
+    columns = ("round", "prompts", "kept", "mean score", "mean best", "KL of the choice")
+    names = ("round", "prompts", "kept", "mean_score", "mean_best_score", "kl_of_usable")
+    rows = [[_short(one[name]) for name in names] for one in told]
+    console.table("align: rounds", columns, rows)
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.4g}" if isinstance(value, float) else value

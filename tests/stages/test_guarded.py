@@ -1,0 +1,62 @@
+"""pytest tests/stages/test_guarded.py: functions in a process of their own."""
+
+from pathlib import Path
+
+import pytest
+
+from regimen.errors import SettingsError
+from regimen.stages.guarded import FunctionFailed, GuardedFunction
+
+CODE = """
+import os
+import time
+
+CALLS = []
+
+
+def rate(text, factor=1.0):
+    CALLS.append(text)
+    print("this must not come between the answers")
+    if text == "hang":
+        time.sleep(60)
+    if text == "leave":
+        os._exit(0)
+    if text == "raise":
+        raise OSError("no such thing")
+    if text == "text":
+        return "seven"
+    return factor * len(CALLS)
+"""
+
+
+@pytest.fixture
+def rate(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(CODE)
+    made = GuardedFunction(str(file), "rate", {"factor": 2.0}, 0.5)
+    yield made
+    made.close()
+
+
+def test_numbers_come_back_and_failures_say_why(rate):
+    assert [rate("a"), rate("b")] == [2.0, 4.0]
+    with pytest.raises(FunctionFailed, match="OSError: no such thing"):
+        rate("raise")
+    with pytest.raises(FunctionFailed, match="ValueError"):
+        rate("text")
+    assert rate("c") == 10.0  # the same process still
+    with pytest.raises(FunctionFailed, match=r"within 0\.5 seconds"):
+        rate("hang")
+    assert rate("d") == 2.0  # a new one
+    with pytest.raises(FunctionFailed, match="ended its process"):
+        rate("leave")
+    assert rate("e") == 2.0
+
+
+def test_a_function_that_is_not_there_is_an_error(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(CODE)
+    with pytest.raises(SettingsError):
+        GuardedFunction(str(file), "rates", {}, 1.0)("a")
+    with pytest.raises(SettingsError):
+        GuardedFunction(str(Path("missing.py")), "rate", {}, 1.0)("a")
