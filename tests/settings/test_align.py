@@ -19,7 +19,7 @@ def errors(tmp_path, section):
 
 def test_every_hyper_parameter_is_of_some_method():
     assert set(Hyperparameters.model_fields) == {name for names in TAKES.values() for name in names}
-    assert set(TAKES) - set(FORMS) == {"chain_of_hindsight", "quark"}
+    assert set(TAKES) - set(FORMS) == {"chain_of_hindsight", "quark", "raft"}
 
 
 def test_a_name_is_a_sum_of_one_loss():

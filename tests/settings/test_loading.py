@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from regimen.errors import SettingsError
 from regimen.settings.adapters import UnknownAdapter
 from regimen.settings.compress import UnknownQuantizer
+from regimen.settings.feedback import UnknownFeedback
 from regimen.settings.loading import (
     differing,
     dump_yaml,
@@ -406,8 +407,12 @@ def all_sections(
 SECTIONS = [
     (path, model)
     for path, model in all_sections(PipelineSettings)
-    if model not in (UnknownAdapter, UnknownQuantizer)
+    if model not in (UnknownAdapter, UnknownFeedback, UnknownQuantizer)
 ]
+
+
+FEEDBACK = {"critic": "constitutional", "sampled": "rlaif", "judge": "rlaif"}
+"""Which kind of feedback has a section of this name; the others are of ``best_of_n``."""
 
 
 def test_every_section_is_swept() -> None:
@@ -438,8 +443,10 @@ def test_a_misspelt_key_is_recognised_in_every_section(
     data: Any = {wrong: 1}
     if "kind" in model.model_fields:  # of several sections, this one
         data["kind"] = get_args(model.model_fields["kind"].annotation)[0]
-    for part in reversed(path):
+    for at, part in reversed(list(enumerate(path))):
         data = [data] if part == 0 else {part: data}
+        if path[:at] == ("build", "feedback") and path[at + 1 :]:
+            data[0]["kind"] = FEEDBACK.get(str(path[at + 1]), "best_of_n")
         if part == "activations" and path[0] == "compress":
             data["kind"] = "rtn"
     with pytest.raises(SettingsError) as caught:

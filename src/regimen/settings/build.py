@@ -20,7 +20,7 @@ from regimen.settings.base import (
     Texts,
     exactly_one,
 )
-from regimen.settings.feedback import FeedbackSettings
+from regimen.settings.feedback import AnyFeedback, FeedbackSettings, UnknownFeedback
 from regimen.settings.formatting import FormattingSettings as FormattingSettings
 from regimen.settings.generators import GeneratorSettings as GeneratorSettings
 from regimen.settings.preferences import PairSettings as PairSettings
@@ -242,7 +242,7 @@ class BuildSettings(Section):
     synthetic: SyntheticSettings | None = None
     """Instructions written by a generator; none when not given."""
 
-    feedback: Annotated[tuple[FeedbackSettings, ...], Strict(False)] = ()
+    feedback: Annotated[tuple[AnyFeedback, ...], Strict(False)] = ()
     """AI feedback, one section after another, each with a ``kind``: the best of several answers
     (``best_of_n``), critique and revision (``constitutional``), a judge's preferences (``rlaif``),
     answers under principles (``self_align``)."""
@@ -255,6 +255,11 @@ class BuildSettings(Section):
 
     seed: Seed | None = None
     """Seed of every draw of this stage; the pipeline's when not given."""
+
+    @property
+    def feedback_sections(self) -> tuple[FeedbackSettings, ...]:
+        """The sections of ``feedback``: an unknown one has raised before."""
+        return tuple(one for one in self.feedback if not isinstance(one, UnknownFeedback))
 
     def conflicts(self) -> Iterator[Conflict]:
         """Material to build from; ways of asking that cannot be asked."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Discriminator, Field, Strict
+from pydantic import Discriminator, Field, Strict, Tag
 
 from regimen.settings.base import Conflict, CountOrNone, Section, Text, exactly_one
 from regimen.settings.generators import GeneratorSettings
@@ -119,8 +119,32 @@ class AiLabelSettings(Section):
             )
 
 
-FeedbackSettings = Annotated[
-    BestOfNSettings | ConstitutionalSettings | SelfAlignSettings | AiLabelSettings,
-    Discriminator("kind"),
+class UnknownFeedback(Section):
+    """A section whose ``kind`` is none of the ways: only that is told."""
+
+    kind: Literal["best_of_n", "constitutional", "rlaif", "self_align"]
+    """What this section makes."""
+
+
+KINDS: tuple[str, ...] = get_args(UnknownFeedback.model_fields["kind"].annotation)
+
+
+def _kind(value: Any) -> str:
+    """Which section a value is."""
+    kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+    return kind if kind in KINDS else "unknown"
+
+
+FeedbackSettings = (
+    BestOfNSettings | ConstitutionalSettings | SelfAlignSettings | AiLabelSettings
+)
+"""One way of AI feedback."""
+
+AnyFeedback = Annotated[
+    Annotated[BestOfNSettings, Tag("best_of_n")]
+    | Annotated[ConstitutionalSettings, Tag("constitutional")]
+    | Annotated[AiLabelSettings, Tag("rlaif")]
+    | Annotated[SelfAlignSettings, Tag("self_align")]
+    | Annotated[UnknownFeedback, Tag("unknown")],
+    Discriminator(_kind),
 ]
-"""One way of AI feedback, by its ``kind``."""

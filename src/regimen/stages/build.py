@@ -74,7 +74,7 @@ def _inputs(section: BuildSettings) -> dict[str, str]:
             inputs[f"source {number} ({named})"] = path_key(str(named))
     if section.preferences is not None and section.preferences.on_policy is not None:
         inputs |= on_policy_inputs(section.preferences.on_policy)
-    return inputs | feedback_inputs(section.feedback)
+    return inputs | feedback_inputs(section.feedback_sections)
 
 
 def _named_inputs(place: Path) -> list[Path]:
@@ -108,7 +108,8 @@ def _work(section: BuildSettings, settings: PipelineSettings, run: Run) -> Mappi
         ready += synthesise(section.synthetic, seed, ledger)
     if section.held_out.share > 0 and not material.tasks:
         ready, items = hold_out_rows(_clean(section, ready, ledger), section, seed, ledger)
-    given = give_feedback(section.feedback, _sources(section, split, seed, tokenizer), ledger)
+    sources = _sources(section, split, seed, tokenizer)
+    given = give_feedback(section.feedback_sections, sources, ledger)
     ready += given.instances
     lints = lint_build(material.tasks, seed, run) if section.lints else {}
     plan = Plan(
