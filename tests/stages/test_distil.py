@@ -74,6 +74,31 @@ def test_a_student_learns_what_its_teacher_predicts(project, name, given):
     assert told["teacher_parameters"] > 1000
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"adapter": {"kind": "lora"}, "learning_rate": 0.05, "max_steps": 40},
+        {"precision": "bf16", "gradient_accumulation_steps": 2},
+        {
+            "objective": "language_modelling",
+            "text": {"path": "text.txt"},
+            "data": None,
+            "validation": {"share": 0.2, "every": 5},
+        },
+        {"replay": {"text": {"path": "text.txt"}, "share": 0.3}},
+        {"memory": {"activations": "full"}, "distil": {"on_policy": 1.0, "max_new_tokens": 5}},
+    ],
+    ids=["lora", "bf16", "text", "replay", "recomputed"],
+)
+def test_a_teacher_goes_with_other_options(project, more, request):
+    name = request.node.callspec.id
+    given = {"distil": {"teacher": TEACHER, **more.get("distil", {})}}
+    assert tune(project, name, **{**more, **given}) == 0
+    lines = logged(name)
+    assert lines[-1]["distillation"] < 0.9 * lines[0]["distillation"]
+
+
 def test_a_teacher_with_other_tokens_is_refused(project, capsys):
     shutil.copytree(TEACHER, "other")
     tokenizer = json.loads(Path("other/tokenizer.json").read_text())

@@ -135,9 +135,7 @@ def _kind(value: Any) -> str:
     return kind if kind in KINDS else "unknown"
 
 
-FeedbackSettings = (
-    BestOfNSettings | ConstitutionalSettings | SelfAlignSettings | AiLabelSettings
-)
+FeedbackSettings = BestOfNSettings | ConstitutionalSettings | SelfAlignSettings | AiLabelSettings
 """One way of AI feedback."""
 
 AnyFeedback = Annotated[

@@ -20,7 +20,7 @@ from regimen.records import Item
 from regimen.runs import Run
 from regimen.settings.judge import AnswerJudgeSettings, JudgeSettings
 from regimen.stages.common import path_key
-from regimen.stages.generators import make_generator
+from regimen.stages.generators import Watched, make_generator
 from regimen.stages.guarded import GuardedFunction
 from regimen.stages.user_code import load_function
 from regimen.tables import write_table
@@ -123,7 +123,7 @@ def _asked_model(section: AnswerJudgeSettings) -> Callable[[tuple[str, ...]], Ju
         return lambda criteria: OptionJudge(
             likelihoods=likelihoods, prompt=replace(prompt, criteria=criteria)
         )
-    generator = make_generator(by, [])
+    generator = Watched(make_generator(by, []), "judge")
 
     def one(criteria: tuple[str, ...]) -> Judge:
         judges = tuple(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from regimen import console
 from regimen.errors import DataError, near
 from regimen.instances.compression import open_text
 from regimen.instances.scripted import ScriptedGenerator, recombining_generator
 from regimen.instances.synthetic_text import Seed
-from regimen.protocols import Generator
+from regimen.protocols import Completion, Generator, Request
 from regimen.settings.generators import GeneratorSettings
 
 STARTER = "starter"
@@ -42,6 +45,26 @@ def make_generator(section: GeneratorSettings, seeds: list[Seed]) -> Generator:
     if section.scripted is not None and section.scripted != STARTER:
         return scripted_answers(Path(section.scripted))
     return recombining_generator(seeds)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A generator whose progress is shown; ``what`` says what it does."""
+
+    generator: Generator
+    what: str
+
+    @property
+    def name(self) -> str:
+        """The generator's."""
+        return self.generator.name
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[str, Completion]]:
+        """As the generator does."""
+        with console.progress(len(requests), self.what, "requests") as bar:
+            for found in self.generator.generate(requests):
+                yield found
+                bar.advance()
 
 
 def scripted_answers(path: Path) -> ScriptedGenerator:
