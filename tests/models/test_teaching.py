@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.test_head import CASES, full, gradients, setting
+from models.test_head_memory import Blocks
 from regimen.models.buffers import kept_buffers
 from regimen.models.head import Head, reduce
 from regimen.models.teaching import Taught, divergence_rows
@@ -91,6 +92,33 @@ def test_gradients_are_added_where_training_keeps_them():
             found.append((hidden.grad.clone(), weight.grad.clone()))
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5])
+def test_what_is_allocated_does_not_grow_with_the_logits(beta):
+    vocabulary, width, chunk = 4096, 8, 16
+
+    def measured(rows):
+        draw = torch.Generator().manual_seed(0)
+        hidden, theirs = (torch.randn(rows, width, generator=draw) for _ in range(2))
+        weight, other = (torch.randn(vocabulary, width, generator=draw) for _ in range(2))
+        targets = torch.arange(rows)
+        blocks = Blocks()
+        with blocks:
+            found = reduce(
+                *(hidden.requires_grad_(), Head(weight.requires_grad_()), targets, targets),
+                {"teacher_kl"},
+                weight_N=torch.ones(rows),
+                taught=Taught(theirs, Head(other), beta),
+                chunk=chunk,
+            )
+            found.teacher_sum.backward()
+        return blocks
+
+    few, many = measured(64), measured(512)
+    of_a_chunk = chunk * vocabulary * 4
+    assert max(many.sizes) <= of_a_chunk
+    assert many.peak - few.peak < of_a_chunk // 2
 
 
 def test_a_teacher_is_needed():

@@ -57,6 +57,10 @@ def test_rounds_sample_from_the_round_before_and_are_recorded(project, capsys):
         assert one["mean_best_score"] >= one["mean_score"]
         assert one["kl"] == pytest.approx(kl_of_best(4))
         assert one["steps"] == 6
+    lines = Path("runs/r/align/metrics.jsonl").read_text().splitlines()
+    logged = [json.loads(line) for line in lines]
+    assert [one["step"] for one in logged] == sorted(one["step"] for one in logged)
+    assert (logged[-1]["step"], logged[-1]["round"]) == (12, 2)
     for number in (1, 2):
         made = Path(f"runs/r/align/round-{number}/build")
         rows = list(table_to_instances(read_table(made / "instances.parquet")))

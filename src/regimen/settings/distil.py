@@ -53,7 +53,7 @@ class DistilSettings(Section):
     """Type of the teacher's weights in memory."""
 
     @property
-    def share(self) -> float:
+    def teacher_share(self) -> float:
         """The beta of the divergence: 0 is the forward and 1 the reverse KL divergence."""
         return DIVERGENCES.get(self.divergence, 0.5 if self.beta is None else self.beta)
 

@@ -34,6 +34,10 @@ class GeneratorSettings(Section):
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 4
     """Requests under way at the same time, for an endpoint."""
 
+    timeout: Annotated[float, Field(gt=0, le=86_400)] = 120.0
+    """Seconds for one attempt at an endpoint, of which there are six; then that request has
+    failed."""
+
     def conflicts(self) -> Iterator[Conflict]:
         """Exactly one generator; an endpoint names its model."""
         if self.endpoint is None:

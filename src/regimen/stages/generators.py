@@ -35,6 +35,7 @@ def make_generator(section: GeneratorSettings, seeds: list[Seed]) -> Generator:
             model=str(section.model),
             api_key=key,
             concurrency=section.concurrency,
+            timeout=section.timeout,
         )
         return EndpointGenerator(endpoint, cache=Path(".cache") / "responses")
     if section.model is not None:

@@ -7,12 +7,13 @@ an interrupted run is found there and not done again.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from regimen import console
-from regimen.runs import Run, publish
+from regimen.runs import METRICS, Run, publish
 from regimen.settings.align import AlignSettings
 from regimen.settings.build import BuildSettings
 from regimen.settings.feedback import BestOfNSettings
@@ -76,11 +77,19 @@ def _rounds(
         built = build(own, place)
         trained = tune(own, place, built.directory).summary
         about = read_json(built.directory / "data_card.json")["feedback"]["best-of-n"]
+        _log(run, place / "tune" / METRICS, number, sum(one["steps"] for one in told))
         told.append({"round": number, **about, "steps": trained["steps"]})
         model = ModelSettings(path=str(place / "tune" / "final"), dtype=model.dtype)
     publish(str(model.path), run.path("final"))
     _show(told)
     return {**trained, "rounds": told}
+
+
+def _log(run: Run, metrics: Path, number: int, before: int) -> None:
+    """A round's lines of ``metrics.jsonl`` with the steps of all rounds."""
+    for line in metrics.read_text(encoding="utf-8").splitlines():
+        values = json.loads(line)
+        run.log({**values, "step": values["step"] + before, "round": number})
 
 
 def _build(section: RaftSettings, model: str) -> BuildSettings:

@@ -41,9 +41,9 @@ def distillation(
             where=section.teacher,
         )
     loaded.language_model.model.requires_grad_(False)
-    teacher = Teacher(loaded.language_model, section.share, section.temperature)
+    teacher = Teacher(loaded.language_model, section.teacher_share, section.temperature)
     count = sum(p.numel() for p in loaded.language_model.model.parameters())
-    told = {"teacher": section.teacher, "teacher_parameters": count, "beta": section.share}
+    told = {"teacher": section.teacher, "teacher_parameters": count, "beta": section.teacher_share}
     return Distillation(teacher, section.sft_weight), told
 
 
