@@ -259,7 +259,7 @@ def test_an_adapter_over_a_tuned_adapter_keeps_it_in_the_reference(project):
     untouched = logps(base)
     tuned = merge(load_adapter(load_model(ModelSpec(path="base")), str(run / "tune/final")))
     torch.testing.assert_close(stored, logps(tuned), atol=1e-3, rtol=1e-4)
-    assert (stored - untouched).abs().mean() > 0.2
+    assert (stored - untouched).abs().mean() > 0.05
     again = load_model(ModelSpec(path=str(run / "align/base")))
     torch.testing.assert_close(stored, logps(again), atol=1e-3, rtol=1e-4)
     identity = json.loads((run / "align/reference.json").read_text())
