@@ -20,6 +20,7 @@ from regimen.records import (
     Part,
     Preference,
     Ranked,
+    Stepwise,
     ToolCall,
     instance_identity,
 )
@@ -114,7 +115,7 @@ def lineage_of(row: Mapping[str, Any]) -> Lineage:
     return Lineage(**fields)
 
 
-def ids_of(one: Instance | Preference | Labelled | Ranked) -> dict[str, str]:
+def ids_of(one: Instance | Preference | Labelled | Ranked | Stepwise) -> dict[str, str]:
     """The two ids of a record."""
     content = one.content_id
     return {"content_id": content, "instance_id": instance_identity(content, one.lineage)}

@@ -140,7 +140,8 @@ class Preference:
     """Two answers to one prompt, the first preferred. ``prompt`` ends before the answers.
 
     ``margin`` is by how much, in the unit of whoever judged (points of a rating, share of the
-    votes); None where only the order is known.
+    votes); None where only the order is known. ``dimensions`` say in what the first is preferred
+    (``helpful``, ``harmless``); empty where nobody said.
     """
 
     prompt: tuple[Message, ...]
@@ -149,11 +150,13 @@ class Preference:
     lineage: Lineage = field(default_factory=Lineage)
     weight: float = 1.0
     margin: float | None = None
+    dimensions: tuple[str, ...] = ()
 
     @property
     def content_id(self) -> str:
-        """Hash of prompt and both answers, in order; the margin is no part of it."""
-        return stable_hash([content_of(m) for m in (self.prompt, self.chosen, self.rejected)])
+        """Hash of prompt and both answers, in order, and of dimensions; without the margin."""
+        said: list[Any] = [content_of(m) for m in (self.prompt, self.chosen, self.rejected)]
+        return stable_hash([*said, list(self.dimensions)] if self.dimensions else said)
 
     @property
     def instance_id(self) -> str:
@@ -200,6 +203,30 @@ class Ranked:
         """Hash of prompt, answers and scores, in order."""
         answers = [content_of(answer) for answer in self.answers]
         return stable_hash([content_of(self.prompt), answers, list(self.scores)])
+
+    @property
+    def instance_id(self) -> str:
+        """Hash of content and origin."""
+        return instance_identity(self.content_id, self.lineage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stepwise:
+    """An answer in steps, each a line of its own, with a label for each: 1 right, 0 wrong.
+
+    Labels between are chances, such as the share of continuations that reach the right result.
+    """
+
+    prompt: tuple[Message, ...]
+    steps: tuple[str, ...]
+    labels: tuple[float, ...]
+    lineage: Lineage = field(default_factory=Lineage)
+    weight: float = 1.0
+
+    @property
+    def content_id(self) -> str:
+        """Hash of prompt, steps and labels, in order."""
+        return stable_hash([content_of(self.prompt), list(self.steps), list(self.labels)])
 
     @property
     def instance_id(self) -> str:

@@ -39,6 +39,7 @@ from regimen.records import (
     Labelled,
     Preference,
     Ranked,
+    Stepwise,
     instance_identity,
 )
 
@@ -94,14 +95,16 @@ def table_to_instances(table: pa.Table) -> Iterator[Instance]:
 
 
 def preferences_to_table(preferences: Iterable[Preference]) -> pa.Table:
-    """Preferences as an Arrow table: ids, prompt, chosen, rejected, weight, margin, lineage."""
+    """Preferences as an Arrow table: ids, prompt, chosen, rejected, weight, margin, dimensions,
+    lineage."""
     import pyarrow as pa
 
     text, messages = pa.string(), message_type()
     fields = [("instance_id", text), ("content_id", text)]
     fields += [(name, messages) for name in ("prompt", "chosen", "rejected")]
+    fields += [("weight", pa.float64()), ("margin", pa.float64()), ("dimensions", pa.list_(text))]
     return table_of(
-        [*fields, ("weight", pa.float64()), ("margin", pa.float64())],
+        fields,
         (
             {
                 **ids_of(one),
@@ -110,6 +113,7 @@ def preferences_to_table(preferences: Iterable[Preference]) -> pa.Table:
                 "rejected": [message_row(m) for m in one.rejected],
                 "weight": one.weight,
                 "margin": one.margin,
+                "dimensions": list(one.dimensions),
                 **lineage_row(one.lineage),
             }
             for one in preferences
@@ -127,6 +131,7 @@ def table_to_preferences(table: pa.Table) -> Iterator[Preference]:
             lineage=lineage_of(row),
             weight=row["weight"],
             margin=row.get("margin"),  # files of earlier builds have none
+            dimensions=tuple(row.get("dimensions") or ()),
         )
 
 
@@ -193,6 +198,40 @@ def table_to_ranked(table: pa.Table) -> Iterator[Ranked]:
             prompt=tuple(message_of(m) for m in row["prompt"]),
             answers=tuple(tuple(message_of(m) for m in answer) for answer in row["answers"]),
             scores=tuple(row["scores"]),
+            lineage=lineage_of(row),
+            weight=row["weight"],
+        )
+
+
+def stepwise_to_table(stepwise: Iterable[Stepwise]) -> pa.Table:
+    """Answers in steps as an Arrow table: ids, prompt, steps, step_labels, weight, lineage."""
+    import pyarrow as pa
+
+    columns = [("instance_id", pa.string()), ("content_id", pa.string())]
+    columns += [("prompt", message_type()), ("steps", pa.list_(pa.string()))]
+    return table_of(
+        [*columns, ("step_labels", pa.list_(pa.float64())), ("weight", pa.float64())],
+        (
+            {
+                **ids_of(one),
+                "prompt": [message_row(m) for m in one.prompt],
+                "steps": list(one.steps),
+                "step_labels": list(one.labels),
+                "weight": one.weight,
+                **lineage_row(one.lineage),
+            }
+            for one in stepwise
+        ),
+    )
+
+
+def table_to_stepwise(table: pa.Table) -> Iterator[Stepwise]:
+    """The answers in steps of a table, in order. Raises ``DataError`` for other tables."""
+    for row in rows_of(table, "prompt", "steps", "step_labels"):
+        yield Stepwise(
+            prompt=tuple(message_of(m) for m in row["prompt"]),
+            steps=tuple(row["steps"]),
+            labels=tuple(row["step_labels"]),
             lineage=lineage_of(row),
             weight=row["weight"],
         )

@@ -111,3 +111,17 @@ def test_nothing_vanishes_and_what_is_left_is_consistent(
     said = {(p.prompt[0].text, p.chosen[0].text, p.rejected[0].text) for p in kept}
     assert len(said) == len(kept)
     assert not any((q, r, c) in said for q, c, r in said)
+
+
+def test_what_is_more_helpful_may_be_less_harmless() -> None:
+    def of(first: str, second: str, *dimensions: str) -> Preference:
+        said = [(Message(role="assistant", content=text),) for text in (first, second)]
+        prompt = (Message(role="user", content="how?"),)
+        return Preference(prompt=prompt, chosen=said[0], rejected=said[1], dimensions=dimensions)
+
+    apart = [of("a", "b", "helpful"), of("b", "a", "harmless")]
+    assert contradictory(apart) == [None, None]
+    assert pair_duplicates([apart[0], of("a", "b", "harmless"), apart[0]])[:2] == [None, None]
+    assert pair_duplicates([apart[0], apart[0]])[1] is not None
+    both = [*apart, of("b", "a", "helpful", "honest")]
+    assert contradictory(both) == ["contradictory", None, "contradictory"]

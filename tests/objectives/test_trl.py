@@ -8,14 +8,17 @@ log-probabilities as they are. DPO-positive, RRHF, SLiC and unlikelihood are not
 
 import warnings
 from collections import defaultdict
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from regimen.alignment.forms import Row, answer_table
+from regimen.alignment.reward_rows import RewardRow, score_table
 from regimen.models.head import Reduced
 from regimen.objectives.answers import BEST, MISMATCHED, OTHER, AnswerObjective
+from regimen.objectives.reward import BradleyTerry, RewardObjective
 from regimen.objectives.table import METHODS
 from regimen.tokens.ragged import ragged_batch
 from regimen.tokens.rendering import RenderedAnswers
@@ -265,3 +268,42 @@ def test_orpo_trainer():
     drawn.logp = drawn.logp.detach().float().requires_grad_()  # TRL computes odds in float32
     theirs = reference_free(ORPOTrainer, drawn.means(), drawn, beta=0.3)
     drawn.compare(drawn.pairs(("orpo", 1.0, {"beta": 0.3})), theirs)
+
+
+@pytest.mark.parametrize("margin", [False, True])
+@pytest.mark.parametrize("centre", [None, 0.3])
+def test_reward_trainer(margin, centre):
+    from trl import RewardTrainer
+
+    draw = torch.Generator().manual_seed(5)
+    scores = torch.randn(2 * PAIRS, generator=draw, requires_grad=True)
+    margins = torch.rand(PAIRS, generator=draw)
+    trainer = bare(args=SimpleNamespace(center_rewards_coefficient=centre))
+    inputs = {"attention_mask": torch.ones(2 * PAIRS, 1)} | ({"margin": margins} if margin else {})
+    model = lambda **_: SimpleNamespace(logits=scores[:, None])  # noqa: E731
+    trainer.accelerator.gather = lambda x: x
+    theirs = RewardTrainer.compute_loss(trainer, model, inputs)
+
+    rows = [
+        RewardRow(
+            RenderedAnswers((1,), ((2,), (3,)), weights=((1.0,), (1.0,))),
+            (1.0, 0.0),
+            (float(margins[n]) if margin else 0.0, 0.0),
+            ("reward",),
+            str(n),
+        )
+        for n in range(PAIRS)
+    ]
+    objective = RewardObjective(
+        score_table(rows, ("reward",), 1, 0), BradleyTerry(center_rewards_coefficient=centre or 0.0)
+    )
+    flat = replace(token_rows([row.rendered for row in rows]), scored=True)
+    batch = ragged_batch(flat.segments(range(PAIRS)))
+    ours = scores.reshape(2, PAIRS).t().reshape(-1, 1)  # chosen and rejected of a pair together
+    out, weights = objective(batch, Reduced(score_NH=ours)), objective.weights(batch)
+    loss = sum(total / weights[name] for name, total in out.components.items())
+    assert float(loss.detach()) == pytest.approx(float(theirs.detach()), rel=1e-6)
+    (mine,), (wanted,) = (
+        torch.autograd.grad(value, scores, retain_graph=True) for value in (loss, theirs)
+    )
+    torch.testing.assert_close(mine, wanted)

@@ -5,7 +5,7 @@ import yaml
 
 from regimen.errors import RegimenError
 from regimen.settings.align import AlignSettings
-from regimen.settings.align_methods import FORMS, TAKES, Hyperparameters
+from regimen.settings.align_methods import FORMS, REWARDS, TAKES, Hyperparameters
 from regimen.settings.loading import load_settings
 
 
@@ -19,7 +19,7 @@ def errors(tmp_path, section):
 
 def test_every_hyper_parameter_is_of_some_method():
     assert set(Hyperparameters.model_fields) == {name for names in TAKES.values() for name in names}
-    assert set(TAKES) - set(FORMS) == {"chain_of_hindsight", "quark", "raft"}
+    assert set(TAKES) - set(FORMS) == {"chain_of_hindsight", "quark", "raft", *REWARDS}
 
 
 def test_a_name_is_a_sum_of_one_loss():
@@ -69,3 +69,48 @@ def test_a_name_that_is_close_is_told(tmp_path):
 def test_alpha_is_for_its_divergence_alone(tmp_path):
     assert "divergence: alpha" in errors(tmp_path, {"alpha": 0.3})
     AlignSettings(divergence="alpha", alpha=0.3)
+
+
+def test_what_rewards_cannot_be_is_told_all_at_once(tmp_path):
+    said = errors(
+        tmp_path,
+        {
+            "method": "reward",
+            "beta": 0.1,
+            "dimensions": ["helpful", "helpful", "a/b"],
+            "dimensions_of": {"hh": ["harmless"]},
+            "quantise": "nf4",
+            "adapter": {"kind": "lora"},
+        },
+    )
+    assert "align.beta: is nothing that reward takes" in said
+    assert "names helpful more than once" in said
+    assert "a slash stands before the members" in said
+    assert "align.dimensions_of.hh: names harmless, which 'dimensions' does not list" in said
+    assert "align.quantise: is not for models that score" in said
+    assert "is nothing that reward_process takes" in errors(
+        tmp_path, {"method": "reward_process", "margin": True}
+    )
+    assert "is nothing that dpo takes" in errors(tmp_path, {"ensemble": 3})
+
+
+def test_nothing_asks_a_reward_model_for_answers(tmp_path):
+    file = tmp_path / "r.yaml"
+    section = {"model": {"path": "m"}, "data": "d", "method": "reward"}
+    settings = {
+        "align": section,
+        "evaluate": {"systems": ["base"]},
+        "compress": {"methods": [{"kind": "gptq"}]},
+    }
+    file.write_text(yaml.safe_dump(settings))
+    with pytest.raises(RegimenError) as raised:
+        load_settings(file)
+    said = str(raised.value.render())
+    assert "evaluate: works on a model that gives answers" in said
+    assert "compress: works on a model that gives answers" in said
+
+
+def test_a_new_head_learns_faster_unless_the_settings_say_how_fast():
+    assert AlignSettings(method="reward").learning_rate == 1e-4
+    assert AlignSettings(method="reward", learning_rate=2e-5).learning_rate == 2e-5
+    assert AlignSettings(method="ipo").learning_rate == AlignSettings().learning_rate == 5e-6

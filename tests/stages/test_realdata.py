@@ -61,3 +61,56 @@ def test_build_and_tune_run_on_real_sources(name, tmp_path, monkeypatch):
     lines = [json.loads(line) for line in Path("run/tune/metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     assert all(line["loss"] > 0 for line in lines)
+
+
+@pytest.mark.realdata
+def test_a_reward_model_of_people_s_comparisons_is_measured_on_held_out_prompts(
+    tmp_path, monkeypatch
+):
+    if not DATA.is_dir() or not BASE.is_dir():
+        pytest.skip("needs the shared third-party data")
+    monkeypatch.chdir(tmp_path)
+    sources = [
+        {"path": str(DATA / "hh-rlhf/harmless-base__test.jsonl.gz"), "name": "hh", "limit": 200},
+        {
+            "path": str(DATA / "pandalm/testset-v1.json.zst"),
+            "name": "pandalm",
+            "format": "compared",
+            "columns": {"a": "response1", "b": "response2"},
+            "pairs": {"annotators": ["annotator1", "annotator2", "annotator3"]},
+            "limit": 200,
+        },
+    ]
+    settings = {
+        "run": "run",
+        "build": {"sources": sources, "held_out": {"share": 0}},
+        "align": {
+            "model": {"path": str(BASE)},
+            "method": "reward",
+            "dimensions": ["helpful", "harmless"],
+            "dimensions_of": {"hh": ["harmless"], "pandalm": ["helpful"]},
+            "overflow": "truncate",
+            "max_lost_share": 0.5,
+            "max_length": 512,
+            "tokens_per_batch": 2048,
+            "max_steps": 3,
+            "learning_rate": 1e-4,
+            "held_out": 0.2,
+        },
+    }
+    Path("regimen.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", "regimen.yaml"])
+    assert stopped.value.code == 0
+    found = json.loads(Path("run/align/rewards.json").read_text())
+    assert set(found["dimensions"]) == {"helpful", "harmless"}
+    assert sum(one["pairs"] for one in found["dimensions"].values()) == found["rows"] > 40
+    for one in found["dimensions"].values():
+        assert 0 <= one["accuracy"]["low"] < one["accuracy"]["value"] < one["accuracy"]["high"] <= 1
+        assert 0 < one["calibration"]["ece"] < 0.6
+        assert -1 < one["length"]["low"] < one["length"]["high"] < 1
+    summary = json.loads(Path("run/align/summary.json").read_text())
+    rendering = summary["rendering"]
+    assert rendering["kept"] == summary["rows"] + summary["held_out_rows"]
+    lost = sum(rendering["removed"].values()) + sum(rendering["failed"].values())
+    assert rendering["in"] == rendering["kept"] + lost

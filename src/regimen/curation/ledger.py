@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from regimen.record_columns import versioned
-from regimen.records import Instance, Item, Labelled, Preference, Ranked
+from regimen.records import Instance, Item, Labelled, Preference, Ranked, Stepwise
 from regimen.runs import atomic_write
 
 ROWS_PER_GROUP = 2_000
@@ -49,7 +49,7 @@ REMOVED_SCHEMA = versioned(
 _HALVES = "backslashreplace"
 """How half of a surrogate pair is written: by its escape, which JSON reads as that half again."""
 
-Record = Instance | Preference | Labelled | Ranked | Item | Mapping[str, Any] | str
+Record = Instance | Preference | Labelled | Ranked | Stepwise | Item | Mapping[str, Any] | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +100,11 @@ def _removed_row(record: Record, reason: str, detail: str) -> dict[str, Any]:
         "detail": _written(detail),
         "record": _written(record_json(record)),
     }
-    if isinstance(record, Instance | Preference | Labelled | Ranked):
+    if isinstance(record, Instance | Preference | Labelled | Ranked | Stepwise):
         row |= {"record_id": record.instance_id, "content_id": record.content_id}
     elif isinstance(record, Item):
         row |= {"record_id": record.item_id}
-    if isinstance(record, Instance | Preference | Labelled | Ranked | Item):
+    if isinstance(record, Instance | Preference | Labelled | Ranked | Stepwise | Item):
         origin = record.lineage
         row |= {"source": origin.source, "row": origin.row, "task": origin.task}
     return row

@@ -4,7 +4,8 @@ What holds for instances holds for pairs: ``both_sides`` runs a filter of instan
 with either answer. Besides, there are reasons that only a pair can have:
 
     exact_duplicate         of an earlier pair
-    contradictory           the same two answers are preferred both ways; all such pairs go
+    contradictory           the same two answers are preferred both ways in one dimension; all such
+                            pairs go
     equal_answers           both sides say the same
     near_duplicate_prompt   the prompt is too close to another one before it
 """
@@ -60,15 +61,21 @@ def pair_duplicates(pairs: Sequence[Preference]) -> list[str | None]:
 
 
 def contradictory(pairs: Sequence[Preference]) -> list[str | None]:
-    """Pairs whose answers another pair prefers the other way round; neither is to be believed."""
-    ways: dict[str, set[bool]] = defaultdict(set)
+    """Pairs whose answers another pair prefers the other way round; neither is to be believed.
+
+    What is more helpful may be less harmless: pairs that name no dimension in common do not
+    contradict each other.
+    """
+    ways: dict[tuple[str, str], set[bool]] = defaultdict(set)
     keys = []
     for pair in pairs:
         sides = [stable_hash(content_of(side)) for side in (pair.chosen, pair.rejected)]
-        key = stable_hash([content_of(pair.prompt), sorted(sides)])
-        ways[key].add(sides[0] <= sides[1])
-        keys.append(key)
-    return ["contradictory" if len(ways[key]) == 2 else None for key in keys]
+        same = stable_hash([content_of(pair.prompt), sorted(sides)])
+        keys.append([(same, dimension) for dimension in pair.dimensions or ("",)])
+        for key in keys[-1]:
+            ways[key].add(sides[0] <= sides[1])
+    both = {key for key, found in ways.items() if len(found) == 2}
+    return ["contradictory" if both.intersection(own) else None for own in keys]
 
 
 def equal_answers(pairs: Sequence[Preference]) -> list[str | None]:

@@ -43,6 +43,7 @@ OPTIONAL = (
     *("input", "history", "system", "tools", "label", "kto_tag", "labels", "margin", "score"),
     *("ranks", "scores", "breaks", "author", "author_a", "author_b", "completions"),
     *("score_chosen", "score_rejected", "rank", "lang", "replies", *MESSAGE_ROW),
+    "dimensions",
 )
 LABELS = ("language", "licence", "category", "family", "task")
 SPELLINGS = {"language": ("language", "lang"), "licence": ("licence", "license")}

@@ -59,7 +59,8 @@ def preference_row(values: Values, lineage: Lineage, weight: float) -> Preferenc
     The prompt is a column (``prompt``, ``conversations``, ``messages``, or ``instruction`` and
     ``input``) or what both conversations have in common, up to the last turn before an answer. A
     turn of the user after that makes them answers to different prompts. ``margin``, or
-    ``score_chosen`` and ``score_rejected``, say by how much one is preferred.
+    ``score_chosen`` and ``score_rejected``, say by how much one is preferred; ``dimensions`` in
+    what, one name or a list.
     """
     chosen, rejected = (_side(values, name) for name in ("chosen", "rejected"))
     if content_of(chosen) == content_of(rejected):
@@ -82,6 +83,7 @@ def preference_row(values: Values, lineage: Lineage, weight: float) -> Preferenc
         lineage=replace(lineage, verdicts=verdicts),
         weight=weight,
         margin=_margin(values),
+        dimensions=_dimensions(values),
     )
 
 
@@ -118,6 +120,18 @@ def _margin(values: Values) -> float | None:
         fix = "Exchange chosen and rejected, or correct their scores."
         raise Unusable("bad_margin", f"the rejected answer is better by {-margin:g}", fix)
     return margin
+
+
+def _dimensions(values: Values) -> tuple[str, ...]:
+    """What a row compares its answers in; none where it does not say."""
+    given = values.get("dimensions")
+    names = [given] if isinstance(given, str) else given
+    if names is None:
+        return ()
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        fix = "Write a name such as helpful, or a list of names."
+        raise Unusable("bad_dimensions", f"dimensions is {kind_of(given)}", fix)
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
 def number_of(value: Any) -> float | None:

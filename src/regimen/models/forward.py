@@ -20,6 +20,9 @@ from regimen.models.recompute import forgets_rows
 from regimen.models.virtual import Virtual, is_virtual, virtual_of
 from regimen.tokens.ragged import Plan, RaggedBatch, Segment, ragged_batch, to_padded
 
+CUTS = "cuts"
+"""The parameter of a score head with the free numbers behind the borders between levels."""
+
 
 @dataclass(frozen=True, slots=True)
 class LanguageModel:
@@ -98,6 +101,8 @@ def head_of(model: Any) -> Head:
     """Read the vocabulary projection and its capping and scaling from module and config."""
     base = base_of(model)
     module = base.get_output_embeddings()
+    if module is None and scores(base):
+        return Head(base.score.weight, cuts_J=getattr(base.score, CUTS, None))
     if module is None:
         raise ModelError(
             "The model has no vocabulary projection.",
@@ -114,6 +119,11 @@ def head_of(model: Any) -> Head:
         getattr(config, "final_logit_softcapping", None),
         scale,
     )
+
+
+def scores(base: Any) -> bool:
+    """Whether a model gives scores of texts in place of likelihoods of tokens."""
+    return type(base).__name__.endswith("ForSequenceClassification") and hasattr(base, "score")
 
 
 def _merged_weight(module: Any) -> Tensor:
@@ -233,12 +243,18 @@ def _alone(base: Any) -> list[Tensor]:
     # trained vectors in fp32 beside weights in bf16 give the model's own attention both types
     low = weight.dtype in (torch.bfloat16, torch.float16)
     with torch.autocast(weight.device.type, dtype=weight.dtype if low else None, enabled=low):
-        out = [
-            base(input_ids=torch.tensor([ids], device=weight.device), use_cache=False).logits[0]
-            for ids in sequences
-        ]
+        out = [_every_token(base, torch.tensor([ids], device=weight.device)) for ids in sequences]
     base.train(training)
     return [logits.float() for logits in out]
+
+
+def _every_token(base: Any, ids_1L: Tensor) -> Tensor:
+    """The logits of each token or, of a model whose own are of whole texts, its hidden state."""
+    if scores(base):
+        hidden: Tensor = base.base_model(input_ids=ids_1L, use_cache=False).last_hidden_state[0]
+        return hidden
+    logits: Tensor = base(input_ids=ids_1L, use_cache=False).logits[0]
+    return logits
 
 
 @torch.no_grad()
@@ -256,7 +272,9 @@ def _probe(model: Any, expected: list[Tensor], *, forest: bool) -> str:
         return f"the flat batch fails: {str(error).splitlines()[0]}"
     finally:
         base.train(training)
-    logits = full_logits(hidden, head_of(model), torch.float32)
+    logits = hidden.float()
+    if not scores(base):
+        logits = full_logits(hidden, head_of(model), torch.float32)
     together = torch.cat([expected[0], expected[1], expected[2][7 if forest else 0 :]])
     worst = relative_difference(logits, together)
     exact = hidden.dtype == torch.float32 and not multiplies_low(base)

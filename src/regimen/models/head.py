@@ -29,7 +29,7 @@ from regimen.models.chunks import (
 from regimen.models.native import ops
 from regimen.models.teaching import Taught, WeightedDivergence
 
-NEEDS = ("logp", "lse", "entropy", "mean_logit", "greedy", "nll_sum", "teacher_kl")
+NEEDS = ("logp", "lse", "entropy", "mean_logit", "greedy", "nll_sum", "teacher_kl", "scores")
 WEIGHTED = {"nll_sum", "teacher_kl"}
 """Needs that are weighted sums, whose gradient is formed in the forward pass."""
 
@@ -39,12 +39,16 @@ class Head:
     """The vocabulary projection: logits = cap(scale * (hidden @ weight.T + bias)).
 
     ``softcap`` c is Gemma 2's c * tanh(x / c); ``scale`` is Granite's and Cohere's factor.
+
+    Of a model that scores, the weight has a row for each score in place of one for each token;
+    ``cuts_J`` are the free numbers behind the borders between levels, where it has such.
     """
 
     weight_VD: Tensor
     bias_V: Tensor | None = None
     softcap: float | None = None
     scale: float = 1.0
+    cuts_J: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,8 @@ class Reduced:
     ``greedy_N``: whether each target is the likeliest token, the first of equally likely ones;
     ``nll_sum``: sum of weight * -logp, whose gradient was formed in the forward pass; with it,
     ``logp_N`` is there too but carries no gradient; ``teacher_sum``: sum of weight * divergence
-    from a teacher, likewise, with ``teacher_N``, the divergence of each row.
+    from a teacher, likewise, with ``teacher_N``, the divergence of each row. ``score_NH``: the fp32
+    scores of a model that scores, with the ``cuts_J`` of its head.
     """
 
     logp_N: Tensor | None = None
@@ -67,6 +72,8 @@ class Reduced:
     nll_sum: Tensor | None = None
     teacher_sum: Tensor | None = None
     teacher_N: Tensor | None = None
+    score_NH: Tensor | None = None
+    cuts_J: Tensor | None = None
 
 
 def full_logits(hidden_ND: Tensor, head: Head, dtype: torch.dtype) -> Tensor:
@@ -201,7 +208,7 @@ def reduce(
         head: the vocabulary projection.
         source_row_N: the row of ``hidden_TD`` that predicts each target.
         target_N: target ids.
-        needs: names from ``NEEDS``.
+        needs: names from ``NEEDS``; ``scores`` stands alone.
         weight_N: weights of ``nll_sum`` and ``teacher_kl``, whose gradients flow to hidden states
             and head only.
         factor: the gradient that ``nll_sum`` will get in the backward pass, where that is known
@@ -213,7 +220,9 @@ def reduce(
     Raises:
         ValueError: an unknown need, a weighted sum without weights, or no teacher.
     """
-    unknown = set(needs) - set(NEEDS)
+    if set(needs) == {"scores"}:
+        return scores(hidden_TD, head, source_row_N)
+    unknown = set(needs) - set(NEEDS) | {"scores"} & set(needs)
     if unknown or (WEIGHTED & set(needs) and weight_N is None):
         raise ValueError(f"cannot reduce {sorted(unknown) or 'nll_sum without weights'}")
     if "teacher_kl" in needs and taught is None:
@@ -256,3 +265,10 @@ def reduce(
         teacher_sum=teacher_sum,
         teacher_N=teacher_N,
     )
+
+
+def scores(hidden_TD: Tensor, head: Head, row_N: Tensor) -> Reduced:
+    """The scores of some rows in fp32: few outputs, so nothing is computed twice to save memory."""
+    with torch.autocast(hidden_TD.device.type, enabled=False):
+        hidden_ND = hidden_TD.index_select(0, row_N).float()
+        return Reduced(score_NH=hidden_ND @ head.weight_VD.float().t(), cuts_J=head.cuts_J)

@@ -98,6 +98,7 @@ def load_model(spec: ModelSpec, *, seed: int = 0, quantisation: Any = None) -> A
     try:
         network: Any = AutoModelForCausalLM  # its types know only one of the two results
         config = AutoConfig.from_pretrained(spec.path)
+        _check_language(spec.path, config)
         library = check_quantised(spec.path, config, quantisation)
         streamed = None
         if library != "torchao" and (library or quantisation is not None):
@@ -131,6 +132,23 @@ def load_model(spec: ModelSpec, *, seed: int = 0, quantisation: Any = None) -> A
 
 def _library(quantisation: Any) -> str:
     return "torchao" if "ao" in type(quantisation).__name__.lower() else "bitsandbytes"
+
+
+def _check_language(path: str, config: Any) -> None:
+    """A model that scores texts has lost what predicts tokens.
+
+    Raises:
+        ModelError: ``no-language-model``.
+    """
+    kinds = getattr(config, "architectures", None) or ()
+    if any(kind.endswith("ForSequenceClassification") for kind in kinds):
+        raise ModelError(
+            "This model scores texts and predicts no tokens.",
+            slug="no-language-model",
+            got=f"{path}: {', '.join(kinds)}",
+            expected="a causal language model",
+            fix="Name the model that it was trained from; a reward model is used with 'score'.",
+        )
 
 
 def _check_complete(path: str, found: Mapping[str, Any]) -> None:

@@ -11,9 +11,8 @@ from torch import Tensor
 from regimen.objectives.answers import Answers, Unit
 
 
-def ordered_pairs(answers: Answers) -> tuple[Tensor, Tensor]:
+def ordered_pairs(row_A: Tensor, score_A: Tensor) -> tuple[Tensor, Tensor]:
     """All (better, worse) answers of one row, by score; ties are in neither order: (K,), (K,)."""
-    row_A, score_A = answers.row_A, answers.score_A
     together_AA = row_A[:, None] == row_A[None, :]
     better_AA = together_AA & (score_A[:, None] > score_A[None, :])
     better_K, worse_K = better_AA.nonzero(as_tuple=True)
@@ -40,7 +39,7 @@ class Rrhf:
 
     def __call__(self, answers: Answers) -> Mapping[str, Tensor]:
         """The loss of each row, and of each token."""
-        better_K, worse_K = ordered_pairs(answers)
+        better_K, worse_K = ordered_pairs(answers.row_A, answers.score_A)
         mean_A = answers.mean_A
         ranking_K = (mean_A[worse_K] - mean_A[better_K]).relu()
         return {
@@ -69,7 +68,7 @@ class Slic:
 
     def __call__(self, answers: Answers) -> Mapping[str, Tensor]:
         """The loss of each row, and of each token."""
-        better_K, worse_K = ordered_pairs(answers)
+        better_K, worse_K = ordered_pairs(answers.row_A, answers.score_A)
         logp_A = self.rewards(answers)
         hinge_K = (self.delta - logp_A[better_K] + logp_A[worse_K]).relu()
         sums_B = sum_of_rows(answers, hinge_K, better_K)

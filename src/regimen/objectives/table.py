@@ -11,6 +11,7 @@ from regimen.objectives.labelled import Bco, Kto
 from regimen.objectives.preference import Dpo, DpoNorm, Dpop, Hinge, Ipo, Robust
 from regimen.objectives.ranked import Rrhf, Slic
 from regimen.objectives.reference_free import Cpo, Orpo, Sft, Simpo, Unlikelihood
+from regimen.objectives.reward import BradleyTerry, Ordinal, Process
 from regimen.objectives.supervised import Supervised
 
 OBJECTIVES: dict[str, Callable[..., Any]] = {
@@ -71,6 +72,27 @@ METHODS: dict[str, Method] = {
     "sft": Method(Sft, "any", False, "Ouyang et al. 2022, arXiv 2203.02155"),
 }
 """The methods of ``align`` over answers, by the name in the settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class RewardMethod:
+    """A method of ``align`` whose result scores answers."""
+
+    loss: Callable[..., Any]
+    source: str
+
+    @property
+    def hyperparameters(self) -> tuple[str, ...]:
+        """Those of the loss; the settings have more, which are of the rows and the model."""
+        return tuple(field.name for field in fields(self.loss))  # type: ignore[arg-type]
+
+
+REWARDS: dict[str, RewardMethod] = {
+    "reward": RewardMethod(BradleyTerry, "Ouyang et al. 2022, arXiv 2203.02155, eq. 1"),
+    "reward_ordinal": RewardMethod(Ordinal, "McCullagh 1980, section 2.1"),
+    "reward_process": RewardMethod(Process, "Lightman et al. 2023, arXiv 2305.20050"),
+}
+"""The methods of ``align`` that train reward models."""
 
 CONDITIONED: dict[str, str] = {
     "chain_of_hindsight": "Liu et al. 2023, arXiv 2302.02676",

@@ -24,6 +24,7 @@ from regimen.reports.sections.closing import closing
 from regimen.reports.sections.data import data
 from regimen.reports.sections.judged import judged
 from regimen.reports.sections.overview import changed, overview
+from regimen.reports.sections.rewards import rewards
 from regimen.reports.sections.systems import systems
 from regimen.reports.sections.training import curves, masks
 from regimen.reports.style import STYLE
@@ -35,6 +36,7 @@ SECTIONS: tuple[Callable[[RunData], Section | None], ...] = (
     answers,
     data,
     curves,
+    rewards,
     safety,
     masks,
     closing,

@@ -63,6 +63,7 @@ class RunData:
     prompted_base: Json
     judged: JudgedRun | None
     gate: GateVerdict | None
+    rewards: Json
     answers: Path | None
     samples: tuple[MaskSample, ...]
 
@@ -137,6 +138,7 @@ def read_run(directory: Path, *, title: str = "") -> RunData:
         prompted_base=mapping(measured.get("prompted_base")),
         judged=read_judged(measured),
         gate=read_gate(read_object(first_existing(directory, "gate.json"))),
+        rewards=read_object(first_existing(directory, "align/rewards.json")),
         answers=first_existing(directory, "evaluate/answers.parquet"),
         samples=_samples(first_existing(directory, *samples)),
     )

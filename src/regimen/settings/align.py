@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Strict, Tag, field_validator
+from pydantic import Discriminator, Field, Strict, Tag, field_validator, model_validator
 
 from regimen.settings.align_methods import (
     FORMS,
+    REWARDS,
     Hyperparameters,
     LossSettings,
     MethodName,
@@ -53,12 +54,24 @@ class AlignSettings(TrainingSettings, Hyperparameters):
     prompt are. Answers stay whole, because the preference is about them whole."""
 
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 5e-6
-    """Peak learning rate."""
+    """Peak learning rate; 1e-4 for rewards when not given, because their head is new."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _new_heads_learn(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("method") in REWARDS:
+            return {"learning_rate": 1e-4, **data}
+        return data
 
     @field_validator("model", mode="before")
     @classmethod
     def _goes_on(cls, model: Any) -> Any:
         return None if model is None else goes_on(model)
+
+    @property
+    def rewards(self) -> bool:
+        """Whether a model that scores answers is trained, not one that gives them."""
+        return self.method in REWARDS
 
     @property
     def losses(self) -> tuple[LossSettings, ...]:
@@ -81,11 +94,30 @@ class AlignSettings(TrainingSettings, Hyperparameters):
         yield from self.optimisation_conflicts()
         yield from self._loss_conflicts()
         yield from of_raft(self)
+        yield from self._base_conflicts()
         if self.model is not None and self.model.config is not None:
             yield Conflict(
                 what="describes a fresh model, and alignment starts from a trained one",
                 at=("model", "config"),
                 fix="Use model.path.",
+            )
+
+    def _base_conflicts(self) -> Iterator[Conflict]:
+        """What a model that scores is trained on."""
+        if not self.rewards:
+            return
+        for name in ("quantise", "quantisation_aware"):
+            if getattr(self, name) is not None:
+                yield Conflict(
+                    what="is not for models that score",
+                    at=(name,),
+                    fix="Remove it, or start from a smaller model.",
+                )
+        if self.memory.stream:
+            yield Conflict(
+                what="is not for models that score",
+                at=("memory", "stream"),
+                fix="Remove it, or start from a smaller model.",
             )
 
     def _loss_conflicts(self) -> Iterator[Conflict]:

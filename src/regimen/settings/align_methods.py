@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from regimen.settings.base import Conflict, Section, Text
+from regimen.settings.base import Conflict, Section, Text, Texts
 
 LossName = Literal[
     "dpo",
@@ -34,7 +34,10 @@ Conditioned = Literal["chain_of_hindsight", "quark"]
 InRounds = Literal["raft"]
 """Methods that learn from answers which they sample themselves, round after round."""
 
-MethodName = Literal[LossName, Conditioned, InRounds]
+Reward = Literal["reward", "reward_ordinal", "reward_process"]
+"""Methods whose result scores answers and gives none."""
+
+MethodName = Literal[LossName, Conditioned, InRounds, Reward]
 """Every name that ``align.method`` takes."""
 
 Weight = Annotated[float, Field(ge=0, le=1_000)]
@@ -59,8 +62,17 @@ TAKES: dict[str, tuple[str, ...]] = {
     "chain_of_hindsight": ("good", "bad"),
     "quark": ("quantiles",),
     "raft": (),
+    "reward": (
+        *("margin", "center_rewards_coefficient", "dimensions", "dimensions_of"),
+        *("ensemble", "held_out"),
+    ),
+    "reward_ordinal": ("ensemble", "held_out"),
+    "reward_process": ("ensemble", "held_out"),
 }
 """The hyper-parameters of each method; a test holds them to the fields of its loss."""
+
+REWARDS: tuple[Reward, ...] = ("reward", "reward_ordinal", "reward_process")
+"""The methods that train reward models."""
 
 _PAIRS, _LABELLED, _RANKED, _ANY = "pairs", "labelled", "ranked", "any"
 FORMS: dict[str, str] = {
@@ -123,6 +135,28 @@ class Hyperparameters(Section):
     quantiles: Annotated[int, Field(ge=2, le=100)] | None = None
     """``quark``: groups that answers are cut into by their scores; 5."""
 
+    margin: bool | None = None
+    """``reward``: ask for the margins of the data, so that what is much better scores much higher;
+    false."""
+
+    center_rewards_coefficient: Annotated[float, Field(ge=0, le=1_000)] | None = None
+    """``reward``: weight of the squared sum of a pair's scores, which holds scores around 0; 0, and
+    0.01 is usual."""
+
+    dimensions: Annotated[Texts, Field(min_length=1)] | None = None
+    """``reward``: what is judged, such as ``[helpful, honest, harmless]``, each with a score of its
+    own; one, ``reward``."""
+
+    dimensions_of: Annotated[dict[Text, Texts], Field(min_length=1)] | None = None
+    """``reward``: the dimensions that the rows of a source judge, where they do not say so."""
+
+    ensemble: Annotated[int, Field(ge=2, le=100)] | None = None
+    """Rewards: members, each a head of its own on the same model with a bootstrap sample of the
+    rows; 1."""
+
+    held_out: Annotated[float, Field(ge=0, le=0.9)] | None = None
+    """Rewards: share of the prompts that are not learnt from but measured on; 0.1."""
+
     def given(self) -> dict[str, Any]:
         """The hyper-parameters that are set."""
         names = Hyperparameters.model_fields
@@ -146,6 +180,31 @@ class Hyperparameters(Section):
                 at=("alpha",),
                 fix="Set 'divergence: alpha', or remove it.",
             )
+        if method in REWARDS:
+            yield from self._reward_conflicts()
+
+    def _reward_conflicts(self) -> Iterator[Conflict]:
+        """Every dimension once, and those of a source among them."""
+        names = self.dimensions or ()
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            yield Conflict(what=f"names {', '.join(twice)} more than once", at=("dimensions",))
+        for name in names:
+            if "/" in name:
+                yield Conflict(
+                    what=f"has {name!r}, and a slash stands before the members of an ensemble",
+                    at=("dimensions",),
+                    fix="Write it without a slash.",
+                )
+        for source, some in (self.dimensions_of or {}).items():
+            unknown = [name for name in some if name not in names]
+            if unknown:
+                yield Conflict(
+                    what=f"names {', '.join(unknown)}, which 'dimensions' does not list",
+                    at=("dimensions_of", source),
+                    expected=", ".join(names) or "a list of names in 'dimensions'",
+                    fix="Add it to 'dimensions', or correct its name.",
+                )
 
 
 class LossSettings(Hyperparameters):

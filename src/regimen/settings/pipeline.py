@@ -135,6 +135,7 @@ class PipelineSettings(Section):
             )
         yield from self._compress_conflicts()
         yield from self._evaluate_conflicts()
+        yield from self._reward_conflicts()
 
     def _compress_conflicts(self) -> Iterator[Conflict]:
         """A model to round, and text to calibrate on."""
@@ -170,6 +171,21 @@ class PipelineSettings(Section):
                 at=("evaluate", "tuned"),
                 fix="Remove it, or leave out 'tune' and 'align'.",
             )
+
+    def _reward_conflicts(self) -> Iterator[Conflict]:
+        """A reward model gives no answers, so nothing after it can ask it for some."""
+        if self.align is None or not self.align.rewards:
+            return
+        for name in ("evaluate", "compress"):
+            section = getattr(self, name)
+            if section is not None and not (name == "compress" and section.model is not None):
+                yield Conflict(
+                    what="works on a model that gives answers, and 'align' trains one that scores "
+                    "them",
+                    at=(name,),
+                    fix="Put it into a settings file of its own; `align` measures the reward model "
+                    "on held-out prompts itself.",
+                )
 
     def _study_conflicts(self, study: StudySettings) -> Iterator[Conflict]:
         """A study varies an ordinary line of stages, unless it brings its own."""

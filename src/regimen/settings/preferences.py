@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, Strict
 
 from regimen.settings.base import (
     Conflict,
@@ -20,6 +20,7 @@ from regimen.settings.judge import AnswerJudgeSettings
 from regimen.settings.sampled import SampledSettings
 
 Margin = Annotated[float, Field(ge=0, le=1_000_000)]
+DimensionWeight = Annotated[float, Field(ge=-1_000_000, le=1_000_000)]
 Compared = Literal["all", "adjacent", "best_worst"]
 
 
@@ -39,6 +40,31 @@ class PairSettings(Section):
     """Columns that hold one annotator's vote each, for the format ``compared``."""
 
 
+class RewardModelSettings(Section):
+    """A reward model that ``align`` trained, or several that differ in their seeds."""
+
+    model: Text | Annotated[tuple[Text, ...], Strict(False), Field(min_length=1)]
+    """The folder ``final`` of an `align` with a reward method; a list is an ensemble."""
+
+    weights: Annotated[dict[Text, DimensionWeight], Field(min_length=1)] | None = None
+    """The weight of each dimension in the score, such as ``{helpful: 1.0, harmless: 2.0}``; those
+    not named count nothing, and all count once when not given."""
+
+    combine: Literal["mean", "min"] = "mean"
+    """What the members of an ensemble become: their mean, or the lowest, the worst case."""
+
+    bf16: bool = False
+    """Autocast to bf16."""
+
+    tokens_per_batch: Annotated[int, Field(ge=8, le=100_000_000)] = 8192
+    """Tokens that the model reads at once."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every folder."""
+        return (self.model,) if isinstance(self.model, str) else self.model
+
+
 class ScoreSettings(Section):
     """What scores an answer."""
 
@@ -52,9 +78,12 @@ class ScoreSettings(Section):
     """A judge: ``pointwise`` ratings, or for ``pairwise`` the mean over all comparisons of an
     answer with the others of its prompt."""
 
+    reward: RewardModelSettings | None = None
+    """A reward model: what it says of an answer, of steps the lowest that it says of one."""
+
     def conflicts(self) -> Iterator[Conflict]:
         """Exactly one of them."""
-        yield from exactly_one(self, ("scorer", "function", "judge"))
+        yield from exactly_one(self, ("scorer", "function", "judge", "reward"))
 
 
 class OnPolicySettings(SampledSettings):

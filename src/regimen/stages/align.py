@@ -27,6 +27,7 @@ from regimen.runs import Run
 from regimen.settings.align import AlignSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.training import ModelSettings
+from regimen.stages.align_rewards import rendered_rewards, reward_job, reward_work
 from regimen.stages.align_rows import Rows, align_rows, conditioned_method, source_of
 from regimen.stages.arrangements import wants_bf16
 from regimen.stages.common import StageResult, path_key, read_json, run_stage
@@ -66,18 +67,20 @@ def align(
 
     Raises:
         DataError: no usable preference is left.
+        ModelError: the architecture cannot score (reward methods).
         TrainingError: the policy does not start at its reference, or the reference moved.
     """
     if settings.align is not None and settings.align.method == "raft":
         return raft(settings, root, start_of(settings.align, start))
     section, model, source = _inputs(settings, data, start)
+    work = reward_work if section.rewards else _work
     inputs = {"model": path_key(model.path or ""), "preferences": path_key(source)}
     return run_stage(
         "align",
         settings,
         root / "align",
         inputs,
-        lambda run: _work(settings, section, model, run, source),
+        lambda run: work(settings, section, model, run, source),
         keep=(*KEPT, IDENTITY),
     )
 
@@ -102,6 +105,10 @@ def profile_align(
     section, model, source = _inputs(settings, data, start)
 
     def job(run: Run) -> Job:
+        if section.rewards:
+            return reward_job(
+                settings, section, rendered_rewards(settings, section, model, run, source)
+            )
         work = _rendered(settings, section, model, run, source)
         # what the reference says has no part in how long a step takes
         return _job(settings, section, work, objective_of(section, work.found, None), {})

@@ -19,37 +19,50 @@ from regimen.alignment.forms import (
     why_unusable,
     with_mismatched,
 )
+from regimen.alignment.reward_rows import READS
 from regimen.curation.ledger import Step
 from regimen.errors import DataError, TokenError
 from regimen.objectives.table import METHODS, Form
-from regimen.records import Instance, Labelled, Preference, Ranked
+from regimen.records import Instance, Labelled, Preference, Ranked, Stepwise
 from regimen.runs import Run
 from regimen.settings.align import AlignSettings
 from regimen.stages.rows import Account, account, origin
-from regimen.tables import read_table, table_to_labelled, table_to_preferences, table_to_ranked
+from regimen.tables import (
+    read_table,
+    table_to_labelled,
+    table_to_preferences,
+    table_to_ranked,
+    table_to_stepwise,
+)
 from regimen.tokens.overflow import fit_answers, fit_conversation
 from regimen.tokens.rendering import Rendered, Renderer
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FILES: dict[type[Record], str] = {
+AnyRecord = Record | Stepwise
+
+FILES: dict[type[AnyRecord], str] = {
     Preference: "preferences.parquet",
     Labelled: "labelled.parquet",
     Ranked: "ranked.parquet",
+    Stepwise: "stepwise.parquet",
 }
 """What ``build`` calls the file of each kind of record."""
 
-_KINDS: tuple[tuple[str, type[Record], Any], ...] = (
+_KINDS: tuple[tuple[str, type[AnyRecord], Any], ...] = (
     ("chosen", Preference, table_to_preferences),
     ("desirable", Labelled, table_to_labelled),
     ("scores", Ranked, table_to_ranked),
+    ("step_labels", Stepwise, table_to_stepwise),
 )
 """A column that a kind of record alone has, and the reader of its table."""
 
 
-def accepted(section: AlignSettings) -> tuple[type[Record], ...]:
+def accepted(section: AlignSettings) -> tuple[type[AnyRecord], ...]:
     """The kinds of records that the method learns from, the best one first."""
+    if section.rewards:
+        return READS[str(section.method)]
     if section.method == "chain_of_hindsight":
         return (Preference,)
     if section.method == "quark":
@@ -81,7 +94,7 @@ def source_of(section: AlignSettings, data: Path | None) -> Path:
     return place
 
 
-def read_records(section: AlignSettings, table: pa.Table, source: Path) -> Iterator[Record]:
+def read_records(section: AlignSettings, table: pa.Table, source: Path) -> Iterator[Any]:
     """The records of a table.
 
     Raises:

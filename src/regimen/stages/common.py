@@ -37,6 +37,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regimen.stages.splits",
         "regimen.stages.preferences",
         "regimen.stages.pairing",
+        "regimen.stages.reward_scores",
         "regimen.stages.on_policy",
         "regimen.stages.sampled",
         "regimen.stages.principles",
@@ -84,6 +85,10 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regimen.stages.rows",
         "regimen.stages.align",
         "regimen.stages.align_rows",
+        "regimen.stages.align_rewards",
+        "regimen.stages.reward_quality",
+        "regimen.evaluation.rewards",
+        "regimen.reports.reliability",
     ),
     "compress": (
         *CORE,

@@ -39,20 +39,23 @@ def on_policy_inputs(section: OnPolicySettings) -> dict[str, str]:
 
 def score_inputs(name: str, section: ScoreSettings) -> dict[str, str]:
     """What scores depend on, by content."""
-    own = section.function
+    own, reward = section.function, section.reward
     judged = judge_inputs(section.judge)
+    models = {} if reward is None else dict(enumerate(reward.models))
     return {
         **({} if own is None else {f"{name}.score": path_key(own.file)}),
+        **{f"{name}.reward[{number}]": path_key(model) for number, model in models.items()},
         **{f"{name}.{key}": value for key, value in judged.items()},
     }
 
 
 def make_scorer(section: ScoreSettings) -> AnswerScorer:
-    """The scorer that the settings name: a rule, a judge; a reward model belongs here too.
+    """The scorer that the settings name: a rule, a judge or a reward model.
 
     Raises:
         EvaluationError: ``unknown-scorer``.
         SettingsError, DataError: as :func:`regimen.stages.evaluate_judge.make_judge`.
+        ModelError: a reward model cannot be loaded, or has no such dimension.
     """
     if section.scorer is not None:
         return RuleScores(scorer_named(section.scorer), section.scorer)
@@ -60,6 +63,10 @@ def make_scorer(section: ScoreSettings) -> AnswerScorer:
         own = section.function
         function = partial(load_function(own.file, own.function), **own.arguments)
         return RuleScores(function, own.function)
+    if section.reward is not None:
+        from regimen.stages.reward_scores import RewardScores
+
+        return RewardScores(section.reward)
     assert section.judge is not None
     judge = make_judge(section.judge)
     if section.judge.kind == "pointwise":

@@ -132,6 +132,8 @@ def align_subject(settings: PipelineSettings, stage: str = "align") -> Subject |
     section, seed = _in_fp32(settings.align), settings.seed_of("align")
     if section.method == "raft":
         return "raft tunes on answers that it samples: verify a tuning with the same options"
+    if section.rewards:
+        return "a reward model predicts no tokens; its own tests hold its loss to the formula"
     try:
         source = source_of(section, _built(settings))
     except DataError:

@@ -38,6 +38,7 @@ from regimen.models.loading import (
     load_tokenizer,
 )
 from regimen.models.quantised import is_quantised, quantised_in_words
+from regimen.models.scoring import pad_id_of, with_scores
 from regimen.runs import Run
 from regimen.settings.training import ModelSettings, TrainingSettings
 from regimen.stages.arrangements import (
@@ -110,10 +111,18 @@ def prepare_model(
     mask: MaskPolicy = "assistant",
     chat: bool = True,
     merged: Path | None = None,
+    scores: Sequence[str] = (),
 ) -> Prepared:
     """Open the model as ``open_model`` does, and probe whether it takes flat batches."""
     opened = open_model(
-        model, training, seed=seed, tokenizer=tokenizer, mask=mask, chat=chat, merged=merged
+        model,
+        training,
+        seed=seed,
+        tokenizer=tokenizer,
+        mask=mask,
+        chat=chat,
+        merged=merged,
+        scores=scores,
     )
     language_model = prepare(opened.network)
     notes = opened.notes
@@ -131,11 +140,13 @@ def open_model(
     mask: MaskPolicy = "assistant",
     chat: bool = True,
     merged: Path | None = None,
+    scores: Sequence[str] = (),
 ) -> Opened:
     """Load model and tokenizer, fit the vocabulary, quantise, add the adapter.
 
     ``merged`` is where the base of an adapter is written that goes on from another adapter; None
-    for a model that is not saved.
+    for a model that is not saved. ``scores`` are the names of what a model that scores texts has
+    in place of a vocabulary projection.
     """
     notes = []
     if training.memory.returns_blocks(quantised=training.quantise is not None):
@@ -165,12 +176,15 @@ def open_model(
         stored = model.save_dtype or model.dtype
         count = make_aware(network, aware_of(training.quantisation_aware, stored))
         notes.append(f"{count} layers compute with rounded weights")
-    fresh_adapter = False
+    method = None
     if training.adapter is not None and not hasattr(network, "peft_config"):
         method = adapter_spec(training, tokenizer)
-        fresh_adapter = not method.own
-        if merged is not None and fresh_adapter and is_adapter(spec.path):
-            notes.append(keep_merged(network, tokenizer, merged))
+    fresh_adapter = method is not None and not method.own
+    if merged is not None and fresh_adapter and is_adapter(spec.path):
+        notes.append(keep_merged(network, tokenizer, merged))
+    if scores:
+        network = with_scores(network, scores, seed=seed, pad_id=pad_id_of(tokenizer))
+    if method is not None:
         if chat and renderer.uses_chatml:
             fresh = tuple(dict.fromkeys((*chatml_ids(tokenizer), *fresh)))
         network = add_adapter(network, method, seed=seed, new_tokens=fresh)
@@ -179,6 +193,7 @@ def open_model(
     arrange(network, kept_of(training, scratch))
     if chat:
         adopt_template(tokenizer, renderer)
+    if chat and not scores:
         network.generation_config.eos_token_id = list(stop_ids(tokenizer, renderer))
     return Opened(network, tokenizer, renderer, tuple(notes), fresh_adapter)
 

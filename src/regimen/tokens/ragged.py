@@ -57,19 +57,24 @@ class Segment:
 
     ``weights[i]`` is the loss weight of predicting ``ids[i]``; 0 means not supervised. The first
     id of a root segment has no predictor and its weight must be 0.
+
+    Of a ``scored`` segment nothing is predicted: the marked ids are where a score is read, from
+    the hidden state of the id itself.
     """
 
     ids: Sequence[int] | np.ndarray
     weights: Sequence[float] | np.ndarray
     parent: int = -1
     instance: int = 0
+    scored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RaggedBatch:
     """A flat batch and its targets.
 
-    ``source_row_N[i]`` is the flat row whose hidden state predicts ``target_N[i]``;
+    ``source_row_N[i]`` is the flat row whose hidden state predicts ``target_N[i]`` or, of scored
+    segments, that of the target itself;
     ``target_segment_N[i]`` is the segment that the target belongs to.
     """
 
@@ -123,10 +128,11 @@ def ragged_batch(segments: Sequence[Segment]) -> RaggedBatch:
         positions.append(np.arange(offset, ends[-1]))
         weight = np.asarray(segment.weights, dtype=np.float32)
         picked = np.flatnonzero(weight)
-        if segment.parent < 0 and len(picked) and picked[0] == 0:
+        first = not segment.scored and len(picked) > 0 and picked[0] == 0
+        if segment.parent < 0 and first:
             raise ValueError(f"segment {index} supervises a token that nothing predicts")
-        source = starts[index] + picked - 1
-        if segment.parent >= 0 and len(picked) and picked[0] == 0:
+        source = starts[index] + picked - (not segment.scored)
+        if segment.parent >= 0 and first:
             source[0] = starts[segment.parent] + len(segments[segment.parent].ids) - 1
         targets.append(np.asarray(segment.ids, dtype=np.int64)[picked])
         sources.append(source)

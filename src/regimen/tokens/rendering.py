@@ -70,11 +70,15 @@ class RenderedPair:
 
 @dataclass(frozen=True, slots=True)
 class RenderedAnswers:
-    """A shared prompt and any number of answers, as ids."""
+    """A shared prompt and any number of answers, as ids.
+
+    ``weights`` are those of the answers' ids; every id is learnt where there are none.
+    """
 
     prompt: tuple[int, ...]
     answers: tuple[tuple[int, ...], ...]
     name: str = field(default="", compare=False)
+    weights: tuple[tuple[float, ...], ...] = field(default=(), compare=False)
 
     @property
     def longest(self) -> int:

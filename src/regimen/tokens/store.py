@@ -20,6 +20,7 @@ class TokenRows:
 
     ``ids`` and ``weights`` are flat over segments, cut by ``offsets``; ``parents`` counts inside a
     row (-1: no parent). ``names`` says which instances or documents a row came from, one text each.
+    ``scored`` rows are not predicted: a score is read at each id whose weight is not 0.
     """
 
     ids: np.ndarray
@@ -28,6 +29,7 @@ class TokenRows:
     parents: np.ndarray
     row_offsets: np.ndarray
     names: pa.StringArray | None = None
+    scored: bool = False
 
     def __len__(self) -> int:
         return len(self.row_offsets) - 1
@@ -62,6 +64,7 @@ class TokenRows:
                         self.weights[cut],
                         parent + base if parent >= 0 else -1,
                         int(row),
+                        self.scored,
                     )
                 )
         return out
@@ -81,6 +84,7 @@ class TokenRows:
             self.parents[numbers],
             np.concatenate([[0], np.cumsum([len(s) for s in segments])]).astype(np.int64),
             None if self.names is None else self.names.take(pa.array(rows, pa.int64())),
+            self.scored,
         )
 
     def split(self, share: float, seed: int) -> tuple[TokenRows, TokenRows]:
@@ -113,7 +117,7 @@ def token_rows(
             parents += [-1, *[0] * len(row.rests)]
         else:
             ids += [row.prompt, *row.answers]
-            weights += [[0.0] * len(row.prompt), *([1.0] * len(answer) for answer in row.answers)]
+            weights += [[0.0] * len(row.prompt), *_weights(row)]
             parents += [-1, *[0] * len(row.answers)]
         row_offsets.append(len(ids))
     lengths = [len(x) for x in ids]
@@ -127,6 +131,12 @@ def token_rows(
         np.asarray(row_offsets, dtype=np.int64),
         pa.array(names, pa.string()) if any(names) else None,
     )
+
+
+def _weights(row: RenderedPair | RenderedAnswers) -> Sequence[Sequence[float]]:
+    """The weights of each answer's tokens: all 1 where the row does not say."""
+    marked = row.weights if isinstance(row, RenderedAnswers) else ()
+    return marked or [[1.0] * len(answer) for answer in row.answers]
 
 
 def _name(row: Rendered | RenderedPair | RenderedAnswers | RenderedShared) -> str:

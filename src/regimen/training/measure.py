@@ -34,6 +34,27 @@ def measured_batches(
             yield numbers, batch, logp_N
 
 
+def measured_scores(
+    model: LanguageModel, rows: TokenRows, *, tokens_per_batch: int, bf16: bool = False
+) -> list[Tensor]:
+    """The scores at the marks of each scored row, on the CPU: one (marks, scores) for each row.
+
+    A prompt is read once for all its answers. The model is in eval mode meanwhile.
+    """
+    plan = packing_plan(rows.lengths, seed=0, epoch=0, token_budget=tokens_per_batch, shuffle=False)
+    found: list[Tensor] = [torch.zeros(0)] * len(rows)
+    device = next(model.model.parameters()).device
+    with _measuring(model):
+        for numbers in plan:
+            batch = ragged_batch(rows.segments(numbers)).to(device)
+            score_NH = _reduced(model, batch, {"scores"}, bf16).score_NH
+            assert score_NH is not None
+            row_N = torch.tensor(batch.instance_S)[batch.target_segment_N.cpu()]
+            for number in numbers:
+                found[number] = score_NH.cpu()[row_N == number]
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Continued:
     """The log-probability (nats) of a continuation, its tokens, whether each was the likeliest."""
