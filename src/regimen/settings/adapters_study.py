@@ -34,11 +34,11 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     },
     "bottleneck": {
         "adapter": {"kind": "bottleneck", "inner": 128},
-        "learning_rates": (3e-3, 1e-2, 3e-2),
+        "learning_rates": (1e-3, 3e-3, 1e-2, 3e-2),
     },
     "prefix": {
         "adapter": {"kind": "prefix", "num_virtual_tokens": 128},
-        "learning_rates": (1e-1, 3e-1, 1.0),
+        "learning_rates": (3e-2, 1e-1, 3e-1, 1.0),
     },
     "lora-nf4": {
         "adapter": {"kind": "lora", "r": 48},
