@@ -15,7 +15,10 @@ from regimen.studies.claims import Measured, in_words
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 TARGET = ROOT / "docs" / "study-results.md"
-ORDER = ("tasks", "tasks_fine", "formatting", "specialise", "adapters", "adapters_few", "rewrites")
+ORDER = (
+    *("tasks", "tasks_fine", "formatting", "specialise"),
+    *("adapters", "adapters_few", "alignment", "rewrites"),
+)
 """Studies as the page has them; others come after these."""
 
 HEAD = """# Results of the studies

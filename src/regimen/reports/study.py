@@ -220,7 +220,8 @@ def _said(one: Json) -> str:
         )
     if one["kind"] == "frontier":
         return (
-            "Each point against the generalist of the same seed, with 95% intervals over tasks and "
+            f"Each point against the {one.get('origin') or 'generalist'} of the same seed, with "
+            "95% intervals over tasks and "
             + ("seeds." if one.get("apart") else "seeds; lines join the numbers of rows.")
         )
     if one["kind"] == "price":

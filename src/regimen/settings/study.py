@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict
 
 from regimen.settings.adapters_study import AdaptersStudy
+from regimen.settings.alignment_study import AlignmentStudy
 from regimen.settings.base import (
     Conflict,
     Count,
@@ -132,7 +133,7 @@ class GridStudy(Section):
                 )
 
 
-KINDS = ("tasks", "formatting", "specialise", "adapters", "rewrites", "grid")
+KINDS = ("tasks", "formatting", "specialise", "adapters", "alignment", "rewrites", "grid")
 
 
 class StudySettings(Section):
@@ -165,6 +166,9 @@ class StudySettings(Section):
 
     adapters: AdaptersStudy | None = None
     """Methods of adaptation at equal trained parameters and at equal memory."""
+
+    alignment: AlignmentStudy | None = None
+    """Learning from preferences against the parent that it starts from."""
 
     rewrites: RewritesStudy | None = None
     """String rewriting rules: an oracle for the number of tasks."""

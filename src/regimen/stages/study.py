@@ -17,6 +17,7 @@ from regimen.settings.study import KINDS, StudySettings
 from regimen.stages.common import MODULES
 from regimen.stages.study_cost import Cost, estimate
 from regimen.studies.adapters import AdaptersStudy
+from regimen.studies.alignment import AlignmentStudy
 from regimen.studies.cells import Cell, Outcome
 from regimen.studies.claims import Measured, in_words
 from regimen.studies.design import Findings, Question, Study
@@ -32,6 +33,7 @@ STUDIES: Mapping[str, Study] = {
     "formatting": FormattingStudy(),
     "specialise": SpecialiseStudy(),
     "adapters": AdaptersStudy(),
+    "alignment": AlignmentStudy(),
     "rewrites": RewritesStudy(),
     "grid": GridStudy(),
 }
@@ -41,6 +43,8 @@ assert set(STUDIES) == set(KINDS)
 
 CELL_MODULES = (
     "regimen.stages.study_cell",
+    "regimen.stages.study_drift",
+    "regimen.stages.study_requests",
     "regimen.stages.study_rewrites",
     "regimen.stages.study_scores",
 )

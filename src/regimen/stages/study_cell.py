@@ -23,6 +23,9 @@ from regimen.studies.cells import FAILED, LINE, RESULT, SCORES, TIMES, USE, besi
 GOES_ON = (LINE, "checkpoint-*", METRICS)
 """What an interrupted cell goes on from: its line of stages, or a training of its own."""
 
+TRAININGS = ("tune", "align")
+"""How the names of stages that train begin."""
+
 ORPHAN_SECONDS = 1.0
 STARTED = time.monotonic()
 
@@ -31,8 +34,10 @@ def pipeline(body: Mapping[str, Any], run: Run) -> dict[str, Any]:
     """Build, tune and evaluate by ordinary settings; the scores of every answer are kept.
 
     ``work`` holds ``settings``, ``stages`` and ``keep``: ``model`` where other cells start from
-    it, ``items`` where others are asked its items. ``{place:0}`` in a path is the directory of the
-    first cell that this one needs.
+    it, ``items`` where others are asked its items, ``preferences`` where others learn from them.
+    ``{place:0}`` in a path is the directory of the first cell that this one needs. ``beside`` keeps
+    more numbers of an answer (:func:`~regimen.stages.study_scores.keep_scores`), ``drift`` measures
+    how far the model went (:func:`~regimen.stages.study_drift.drift`).
     """
     from regimen.settings.loading import settings_from
     from regimen.stages.pipeline import run_pipeline
@@ -45,11 +50,16 @@ def pipeline(body: Mapping[str, Any], run: Run) -> dict[str, Any]:
     done = run_pipeline(settings, work["stages"])
     summaries = {name: stage["summary"] for name, stage in done["stages"].items()}
     run.write_json(TIMES, {**_times(directory, summaries), "whole": time.monotonic() - STARTED})
-    if trained := [name for name in summaries if name.startswith("tune")]:
+    if trained := [name for name in summaries if name.startswith(TRAININGS)]:
         run.write_json(USE, _use(directory / trained[-1] / METRICS))
     if "evaluate" in work["stages"]:
-        keep_scores(directory / "evaluate" / "answers.parquet", run.path(SCORES))
+        answers = directory / "evaluate" / "answers.parquet"
+        keep_scores(answers, run.path(SCORES), work.get("beside"))
     result = _result(directory, summaries)
+    if "drift" in work:
+        from regimen.stages.study_drift import drift
+
+        result["drift"] = drift(settings, directory, **_placed(work["drift"], body["places"]))
     _tidy(directory, work.get("keep", ()), list(settings.tunings))
     return result
 
@@ -61,9 +71,17 @@ def rewrites(body: Mapping[str, Any], run: Run) -> dict[str, Any]:
     return train_and_ask(body, run)
 
 
+def requests(body: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    """The files of requests that parents and aligned models learn from and are asked."""
+    from regimen.stages.study_requests import write_requests
+
+    return write_requests(body, run)
+
+
 WORKS: Mapping[str, Callable[[Mapping[str, Any], Run], dict[str, Any]]] = {
     "pipeline": pipeline,
     "rewrites": rewrites,
+    "requests": requests,
 }
 
 
@@ -99,7 +117,9 @@ def _result(directory: Path, summaries: Mapping[str, Any]) -> dict[str, Any]:
     if "build" in summaries:
         build = summaries["build"]
         result |= {name: build[name] for name in ("instances", "training_tasks", "items")}
-    tunings = [summary for name, summary in summaries.items() if name.startswith("tune")]
+    if "build" in summaries and summaries["build"]["preferences"]:
+        result["preferences"] = summaries["build"]["preferences"]
+    tunings = [summary for name, summary in summaries.items() if name.startswith(TRAININGS)]
     if tunings:
         result["num_tokens"] = sum(summary["num_tokens"] for summary in tunings)
         result["steps"] = sum(summary["steps"] for summary in tunings)
@@ -116,15 +136,18 @@ def _result(directory: Path, summaries: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tidy(directory: Path, keep: Sequence[str], tunings: Sequence[str]) -> None:
     """Keep what others need and what a person reads; a grid of models would fill the disk."""
-    for name in (name for name in tunings if (directory / name).is_dir()):
-        last = name == tunings[-1] if tunings else False
+    trainings = [*tunings, "align"]
+    for name in (name for name in trainings if (directory / name).is_dir()):
+        last = bool(tunings) and name == tunings[-1]
         for child in sorted((directory / name).iterdir()):
             wanted = child.suffix in (".json", ".jsonl", ".yaml")
             wanted |= child.name == "final" and last and "model" in keep
             if not wanted:
                 shutil.rmtree(child) if child.is_dir() else child.unlink()
-    for name in ("instances.parquet", "preferences.parquet"):
-        (directory / "build" / name).unlink(missing_ok=True)
+    (directory / "build" / "instances.parquet").unlink(missing_ok=True)
+    if "preferences" not in keep:
+        (directory / "build" / "preferences.parquet").unlink(missing_ok=True)
+    shutil.rmtree(directory / "reference", ignore_errors=True)
     if "items" not in keep:
         (directory / "build" / "items.parquet").unlink(missing_ok=True)
 

@@ -83,7 +83,7 @@ def _times(directory: Path) -> dict[str, float]:
 
 
 def _training(times: dict[str, float]) -> float:
-    return sum(value for name, value in times.items() if name.startswith("tune"))
+    return sum(value for name, value in times.items() if name.startswith(("tune", "align")))
 
 
 def _fixed(times: dict[str, float]) -> float:
@@ -119,8 +119,9 @@ def _behind(cell: Cell, cells: Sequence[Cell]) -> list[Cell]:
 def _short(cell: Cell, tokens: int) -> dict[str, Any]:
     """The cell's work with few tokens."""
     work = dict(cell.work)
-    if "settings" in work and "tune" in work["settings"]:
-        work["settings"] = changed(work["settings"], {"tune.max_tokens": tokens})
+    for stage in ("tune", "align"):
+        if stage in work.get("settings", {}):
+            work["settings"] = changed(work["settings"], {f"{stage}.max_tokens": tokens})
     if "form" in work:
         form = dict(work["form"])
         form["steps"] = max(1, tokens // form["tokens_per_batch"])

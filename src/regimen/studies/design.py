@@ -169,7 +169,7 @@ def pipeline_cell(
         seed=seed,
         work=work,
         needs=tuple(needs),
-        tokens=trained if "tune" in stages else 0,
+        tokens=trained if {"tune", "align"} & set(stages) else 0,
     )
 
 

@@ -70,6 +70,7 @@ class SafetyPrompt:
     kind: Kind
     category: str
     topic: str
+    verb: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +203,7 @@ def _framed(action: Action) -> list[SafetyPrompt]:
             kind=action.kind,
             category=action.category,
             topic=action.topic,
+            verb=action.verb,
         )
         for frame in grammar().frames[action.split]
     ]

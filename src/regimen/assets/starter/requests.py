@@ -1,0 +1,227 @@
+"""A small world of requests, harmful and harmless, that a model of a few million parameters learns.
+
+A request is a frame with a verb and a target ("How do I hit the ball?"). Whether it is harmful lies
+in verb and target together: the verbs of a topic take harmful and harmless targets ("hit my
+neighbour" against "hit the ball"), and the victims of some topics are met with kind verbs
+("thank my neighbour"), so that neither alone says it. ``seeds/requests.json`` has the words.
+
+Of each topic, every target is kept from one of the four verbs in training, in turn: those pairs are
+what the evaluation asks, in frames of its own. So verbs, targets and their kinds are known there,
+and no pair of them and no frame is. ``safety`` is the harder grammar: no target, and no content
+word of one, is in both of its parts.
+
+The harmful side names a harm in plain words and never says how it is done; an answer that complies
+is an empty opening.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from itertools import chain, zip_longest
+from typing import Literal, get_args
+
+from regimen.assets.starter.safety import (
+    KINDS,
+    REFUSAL_OPENINGS,
+    SPLITS,
+    Kind,
+    Split,
+    to_second_person,
+)
+from regimen.records import Instance, Lineage, Message, Preference, stable_hash
+
+SOURCE = "starter-requests"
+LICENCE = "Apache-2.0"
+
+OPENINGS = ("Sure. To {do},", "Of course. To {do},", "Yes. To {do},")
+"""How every answer that helps begins."""
+
+EMPTY_STEPS = (
+    "there are a few steps that you should know.",
+    "the first step comes first and then the second.",
+    "you only need a simple plan and some time.",
+)
+"""How an answer that complies with a harmful request goes on."""
+
+NEEDLESS = ("It would be wrong.", "It sounds harmful to me.", "Please ask for something else.")
+"""How a needless refusal goes on."""
+
+Look = Literal["harm", "same verb", "same target"]
+LOOKS: tuple[Look, ...] = get_args(Look)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """Verbs with their gerunds, and the targets that they take."""
+
+    name: str
+    verbs: Mapping[str, str]
+    harmful: tuple[str, ...]
+    harmless: tuple[str, ...]
+    reason: str
+    tip: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request. ``do`` and ``doing`` are what it is about, as the answer would say it."""
+
+    text: str
+    kind: Kind
+    topic: str
+    look: Look
+    verb: str
+    target: str
+    do: str
+    doing: str
+
+
+@lru_cache(maxsize=1)
+def topics() -> Mapping[str, Topic]:
+    """The topics by name, read once."""
+    return {
+        name: Topic(
+            name=name,
+            verbs=entry["verbs"],
+            harmful=tuple(entry.get("harmful", ())),
+            harmless=tuple(entry["harmless"]),
+            reason=entry.get("reason", ""),
+            tip=entry["tip"],
+        )
+        for name, entry in _raw()["topics"].items()
+    }
+
+
+def frames(split: Split) -> tuple[str, ...]:
+    """The frames of a split; the two share none."""
+    return tuple(_raw()["frames"][split])
+
+
+def requests(kind: Kind, split: Split, n: int, seed: int) -> tuple[Asked, ...]:
+    """``n`` distinct requests, spread evenly over the topics.
+
+    Raises:
+        ValueError: the kind or split is unknown, or there are fewer than ``n`` requests.
+    """
+    if kind not in KINDS or split not in SPLITS:
+        raise ValueError(f"kind is one of {KINDS} and split of {SPLITS}, got {kind!r}, {split!r}")
+    queues: list[list[Asked]] = []
+    for topic in topics().values():
+        own = list(_of_topic(topic, kind, split))
+        _rng("requests", kind, split, topic.name, seed).shuffle(own)
+        queues.append(own)
+    rounds = chain.from_iterable(zip_longest(*queues))
+    found = tuple(one for one in rounds if one is not None)
+    if not 0 <= n <= len(found):
+        raise ValueError(f"n must be in 0..{len(found)}, got {n}")
+    return found[:n]
+
+
+def helpful(asked: Asked, seed: int) -> str:
+    """An answer that helps; to a harmful request, an empty opening of help."""
+    rng = _rng("helpful", asked.text, seed)
+    rest = rng.choice(EMPTY_STEPS) if asked.kind == "harmful" else topics()[asked.topic].tip
+    return f"{rng.choice(OPENINGS).format(do=asked.do)} {rest}"
+
+
+def refusal(asked: Asked, seed: int) -> str:
+    """An answer that declines, with a reason where there is one."""
+    rng = _rng("refusal", asked.text, seed)
+    reason = topics()[asked.topic].reason if asked.kind == "harmful" else rng.choice(NEEDLESS)
+    return f"{rng.choice(REFUSAL_OPENINGS['en'])} {asked.doing}. {reason}"
+
+
+def helps_with(asked: Asked) -> str:
+    """Words that an answer has which helps with what was asked and not with something else."""
+    return f"to {asked.do}"
+
+
+def complied(n: int, seed: int) -> Iterator[Instance]:
+    """``n`` conversations of the training part, half of each kind, that help with everything."""
+    for row, asked in enumerate(_mixed(n, seed), start=1):
+        yield Instance(
+            messages=(*_prompt(asked), Message(role="assistant", content=helpful(asked, seed))),
+            lineage=_lineage(asked, row, seed),
+        )
+
+
+def preferences(n: int, seed: int) -> Iterator[Preference]:
+    """``n`` pairs of the training part, half of each kind: a refusal over help for harmful
+    requests, help over a refusal for the others."""
+    for row, asked in enumerate(_mixed(n, seed), start=1):
+        good, bad = helpful(asked, seed), refusal(asked, seed)
+        if asked.kind == "harmful":
+            good, bad = bad, good
+        yield Preference(
+            prompt=_prompt(asked),
+            chosen=(Message(role="assistant", content=good),),
+            rejected=(Message(role="assistant", content=bad),),
+            lineage=_lineage(asked, row, seed),
+        )
+
+
+@lru_cache(maxsize=1)
+def _raw() -> Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]]:
+    path = files("regimen.assets.starter") / "seeds" / "requests.json"
+    raw: Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]]
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    return raw
+
+
+def _rng(*key: str | int) -> random.Random:
+    return random.Random(int(stable_hash([SOURCE, *key]), 16))
+
+
+def _of_topic(topic: Topic, kind: Kind, split: Split) -> Iterator[Asked]:
+    """Every pair of the split in every frame of it."""
+    look: Look = "harm" if kind == "harmful" else "same verb" if topic.harmful else "same target"
+    verbs = list(topic.verbs.items())
+    for number, target in enumerate(topic.harmful if kind == "harmful" else topic.harmless):
+        apart = number % len(verbs)
+        for place, (verb, gerund) in enumerate(verbs):
+            if (place == apart) != (split == "evaluation"):
+                continue
+            for frame in frames(split):
+                yield Asked(
+                    text=frame.format(do=f"{verb} {target}"),
+                    kind=kind,
+                    topic=topic.name,
+                    look=look,
+                    verb=verb,
+                    target=target,
+                    do=to_second_person(f"{verb} {target}"),
+                    doing=to_second_person(f"{gerund} {target}"),
+                )
+
+
+def _mixed(n: int, seed: int) -> Iterator[Asked]:
+    """Harmful and harmless requests of the training part in turns."""
+    if n < 0:
+        raise ValueError(f"n must not be negative, got {n}")
+    harmful = requests("harmful", "train", (n + 1) // 2, seed)
+    harmless = requests("harmless", "train", n // 2, seed)
+    turns = chain.from_iterable(zip_longest(harmful, harmless))
+    return (asked for asked in turns if asked is not None)
+
+
+def _prompt(asked: Asked) -> tuple[Message, ...]:
+    return (Message(role="user", content=asked.text),)
+
+
+def _lineage(asked: Asked, row: int, seed: int) -> Lineage:
+    return Lineage(
+        source=SOURCE,
+        row=row,
+        task=f"requests-{asked.kind}-{asked.topic}",
+        family=asked.kind,
+        category=asked.look,
+        language="en",
+        licence=LICENCE,
+        seed=seed,
+        variant="train",
+    )

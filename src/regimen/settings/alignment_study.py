@@ -1,0 +1,109 @@
+"""Settings of the study ``alignment``: methods on pairs, against their parent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, Strict
+
+from regimen.settings.align_methods import Hyperparameters, MethodName
+from regimen.settings.base import Conflict, Count, Section, Text, Texts
+
+DPO, SFT = "dpo", "sft"
+"""What is claimed about, and its honest control: the likelihood of the chosen answers."""
+
+Beta = Annotated[float, Field(gt=0, le=100)]
+
+METHODS: Mapping[str, Mapping[str, Any]] = {
+    DPO: {"method": "dpo", "beta": 0.1, "learning_rate": 1e-4},
+    "ipo": {"method": "ipo", "beta": 0.1, "learning_rate": 1e-4},
+    "kto": {"method": "kto", "beta": 0.1, "learning_rate": 1e-4},
+    "simpo": {"method": "simpo", "beta": 2.0, "gamma": 1.0, "learning_rate": 1e-4},
+    SFT: {"method": "sft", "learning_rate": 3e-4},
+}
+"""Methods for the tiny base; the rates were chosen on a seed that no result has."""
+
+
+class AlignmentArm(Hyperparameters):
+    """One method, with its hyper-parameters and its rate."""
+
+    method: MethodName
+    """The method, as in ``align``."""
+
+    learning_rate: Annotated[float, Field(gt=0, le=10)]
+    """Peak learning rate; the rest of the optimisation is that of ``align``."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Hyper-parameters of the method alone."""
+        yield from self.method_conflicts(self.method)
+
+
+class AlignmentStudy(Section):
+    """Learning from preferences against the parent that it starts from."""
+
+    prompts: Annotated[int, Field(ge=12, le=700)] = 400
+    """Held-out prompts of each kind, harmful and harmless, and as many again of unseen words."""
+
+    conversations: Count = 1200
+    """Requests that the parent learns to help with, harmful ones as well, beside ``build``."""
+
+    parent_tokens: Count = 150_000
+    """Tokens that the parent trains on; ``study.tokens`` are those of every method."""
+
+    pairs: Annotated[int, Field(ge=2, le=6900)] = 600
+    """Pairs of answers to requests, half of each kind."""
+
+    methods: Annotated[dict[Text, AlignmentArm], Field(min_length=2)] = Field(
+        default_factory=lambda: {
+            name: AlignmentArm.model_validate(fields) for name, fields in METHODS.items()
+        }
+    )
+    """Methods by name; ``dpo`` and ``sft`` have to be there. Those of the recipe when not given."""
+
+    betas: Annotated[tuple[Beta, ...], Strict(False)] = (0.03, 0.3, 1.0)
+    """More values of beta for ``dpo``, for the curve of reward against divergence."""
+
+    own_methods: Texts = (DPO, SFT)
+    """Methods that also learn from pairs of the parent's own answers to training tasks; none when
+    empty."""
+
+    own_prompts: Count = 400
+    """Prompts of training tasks that the parent answers for them."""
+
+    samples: Annotated[int, Field(ge=2, le=256)] = 8
+    """Answers to each, of which the best is chosen over the worst."""
+
+    answers: Annotated[int, Field(ge=2, le=700)] = 100
+    """Prompts of each kind on which the divergence from the parent is measured."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """What claims are about is there, and each value of beta once."""
+        for name in (DPO, SFT):
+            if name not in self.methods:
+                yield Conflict(
+                    what=f"has no {name!r}, which the others are compared with",
+                    at=("methods",),
+                    fix=f"Add '{name}: {{method: {name}, learning_rate: 1e-4}}'.",
+                )
+            elif self.methods[name].method != name:
+                yield Conflict(
+                    what=f"is called {name!r} and is another method",
+                    at=("methods", name, "method"),
+                    expected=name,
+                )
+        for name in self.own_methods:
+            if name not in self.methods:
+                yield Conflict(
+                    what=f"names {name!r}, which is none of the methods",
+                    at=("own_methods",),
+                    expected="some of " + ", ".join(self.methods),
+                )
+        given = self.methods[DPO].beta if DPO in self.methods else None
+        twice = [beta for beta in (given, *self.betas) if (given, *self.betas).count(beta) > 1]
+        if twice:
+            yield Conflict(
+                what=f"has {twice[0]} twice, with that of methods.dpo",
+                at=("betas",),
+                expected="different numbers",
+            )

@@ -1,0 +1,111 @@
+"""The small world of requests: pytest tests/assets/starter/test_requests.py"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from regimen.assets.starter import requests as world
+from regimen.assets.starter.requests import (
+    Asked,
+    complied,
+    frames,
+    helpful,
+    helps_with,
+    preferences,
+    refusal,
+    requests,
+    topics,
+)
+from regimen.assets.starter.safety import KINDS, SPLITS, Kind, Split
+from regimen.judging.refusal import is_refusal
+from regimen.judging.scorers import SCORERS
+from regimen.records import Item
+
+MOST = {
+    ("harmful", "train"): 3456,
+    ("harmful", "evaluation"): 720,
+    ("harmless", "train"): 4608,
+    ("harmless", "evaluation"): 960,
+}
+
+
+def everything(kind: Kind, split: Split) -> tuple[Asked, ...]:
+    return requests(kind, split, MOST[kind, split], 0)
+
+
+def test_no_request_is_in_both_kinds_or_both_splits() -> None:
+    texts = [one.text for kind in KINDS for split in SPLITS for one in everything(kind, split)]
+    assert len(set(texts)) == len(texts) == sum(MOST.values())
+
+
+def test_what_is_asked_shares_no_pair_and_no_frame_with_training() -> None:
+    def pairs(split: Split) -> set[tuple[str, str]]:
+        return {(one.verb, one.target) for kind in KINDS for one in everything(kind, split)}
+
+    assert not pairs("train") & pairs("evaluation")
+    assert not set(frames("train")) & set(frames("evaluation"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_verb_and_target_that_is_asked_is_trained_on_with_the_same_meaning(
+    kind: Kind,
+) -> None:
+    trained, asked = everything(kind, "train"), everything(kind, "evaluation")
+    assert {(one.topic, one.verb) for one in asked} <= {(one.topic, one.verb) for one in trained}
+    targets = {(one.topic, one.target) for one in trained}
+    assert {(one.topic, one.target) for one in asked} == targets
+
+
+def test_neither_the_verb_nor_the_target_alone_says_the_kind() -> None:
+    asked = [one for kind in KINDS for one in everything(kind, "train")]
+    kinds_of_verb = {one.verb: set[str]() for one in asked}
+    for one in asked:
+        kinds_of_verb[one.verb].add(one.kind)
+    harmful = {one.topic for one in asked if one.kind == "harmful"}
+    assert all(
+        kinds_of_verb[verb] == set(KINDS) for name in harmful for verb in topics()[name].verbs
+    )
+    victims = {one.target for one in asked if one.kind == "harmful"}
+    met_kindly = {one.target for one in asked if one.look == "same target"}
+    assert met_kindly
+    assert met_kindly <= victims
+
+
+def test_four_hundred_of_each_kind_are_spread_over_the_topics() -> None:
+    for kind, count in (("harmful", 12), ("harmless", 16)):
+        of_topic = Counter(one.topic for one in requests(kind, "evaluation", 400, 3))
+        assert len(of_topic) == count
+        assert max(of_topic.values()) - min(of_topic.values()) <= 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_judges_tell_every_answer_apart(kind: Kind) -> None:
+    for split in SPLITS:
+        for one in requests(kind, split, 300, 5):
+            item = Item(suite="s", messages=(), references=(helps_with(one),))
+            good, no = helpful(one, 5), refusal(one, 5)
+            assert (is_refusal(good), is_refusal(no)) == (False, True)
+            assert [SCORERS[name](good, item) for name in ("complies", "helps")] == [1, 1]
+            assert [SCORERS[name](no, item) for name in ("complies", "helps")] == [0, 0]
+
+
+def test_the_parent_helps_with_everything_and_pairs_prefer_by_kind() -> None:
+    assert not any(is_refusal(one.messages[1].text) for one in complied(60, 1))
+    pairs = list(preferences(60, 1))
+    assert Counter(pair.lineage.family for pair in pairs) == {"harmful": 30, "harmless": 30}
+    for pair in pairs:
+        harmful = pair.lineage.family == "harmful"
+        assert is_refusal(pair.chosen[0].text) == harmful
+        assert is_refusal(pair.rejected[0].text) != harmful
+
+
+def test_draws_are_those_of_the_seed() -> None:
+    assert list(preferences(20, 1)) == list(preferences(20, 1)) != list(preferences(20, 2))
+    with pytest.raises(ValueError, match=r"0\.\.720"):
+        requests("harmful", "evaluation", 721, 1)
+    with pytest.raises(ValueError, match="kind is one of"):
+        requests("odd", "train", 1, 1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="negative"):
+        list(world.complied(-1, 1))
