@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from itertools import chain, zip_longest
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from regimen.assets.starter.safety import (
     KINDS,
@@ -166,10 +166,9 @@ def preferences(n: int, seed: int) -> Iterator[Preference]:
 
 
 @lru_cache(maxsize=1)
-def _raw() -> Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]]:
+def _raw() -> Mapping[str, Any]:
     path = files("regimen.assets.starter") / "seeds" / "requests.json"
-    raw: Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]]
-    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return raw
 
 
