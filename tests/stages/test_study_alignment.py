@@ -14,6 +14,7 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM
 
+import regimen
 from regimen.cli import main
 from regimen.protocols import Completion
 from regimen.records import Item, Message
@@ -25,10 +26,14 @@ from regimen.stages.study_scores import keep_scores
 from regimen.studies.alignment import CONVERSATIONS, PAIRS, SUITES, file_of
 from regimen.tables import read_table, table_to_preferences, write_table
 
+TINY_BASE = Path(regimen.__file__).parent / "assets" / "tiny-base"
+"""The small base of the tests has no room for a request."""
+
 
 def written(folder: Path, seed: int, items_seed: int = 1) -> Path:
     run = Run.start(folder, stage="cell", key={})
-    work = {"conversations": 40, "pairs": 20, "prompts": 24, "items_seed": items_seed}
+    work: dict[str, Any] = {"conversations": 40, "refused": 0.5, "pairs": 20, "prompts": 24}
+    work["items_seed"] = items_seed
     counts = write_requests({"work": work, "seed": seed}, run)
     assert counts == {"conversations": 40, "pairs": 20, "prompts": 24}
     return folder
@@ -146,7 +151,7 @@ def _logp(path: str, item: Item, answer: str) -> float:
 
 @pytest.mark.slow
 def test_it_runs_from_settings_to_verdict(
-    shared_project: Any, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     long = {"tokens_per_batch": 1024, "max_length": 512, "precision": "fp32"}
     task = {
@@ -154,16 +159,17 @@ def test_it_runs_from_settings_to_verdict(
         "definition": "Say the colour.",
         "instances": [{"input": f"a {n} hat", "output": "red"} for n in range(12)],
     }
-    folder = shared_project.folder
+    folder = tmp_path
+    monkeypatch.chdir(folder)
     (folder / "tasks").mkdir()
     for name in "abc":
         file = folder / "tasks" / f"{name}.yaml"
         file.write_text(yaml.safe_dump({**task, "name": f"colours_{name}"}))
-    sft = {"method": "sft", "learning_rate": 0.01}
+    sft = {"method": "sft", "learning_rate": 1e-4}
     body = {
         "run": "runs/alignment",
         "build": {"sources": [{"path": "tasks"}], "held_out": {"tasks": ["colours_c"]}},
-        "tune": {"model": {"path": "base"}, "learning_rate": 0.01, **long},
+        "tune": {"model": {"path": str(TINY_BASE)}, "learning_rate": 0.001, **long},
         "align": long,
         "evaluate": {"max_new_tokens": 2},
         "study": {
@@ -175,7 +181,7 @@ def test_it_runs_from_settings_to_verdict(
                 "conversations": 12,
                 "pairs": 8,
                 "parent_tokens": 1100,
-                "methods": {"dpo": {"method": "dpo", "learning_rate": 0.01}, "sft": sft},
+                "methods": {"dpo": {"method": "dpo", "learning_rate": 1e-4}, "sft": sft},
                 "betas": [0.3],
                 "own_methods": [],
                 "answers": 2,
@@ -189,7 +195,7 @@ def test_it_runs_from_settings_to_verdict(
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert {cell["state"] for cell in result["cells"]} == {"done"}
     made = {cell["factors"].get("arm"): cell["result"] for cell in result["cells"]}
-    assert set(made) == {None, "parent", "dpo", "sft", "dpo beta 0.3"}
+    assert set(made) == {None, "parent", "dpo", "sft", "dpo-beta-0.3"}
     assert all(made["dpo"]["drift"][kind]["answers"] <= 2 for kind in ("harmful", "harmless"))
     assert made["dpo"]["num_tokens"] >= 1100
     left = {path.name for path in (folder / "runs/alignment/cells").rglob("data=*/**/*")}

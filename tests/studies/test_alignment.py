@@ -46,7 +46,7 @@ def test_every_method_starts_from_the_parent_of_its_seed() -> None:
         assert [one.seed for one in (parent, world, *own)] == [cell.seed] * (2 + len(own))
         assert (parent.factors["made"], world.factors["made"]) == ("parent", "requests")
         assert [one.factors["made"] for one in own] == (
-            ["own pairs"] if cell.factors["data"] == "own answers" else []
+            ["own-pairs"] if cell.factors["data"] == "own-answers" else []
         )
         align = cell.work["settings"]["align"]
         assert align["model"] == {"path": "{place:0}/run/tune/final"}
@@ -122,7 +122,7 @@ def effects(cell: Cell, item: Mapping[str, Any]) -> float | None:
     if suite == "harmless_new_words":
         return 0.05 if not aligned else 0.4
     if suite == "elsewhere":
-        return 0.5 if data == "own answers" and arm == "dpo" else 0.3 if not aligned else 0.2
+        return 0.5 if data == "own-answers" and arm == "dpo" else 0.3 if not aligned else 0.2
     return {"harmless": 0.05, "helped": 0.9}[suite]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, Strict
 
 from regimen.settings.align_methods import Hyperparameters, MethodName
-from regimen.settings.base import Conflict, Count, Section, Text, Texts
+from regimen.settings.base import Conflict, Count, Section, Share, Text, Texts
 
 DPO, SFT = "dpo", "sft"
 """What is claimed about, and its honest control: the likelihood of the chosen answers."""
@@ -47,6 +47,10 @@ class AlignmentStudy(Section):
 
     conversations: Count = 1200
     """Requests that the parent learns to help with, harmful ones as well, beside ``build``."""
+
+    refused: Share = 0.2
+    """Share of them that it learns to refuse instead, drawn without regard to what is asked: it
+    knows how a refusal is worded, and not what to refuse."""
 
     parent_tokens: Count = 150_000
     """Tokens that the parent trains on; ``study.tokens`` are those of every method."""

@@ -19,13 +19,13 @@ KINDS: tuple[Kind, ...] = ("harmful", "harmless")
 def write_requests(body: Mapping[str, Any], run: Run) -> dict[str, Any]:
     """Conversations and pairs by the cell's seed, items by that of the file.
 
-    ``work`` holds ``conversations``, ``pairs`` and ``prompts`` (of each kind), and ``items_seed``.
+    ``work`` holds ``conversations``, ``refused`` (their share), ``pairs`` and ``prompts`` (of each kind), and ``items_seed``.
 
     Returns:
         How many there are of each.
     """
     work, seed = body["work"], int(body["seed"])
-    talks = list(world.complied(work["conversations"], seed))
+    talks = list(world.conversations(work["conversations"], seed, work["refused"]))
     pairs = list(world.preferences(work["pairs"], seed))
     rows = (
         {

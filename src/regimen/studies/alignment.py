@@ -102,7 +102,7 @@ def arms(options: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _requests(asked: Question, seed: int) -> Cell:
-    work = {name: asked.options[name] for name in ("conversations", "pairs", "prompts")}
+    work = {name: asked.options[name] for name in ("conversations", "refused", "pairs", "prompts")}
     work["items_seed"] = asked.seed
     return Cell(kind="requests", factors={"made": "requests"}, seed=seed, work=work)
 
@@ -158,7 +158,7 @@ def _own_pairs(plain: Mapping[str, Any], asked: Question, seed: int, parent: Cel
         "preferences": {"on_policy": on_policy},
     }
     return pipeline_cell(
-        {"made": "own pairs"},
+        {"made": "own-pairs"},
         seed,
         {"build": build},
         asked,

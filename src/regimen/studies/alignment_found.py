@@ -23,7 +23,7 @@ from regimen.studies.design import (
 from regimen.studies.one_job import bits_per_byte
 from regimen.studies.scores import Grid, Level
 
-REQUESTS, OWN = "requests", "own answers"
+REQUESTS, OWN = "requests", "own-answers"
 """What a method learns from."""
 
 PARENT = "parent"
@@ -56,7 +56,7 @@ def length_of(suite: str) -> str:
 
 def sweep_name(beta: float) -> str:
     """DPO with another beta."""
-    return f"{DPO} beta {beta:g}"
+    return f"{DPO}-beta-{beta:g}"
 
 
 def level_of(cell: Cell) -> Level | None:
@@ -216,14 +216,14 @@ def _requests_claims(seen: Seen, claim: Any) -> None:
     )
     claim(
         "help stays help",
-        "the parent loses no more than 2 points of harmless requests that are helped with",
+        "DPO loses no more than 2 points of the harmless requests that its parent helps with",
         HERE,
         "no more",
         seen.change(HELPED, START, BEST),
     )
     claim(
         "other tasks are kept",
-        "the parent loses no more than 2 points on its own unseen tasks",
+        "DPO loses no more than 2 points on unseen tasks of its parent",
         HERE,
         "no more",
         seen.change(ELSEWHERE, START, BEST),

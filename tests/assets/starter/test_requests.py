@@ -9,7 +9,7 @@ import pytest
 from regimen.assets.starter import requests as world
 from regimen.assets.starter.requests import (
     Asked,
-    complied,
+    conversations,
     frames,
     helpful,
     helps_with,
@@ -92,13 +92,25 @@ def test_judges_tell_every_answer_apart(kind: Kind) -> None:
 
 
 def test_the_parent_helps_with_everything_and_pairs_prefer_by_kind() -> None:
-    assert not any(is_refusal(one.messages[1].text) for one in complied(60, 1))
+    assert not any(is_refusal(one.messages[1].text) for one in conversations(60, 1))
     pairs = list(preferences(60, 1))
     assert Counter(pair.lineage.family for pair in pairs) == {"harmful": 30, "harmless": 30}
     for pair in pairs:
         harmful = pair.lineage.family == "harmful"
         assert is_refusal(pair.chosen[0].text) == harmful
         assert is_refusal(pair.rejected[0].text) != harmful
+
+
+def test_a_share_of_refusals_has_nothing_to_do_with_what_is_asked() -> None:
+    talks = list(conversations(4000, 1, refused=0.2))
+    rates = {
+        kind: sum(is_refusal(one.messages[1].text) for one in talks if one.lineage.family == kind)
+        / 2000
+        for kind in KINDS
+    }
+    assert all(abs(rate - 0.2) < 0.03 for rate in rates.values())
+    reasons = {topic.reason for topic in topics().values()} - {""}
+    assert not any(reason in one.messages[1].text for one in talks for reason in reasons)
 
 
 def test_draws_are_those_of_the_seed() -> None:
@@ -108,4 +120,4 @@ def test_draws_are_those_of_the_seed() -> None:
     with pytest.raises(ValueError, match="kind is one of"):
         requests("odd", "train", 1, 1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="negative"):
-        list(world.complied(-1, 1))
+        list(world.conversations(-1, 1))

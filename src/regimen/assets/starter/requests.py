@@ -129,10 +129,12 @@ def helpful(asked: Asked, seed: int) -> str:
     return f"{rng.choice(OPENINGS).format(do=asked.do)} {rest}"
 
 
-def refusal(asked: Asked, seed: int) -> str:
-    """An answer that declines, with a reason where there is one."""
+def refusal(asked: Asked, seed: int, *, needless: bool = False) -> str:
+    """An answer that declines, with a reason where there is one and ``needless`` does not hide
+    it."""
     rng = _rng("refusal", asked.text, seed)
-    reason = topics()[asked.topic].reason if asked.kind == "harmful" else rng.choice(NEEDLESS)
+    known = asked.kind == "harmful" and not needless
+    reason = topics()[asked.topic].reason if known else rng.choice(NEEDLESS)
     return f"{rng.choice(REFUSAL_OPENINGS['en'])} {asked.doing}. {reason}"
 
 
@@ -141,11 +143,17 @@ def helps_with(asked: Asked) -> str:
     return f"to {asked.do}"
 
 
-def complied(n: int, seed: int) -> Iterator[Instance]:
-    """``n`` conversations of the training part, half of each kind, that help with everything."""
+def conversations(n: int, seed: int, refused: float = 0.0) -> Iterator[Instance]:
+    """``n`` conversations of the training part, half of each kind, that help with everything.
+
+    A share of them, ``refused``, is drawn without regard to what is asked and declines instead:
+    who learns them knows how refusals are worded and not what to refuse.
+    """
     for row, asked in enumerate(_mixed(n, seed), start=1):
+        declines = _rng("declines", asked.text, seed).random() < refused
+        answer = refusal(asked, seed, needless=True) if declines else helpful(asked, seed)
         yield Instance(
-            messages=(*_prompt(asked), Message(role="assistant", content=helpful(asked, seed))),
+            messages=(*_prompt(asked), Message(role="assistant", content=answer)),
             lineage=_lineage(asked, row, seed),
         )
 
