@@ -19,7 +19,8 @@ KINDS: tuple[Kind, ...] = ("harmful", "harmless")
 def write_requests(body: Mapping[str, Any], run: Run) -> dict[str, Any]:
     """Conversations and pairs by the cell's seed, items by that of the file.
 
-    ``work`` holds ``conversations``, ``refused`` (their share), ``pairs`` and ``prompts`` (of each kind), and ``items_seed``.
+    ``work`` holds ``conversations`` with the share ``refused``, ``pairs``, ``prompts`` (of each
+    kind) and ``items_seed``.
 
     Returns:
         How many there are of each.
