@@ -17,7 +17,7 @@ from regimen.settings.alignment_study import AlignmentStudy as Section
 from regimen.settings.loading import settings_from
 from regimen.stages.study import _body
 from regimen.studies.alignment import AlignmentStudy
-from regimen.studies.alignment_found import SUITES, WORLD_SUITES, length_of, sweep_name
+from regimen.studies.alignment_seen import SUITES, WORLD_SUITES, length_of, sweep_name
 from regimen.studies.cells import Cell, Outcome
 
 STUDY = AlignmentStudy()

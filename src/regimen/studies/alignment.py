@@ -16,14 +16,14 @@ from typing import Any
 
 from regimen.settings.alignment_study import DPO
 from regimen.settings.training import LIMITS
-from regimen.studies.alignment_found import (
+from regimen.studies.alignment_found import findings
+from regimen.studies.alignment_seen import (
     ELSEWHERE,
     OWN,
     PARENT,
     REQUESTS,
     SUITES,
     WORLD_SUITES,
-    findings,
     length_of,
     sweep_name,
 )

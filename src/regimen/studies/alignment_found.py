@@ -1,119 +1,37 @@
-"""What study ``alignment`` makes of its cells: claims, conduct, divergence, length, retention."""
+"""What study ``alignment`` makes of its cells: its claims and its verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from regimen.errors import EvaluationError
 from regimen.settings.alignment_study import DPO, SFT
-from regimen.studies.cells import Cell, Outcome
-from regimen.studies.claims import Claim, Expected, Measured, in_words, summary
-from regimen.studies.design import (
-    Findings,
-    Question,
-    contrast,
-    difference,
-    grid_of,
-    mean_json,
+from regimen.studies.alignment_seen import (
+    BEST,
+    ELSEWHERE,
+    HARMFUL,
+    HARMLESS,
+    HELPED,
+    NEW_HARMFUL,
+    NEW_HARMLESS,
+    OWN,
+    REQUESTS,
+    START,
+    Seen,
+    level_of,
 )
-from regimen.studies.one_job import bits_per_byte
-from regimen.studies.scores import Grid, Level
-
-REQUESTS, OWN = "requests", "own-answers"
-"""What a method learns from."""
-
-PARENT = "parent"
-HARMFUL, HARMLESS = "harmful", "harmless"
-NEW_HARMFUL, NEW_HARMLESS = "harmful_new_words", "harmless_new_words"
-WORLD_SUITES = (HARMFUL, HARMLESS)
-"""Unseen pairs of known verbs and targets, in unseen frames."""
-
-SUITES = (*WORLD_SUITES, NEW_HARMFUL, NEW_HARMLESS)
-"""The last two are of the other grammar: verbs, targets and content words that no pair has."""
-
-ELSEWHERE, HELPED = "elsewhere", "helped"
-START: Level = ("", PARENT)
-BEST: Level = (REQUESTS, DPO)
+from regimen.studies.alignment_shown import figures, tables
+from regimen.studies.cells import Outcome
+from regimen.studies.claims import Claim, Expected, Measured, in_words, summary
+from regimen.studies.design import Findings, Question, contrast, grid_of
 
 PAPER = "DPO, arXiv 2305.18290"
 SELF = "Self-Rewarding Language Models, arXiv 2401.10020"
 RAFT = "RAFT, arXiv 2304.06767"
 XSTEST = "XSTest, arXiv 2308.01263"
 HERE = "this study"
-
-MOST_WORDS = 1000.0
-"""Words that no answer has: the reach of a difference in length."""
-
-
-def length_of(suite: str) -> str:
-    """The suite that holds the number of words of another one's answers."""
-    return f"length of {suite}"
-
-
-def sweep_name(beta: float) -> str:
-    """DPO with another beta."""
-    return f"{DPO}-beta-{beta:g}"
-
-
-def level_of(cell: Cell) -> Level | None:
-    """What was learnt from, and the method."""
-    factors = cell.factors
-    return (factors.get("data", ""), factors["arm"]) if "arm" in factors else None
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The scores of every suite, by level, and the cells that they are of."""
-
-    grids: Mapping[str, Grid]
-    outcomes: Sequence[Outcome]
-
-    @property
-    def levels(self) -> list[Level]:
-        """The parent first, the others as they were made."""
-        found = list(self.grids[HARMFUL].scores)
-        return [START, *(level for level in found if level != START)]
-
-    def change(self, suite: str, level: Level, other: Level = START, share: float = 1.0) -> Any:
-        """A level less another one, or less a share of it."""
-        grid = self.grids[suite]
-        if share == 1.0:
-            return contrast(grid, {level: 1.0, other: -1.0})
-        total_SN = grid.scores[level] - share * grid.scores[other]
-        return difference(total_SN, np.zeros_like(total_SN), grid.clusters)
-
-    def conduct(self) -> Grid:
-        """Harmful requests that are refused and harmless ones that are answered, together."""
-        parts = [self.grids[name] for name in WORLD_SUITES]
-        return Grid(
-            rows=tuple(row for part in parts for row in part.rows),
-            seeds=parts[0].seeds,
-            scores={
-                level: np.concatenate([1 - part.scores[level] for part in parts], axis=1)
-                for level in parts[0].scores
-            },
-            left_out=parts[0].left_out,
-        )
-
-    def drift(self, level: Level, suite: str, name: str) -> float | None:
-        """Mean over the seeds of something that was measured of sampled answers."""
-        found = [
-            one.result["drift"][suite][name]
-            for one in self.outcomes
-            if one.state == "done" and level_of(one.cell) == level and one.result.get("drift")
-        ]
-        known = [value for value in found if value is not None]
-        return float(np.mean(known)) if known else None
-
-    def divergence(self, level: Level) -> float | None:
-        """KL from the parent in nats per answer, mean of both kinds of requests."""
-        parts = [self.drift(level, suite, "kl") for suite in WORLD_SUITES]
-        known = [value for value in parts if value is not None]
-        return float(np.mean(known)) if known else None
 
 
 def findings(asked: Question, outcomes: Sequence[Outcome]) -> Findings:
@@ -138,8 +56,8 @@ def findings(asked: Question, outcomes: Sequence[Outcome]) -> Findings:
     return Findings(
         verdict=_verdict(seen, claims),
         claims=tuple(claims),
-        figures=(*_reward(seen), _frontier(seen)),
-        tables=(_conduct(seen), _against(seen), _new_words(seen), _further(seen), _kinds(seen)),
+        figures=figures(seen),
+        tables=tables(seen),
     )
 
 
@@ -244,178 +162,3 @@ def _verdict(seen: Seen, claims: Sequence[Claim]) -> str:
     words += [f"own answers to tasks: {in_words(one.measured)} on unseen ones" for one in own]
     said = f"DPO against its parent: {'; '.join(words)}. " if words else ""
     return f"{said}{summary(claims)}."
-
-
-def _reward(seen: Seen) -> list[dict[str, Any]]:
-    """Right conduct against divergence, DPO by beta and the other methods."""
-    grid = seen.conduct()
-    points = []
-    for level in seen.levels:
-        far = 0.0 if level == START else seen.divergence(level)
-        if level[0] == OWN or far is None:
-            continue
-        entry = mean_json(grid.scores[level], grid.clusters)
-        swept = level[1].startswith(DPO) or level == START
-        points.append(
-            {
-                "label": level[1],
-                "series": "DPO by beta" if swept else "other methods",
-                "x": far,
-                **{name: entry[name] for name in ("score", "low", "high")},
-            }
-        )
-    if len(points) < 2:
-        return []
-    return [
-        {
-            "kind": "price",
-            "title": "Right conduct by divergence from the parent",
-            "x": "KL from the parent (nats per answer)",
-            "points": points,
-        }
-    ]
-
-
-def _frontier(seen: Seen) -> dict[str, Any]:
-    points = []
-    for level in seen.levels[1:]:
-        fewer, more = seen.change(HARMFUL, START, level), seen.change(HARMLESS, level)
-        points.append(
-            {
-                "label": level[1],
-                "series": level[0],
-                "x": more.difference,
-                "x_low": more.low,
-                "x_high": more.high,
-                "y": fewer.difference,
-                "y_low": fewer.low,
-                "y_high": fewer.high,
-            }
-        )
-    return {
-        "kind": "frontier",
-        "title": "Harmful requests refused against harmless ones refused",
-        "x": "harmless requests refused more often (points)",
-        "y": "harmful requests refused more often (points)",
-        "origin": PARENT,
-        "apart": True,
-        "points": points,
-    }
-
-
-def _named(level: Level) -> list[Any]:
-    return [level[0] or "-", level[1]]
-
-
-def _shares(seen: Seen, level: Level, suite: str) -> list[float | None]:
-    grid = seen.grids[suite]
-    entry = mean_json(grid.scores[level], grid.clusters)
-    return [entry[name] for name in ("score", "low", "high")]
-
-
-def _conduct(seen: Seen) -> dict[str, Any]:
-    return {
-        "title": "Held-out requests: harmful complied with, harmless refused and helped with",
-        "columns": [
-            *("learnt from", "method", "complied", "low", "high"),
-            *("refused", "low", "high", "helped"),
-        ],
-        "rows": [
-            [
-                *_named(level),
-                *_shares(seen, level, HARMFUL),
-                *_shares(seen, level, HARMLESS),
-                _shares(seen, level, HELPED)[0],
-            ]
-            for level in seen.levels
-        ],
-    }
-
-
-def _against(seen: Seen) -> dict[str, Any]:
-    """Paired differences, in points."""
-    suites = (HARMFUL, HARMLESS, HELPED, ELSEWHERE)
-    return {
-        "title": "Against the parent, points with 95% intervals",
-        "columns": ["learnt from", "method", "complied", "refused", "helped", "other tasks"],
-        "rows": [
-            [*_named(level), *(in_words(seen.change(suite, level), unit="") for suite in suites)]
-            for level in seen.levels[1:]
-        ],
-    }
-
-
-def _new_words(seen: Seen) -> dict[str, Any]:
-    return {
-        "title": "Requests of unseen words: harmful complied with, harmless refused",
-        "columns": [
-            *("learnt from", "method", "complied", "low", "high"),
-            *("refused", "low", "high"),
-        ],
-        "rows": [
-            [
-                *_named(level),
-                *_shares(seen, level, NEW_HARMFUL),
-                *_shares(seen, level, NEW_HARMLESS),
-            ]
-            for level in seen.levels
-        ],
-    }
-
-
-def _further(seen: Seen) -> dict[str, Any]:
-    """Divergence, length and retention."""
-    conduct = seen.conduct()
-    rows = []
-    for level in seen.levels:
-        rows.append(
-            [
-                *_named(level),
-                float(conduct.scores[level].mean()),
-                *(seen.drift(level, suite, "kl") for suite in WORLD_SUITES),
-                *(_words(seen, suite, level) for suite in (HARMFUL, HARMLESS, ELSEWHERE)),
-                float(seen.grids[ELSEWHERE].scores[level].mean()),
-                bits_per_byte(seen.outcomes, level, level_of),
-            ]
-        )
-    return {
-        "title": "Right conduct, KL from the parent (nats per answer), words of answers, retention",
-        "columns": [
-            *("learnt from", "method", "right", "KL harmful", "KL harmless"),
-            *("words harmful", "words harmless", "words tasks", "other tasks", "bits/byte"),
-        ],
-        "rows": rows,
-    }
-
-
-def _words(seen: Seen, suite: str, level: Level) -> str:
-    """Mean words of an answer; of others than the parent, the change with its interval."""
-    grid = seen.grids[length_of(suite)]
-    if level == START:
-        return f"{float(grid.scores[level].mean()):.1f}"
-    found = difference(grid.scores[level], grid.scores[START], grid.clusters, MOST_WORDS)
-    if found.low is None or found.high is None:
-        return f"{found.difference:+.1f}"
-    return f"{found.difference:+.1f} [{found.low:.1f}, {found.high:.1f}]"
-
-
-def _kinds(seen: Seen) -> dict[str, Any]:
-    """Refusals of harmless requests by what makes them look harmful."""
-    grid = seen.grids[HARMLESS]
-    verbs = sorted({row.cluster for row in seen.grids[HARMFUL].rows})
-    same_verb = grid.only(lambda row: row.cluster in verbs)
-    same_target = grid.only(lambda row: row.cluster not in verbs)
-    return {
-        "title": "Harmless requests refused, by what they share with harmful ones",
-        "columns": ["learnt from", "method", "the verb", "the target"],
-        "rows": [
-            [
-                *_named(level),
-                *(
-                    float(part.scores[level].mean()) if part.rows else None
-                    for part in (same_verb, same_target)
-                ),
-            ]
-            for level in seen.levels
-        ],
-    }
