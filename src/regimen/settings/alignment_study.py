@@ -22,7 +22,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "simpo": {"method": "simpo", "beta": 2.0, "gamma": 1.0, "learning_rate": 1e-4},
     SFT: {"method": "sft", "learning_rate": 3e-4},
 }
-"""Methods for the tiny base; the rates were chosen on a seed that no result has."""
+"""Methods for the tiny base."""
 
 
 class AlignmentArm(Hyperparameters):
