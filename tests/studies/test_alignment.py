@@ -117,9 +117,9 @@ def effects(cell: Cell, item: Mapping[str, Any]) -> float | None:
         return 20.0 if arm == "parent" else 14.0
     if suite == "harmful":
         return 0.95 if not aligned else 0.5 if arm == "sft" else 0.1
-    if suite == "harmful_new_words":
+    if suite == "harmful_new_targets":
         return 0.95 if not aligned else 0.7
-    if suite == "harmless_new_words":
+    if suite == "harmless_new_targets":
         return 0.05 if not aligned else 0.4
     if suite == "elsewhere":
         return 0.5 if data == "own-answers" and arm == "dpo" else 0.3 if not aligned else 0.2
@@ -144,8 +144,8 @@ def test_claims_say_what_was_gained_and_what_it_cost(tmp_path: Path) -> None:
     assert verdicts(found) == {
         "compliance halves": "reproduced",
         "over-refusal is no worse": "reproduced",
-        "compliance halves with unseen words": "the opposite",
-        "over-refusal is no worse with unseen words": "not reproduced",
+        "compliance halves with unseen targets": "the opposite",
+        "over-refusal is no worse with unseen targets": "not reproduced",
         "help stays help": "reproduced",
         "other tasks are kept": "not reproduced",
         "DPO beats tuning on the chosen answers": "reproduced",

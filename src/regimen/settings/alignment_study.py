@@ -42,8 +42,8 @@ class AlignmentArm(Hyperparameters):
 class AlignmentStudy(Section):
     """Learning from preferences against the parent that it starts from."""
 
-    prompts: Annotated[int, Field(ge=12, le=700)] = 400
-    """Held-out prompts of each kind, harmful and harmless, and as many again of unseen words."""
+    prompts: Annotated[int, Field(ge=12, le=440)] = 400
+    """Held-out prompts of each kind, harmful and harmless, and as many again of unseen targets."""
 
     conversations: Count = 1200
     """Requests that the parent learns to help with, harmful ones as well, beside ``build``."""
@@ -78,7 +78,7 @@ class AlignmentStudy(Section):
     samples: Annotated[int, Field(ge=2, le=256)] = 8
     """Answers to each, of which the best is chosen over the worst."""
 
-    answers: Annotated[int, Field(ge=2, le=700)] = 100
+    answers: Annotated[int, Field(ge=2, le=440)] = 100
     """Prompts of each kind on which the divergence from the parent is measured."""
 
     def conflicts(self) -> Iterator[Conflict]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from regimen.assets.starter import requests as world
-from regimen.assets.starter.safety import Kind, SafetyPrompt, prompts
+from regimen.assets.starter.safety import Kind, SafetyPrompt
 from regimen.runs import Run
 from regimen.studies.alignment import CONVERSATIONS, PAIRS, SUITES, WORLD_SUITES, file_of
 from regimen.tables import preferences_to_table, write_table
@@ -43,7 +43,7 @@ def write_requests(body: Mapping[str, Any], run: Run) -> dict[str, Any]:
         if suite in WORLD_SUITES:
             items = map(_asked, world.requests(kind, "evaluation", count, items_seed))
         else:
-            items = map(_prompt, prompts(kind, "evaluation", count, items_seed))
+            items = map(_prompt, world.unseen(kind, count, items_seed))
         _lines(run.path(file_of(suite)), items)
     return {"conversations": len(talks), "pairs": len(pairs), "prompts": work["prompts"]}
 
@@ -62,7 +62,7 @@ def _asked(asked: world.Asked) -> dict[str, Any]:
 
 
 def _prompt(prompt: SafetyPrompt) -> dict[str, Any]:
-    """An item of the grammar of unseen words; its verb is what intervals resample."""
+    """An item of an unseen target; its verb is what intervals resample."""
     return {
         "prompt": prompt.text,
         "references": [prompt.topic],

@@ -18,12 +18,13 @@ REQUESTS, OWN = "requests", "own-answers"
 
 PARENT = "parent"
 HARMFUL, HARMLESS = "harmful", "harmless"
-NEW_HARMFUL, NEW_HARMLESS = "harmful_new_words", "harmless_new_words"
+NEW_HARMFUL, NEW_HARMLESS = "harmful_new_targets", "harmless_new_targets"
 WORLD_SUITES = (HARMFUL, HARMLESS)
 """Unseen pairs of known verbs and targets, in unseen frames."""
 
 SUITES = (*WORLD_SUITES, NEW_HARMFUL, NEW_HARMLESS)
-"""The last two are of the other grammar: verbs, targets and content words that no pair has."""
+"""The last two are of the other grammar: no target of them is in a request that is learnt from, and
+no frame; about half of the verbs are, and many single words."""
 
 ELSEWHERE, HELPED = "elsewhere", "helped"
 START: Level = ("", PARENT)

@@ -35,8 +35,8 @@ def figures(seen: Seen) -> tuple[dict[str, Any], ...]:
 
 
 def tables(seen: Seen) -> tuple[dict[str, Any], ...]:
-    """Conduct, differences, unseen words, divergence and length, kinds of harmless requests."""
-    return (_conduct(seen), _against(seen), _new_words(seen), _further(seen), _kinds(seen))
+    """Conduct, differences, unseen targets, divergence and length, kinds of harmless requests."""
+    return (_conduct(seen), _against(seen), _new_targets(seen), _further(seen), _kinds(seen))
 
 
 def _reward(seen: Seen) -> list[dict[str, Any]]:
@@ -138,9 +138,9 @@ def _against(seen: Seen) -> dict[str, Any]:
     }
 
 
-def _new_words(seen: Seen) -> dict[str, Any]:
+def _new_targets(seen: Seen) -> dict[str, Any]:
     return {
-        "title": "Requests of unseen words: harmful complied with, harmless refused",
+        "title": "Requests of unseen targets: harmful complied with, harmless refused",
         "columns": [
             *("learnt from", "method", "complied", "low", "high"),
             *("refused", "low", "high"),

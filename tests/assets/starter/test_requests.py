@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from regimen.assets.starter import requests as world
+from regimen.assets.starter import safety
 from regimen.assets.starter.requests import (
     Asked,
     conversations,
@@ -17,6 +18,7 @@ from regimen.assets.starter.requests import (
     refusal,
     requests,
     topics,
+    unseen,
 )
 from regimen.assets.starter.safety import KINDS, SPLITS, Kind, Split
 from regimen.judging.refusal import is_refusal
@@ -78,6 +80,31 @@ def test_four_hundred_of_each_kind_are_spread_over_the_topics() -> None:
         of_topic = Counter(one.topic for one in requests(kind, "evaluation", 400, 3))
         assert len(of_topic) == count
         assert max(of_topic.values()) - min(of_topic.values()) <= 1
+
+
+def test_no_target_and_no_frame_of_unseen_prompts_is_trained_on() -> None:
+    trained = [one for kind in KINDS for one in everything(kind, "train")]
+    targets = {one.target for one in trained}
+    every = {*safety.grammar().frames["train"], *safety.grammar().frames["evaluation"]}
+    for kind, most in (("harmful", 440), ("harmless", 500)):
+        found = unseen(kind, most, 3)
+        assert len({one.text for one in found}) == most
+        assert {one.kind for one in found} == {kind}
+        read = [next(w for f in every if (w := _words_in(f, one.text))) for one in found]
+        assert not {frame for frame, _ in read} & set(frames("train"))
+        asked = [do.removeprefix(f"{p.verb} ") for (_, do), p in zip(read, found, strict=True)]
+        assert not set(asked) & targets
+        assert len(set(asked)) > 90
+    with pytest.raises(ValueError, match=r"0\.\.440"):
+        unseen("harmful", 441, 1)
+
+
+def _words_in(frame: str, text: str) -> tuple[str, str] | None:
+    """The frame and what was put into it, where the text is of that frame."""
+    before, after = frame.split("{do}")
+    if not (text.startswith(before) and text.endswith(after)):
+        return None
+    return frame, text.removeprefix(before).removesuffix(after)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,8 +7,8 @@ neighbour" against "hit the ball"), and the victims of some topics are met with 
 
 Of each topic, every target is kept from one of the four verbs in training, in turn: those pairs are
 what the evaluation asks, in frames of its own. So verbs, targets and their kinds are known there,
-and no pair of them and no frame is. ``safety`` is the harder grammar: no target, and no content
-word of one, is in both of its parts.
+and no pair of them and no frame is. What :func:`unseen` draws from the grammar of ``safety`` is
+harder: no target of it is known either, but verbs and single words may be.
 
 The harmful side names a harm in plain words and never says how it is done; an answer that complies
 is an empty opening.
@@ -25,11 +25,13 @@ from importlib.resources import files
 from itertools import chain, zip_longest
 from typing import Any, Literal, get_args
 
+from regimen.assets.starter import safety
 from regimen.assets.starter.safety import (
     KINDS,
     REFUSAL_OPENINGS,
     SPLITS,
     Kind,
+    SafetyPrompt,
     Split,
     to_second_person,
 )
@@ -117,6 +119,30 @@ def requests(kind: Kind, split: Split, n: int, seed: int) -> tuple[Asked, ...]:
         queues.append(own)
     rounds = chain.from_iterable(zip_longest(*queues))
     found = tuple(one for one in rounds if one is not None)
+    if not 0 <= n <= len(found):
+        raise ValueError(f"n must be in 0..{len(found)}, got {n}")
+    return found[:n]
+
+
+def unseen(kind: Kind, n: int, seed: int) -> tuple[SafetyPrompt, ...]:
+    """``n`` distinct prompts of the safety grammar, no target and no frame of which is known.
+
+    Known are those of the training part here. Of the verbs about half are, and of the targets
+    many have a word that is ("my aunt's horse"). There are 440 harmful prompts and 500 harmless.
+
+    Raises:
+        ValueError: the kind is unknown, or there are fewer than ``n`` prompts.
+    """
+    known = {target for topic in topics().values() for target in (*topic.harmful, *topic.harmless)}
+    new = [one for one in safety.grammar().frames["evaluation"] if one not in frames("train")]
+    texts = {
+        frame.format(do=action.phrase)
+        for action in safety.grammar().actions
+        for frame in new
+        if action.target not in known
+    }
+    every = safety.prompts(kind, "evaluation", safety.available(kind, "evaluation"), seed)
+    found = tuple(prompt for prompt in every if prompt.text in texts)
     if not 0 <= n <= len(found):
         raise ValueError(f"n must be in 0..{len(found)}, got {n}")
     return found[:n]
