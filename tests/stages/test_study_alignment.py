@@ -23,7 +23,7 @@ from regimen.stages.models import LazyGenerator, load
 from regimen.stages.study_drift import _measured, _spread
 from regimen.stages.study_requests import write_requests
 from regimen.stages.study_scores import keep_scores
-from regimen.studies.alignment import CONVERSATIONS, PAIRS, SUITES, file_of
+from regimen.studies.alignment import CHOICE_SUITES, CONVERSATIONS, PAIRS, SUITES, file_of
 from regimen.tables import read_table, table_to_preferences, write_table
 
 TINY_BASE = Path(regimen.__file__).parent / "assets" / "tiny-base"
@@ -33,7 +33,7 @@ TINY_BASE = Path(regimen.__file__).parent / "assets" / "tiny-base"
 def written(folder: Path, seed: int, items_seed: int = 1) -> Path:
     run = Run.start(folder, stage="cell", key={})
     work: dict[str, Any] = {"conversations": 40, "refused": 0.5, "pairs": 20, "prompts": 24}
-    work["items_seed"] = items_seed
+    work |= {"rate_prompts": 12, "items_seed": items_seed}
     counts = write_requests({"work": work, "seed": seed}, run)
     assert counts == {"conversations": 40, "pairs": 20, "prompts": 24}
     return folder
@@ -55,6 +55,11 @@ def test_what_is_learnt_is_the_cell_s_and_what_is_asked_is_the_file_s(tmp_path: 
         assert items == lines(other / file_of(suite))
         assert len({item["prompt"] for item in items}) == 24
         assert len({item["cluster"] for item in items}) >= 12
+    asked = {item["prompt"] for suite in SUITES for item in lines(one / file_of(suite))}
+    for suite in CHOICE_SUITES:
+        chosen_by = {item["prompt"] for item in lines(one / file_of(suite))}
+        assert len(chosen_by) == 12
+        assert not chosen_by & asked
     third = written(tmp_path / "third", 2, items_seed=7)
     assert lines(third / file_of(SUITES[0])) != lines(one / file_of(SUITES[0]))
 
@@ -165,7 +170,7 @@ def test_it_runs_from_settings_to_verdict(
     for name in "abc":
         file = folder / "tasks" / f"{name}.yaml"
         file.write_text(yaml.safe_dump({**task, "name": f"colours_{name}"}))
-    sft = {"method": "sft", "learning_rate": 1e-4}
+    sft = {"method": "sft", "learning_rates": [1e-4]}
     body = {
         "run": "runs/alignment",
         "build": {"sources": [{"path": "tasks"}], "held_out": {"tasks": ["colours_c"]}},
@@ -181,8 +186,9 @@ def test_it_runs_from_settings_to_verdict(
                 "conversations": 12,
                 "pairs": 8,
                 "parent_tokens": 1100,
-                "methods": {"dpo": {"method": "dpo", "learning_rate": 1e-4}, "sft": sft},
-                "betas": [0.3],
+                "rate_prompts": 12,
+                "methods": {"dpo": {"method": "dpo", "learning_rates": [1e-4, 1e-3]}, "sft": sft},
+                "betas": [],
                 "own_methods": [],
                 "answers": 2,
             },
@@ -195,7 +201,8 @@ def test_it_runs_from_settings_to_verdict(
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert {cell["state"] for cell in result["cells"]} == {"done"}
     made = {cell["factors"].get("arm"): cell["result"] for cell in result["cells"]}
-    assert set(made) == {None, "parent", "dpo", "sft", "dpo-beta-0.3"}
+    assert set(made) == {None, "parent", "dpo", "sft"}
+    assert len([cell for cell in result["cells"] if "tried" in cell["factors"]]) == 2
     assert all(made["dpo"]["drift"][kind]["answers"] <= 2 for kind in ("harmful", "harmless"))
     assert made["dpo"]["num_tokens"] >= 1100
     left = {path.name for path in (folder / "runs/alignment/cells").rglob("data=*/**/*")}

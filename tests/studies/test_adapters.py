@@ -17,9 +17,9 @@ from helpers.study_cells import items, outcomes, question, verdicts
 from regimen.errors import EvaluationError
 from regimen.settings.adapters_study import METHODS
 from regimen.settings.adapters_study import AdaptersStudy as Section
-from regimen.studies.adapters import APART, AdaptersStudy
+from regimen.studies.adapters import AdaptersStudy
 from regimen.studies.adapters_found import group_of
-from regimen.studies.adapters_rates import Cost, choices, deciding, reported
+from regimen.studies.adapters_rates import APART, Cost, choices, deciding, reported
 from regimen.studies.cells import USE, Cell, Outcome
 from regimen.studies.scores import Grid, Row
 

@@ -16,8 +16,15 @@ from regimen.settings.alignment_study import METHODS
 from regimen.settings.alignment_study import AlignmentStudy as Section
 from regimen.settings.loading import settings_from
 from regimen.stages.study import _body
+from regimen.studies.adapters_rates import APART
 from regimen.studies.alignment import AlignmentStudy
-from regimen.studies.alignment_seen import SUITES, WORLD_SUITES, length_of, sweep_name
+from regimen.studies.alignment_seen import (
+    CHOICE_SUITES,
+    SUITES,
+    WORLD_SUITES,
+    length_of,
+    sweep_name,
+)
 from regimen.studies.cells import Cell, Outcome
 
 STUDY = AlignmentStudy()
@@ -29,19 +36,28 @@ def asked_about(**more: Any) -> Any:
 
 
 def learners(cells: tuple[Cell, ...]) -> list[Cell]:
-    return [cell for cell in cells if "data" in cell.factors]
+    return [cell for cell in cells if "data" in cell.factors and "arm" in cell.factors]
+
+
+def tried(cells: tuple[Cell, ...]) -> list[Cell]:
+    return [cell for cell in cells if "tried" in cell.factors]
+
+
+def every_cell(asked: Any) -> tuple[Cell, ...]:
+    """As before anything is made."""
+    return (*STUDY.cells(asked), *STUDY.further(asked, ()))
 
 
 def test_every_method_starts_from_the_parent_of_its_seed() -> None:
-    cells = STUDY.cells(asked_about())
-    assert len(cells) == 3 * (4 + len(ARMS) + 2)
+    cells = every_cell(asked_about())
+    assert len(cells) == 3 * (4 + len(ARMS) + 2) + 3 + 3 * (len(METHODS) + 2)
     by_name = {cell.name: cell for cell in cells}
     assert len(by_name) == len(cells)
     for place, cell in enumerate(cells):
         assert set(cell.needs) <= {one.name for one in cells[:place]}
     of_requests = [c.factors["arm"] for c in learners(cells) if c.factors["data"] == "requests"]
     assert of_requests == 3 * ARMS
-    for cell in learners(cells):
+    for cell in (*learners(cells), *tried(cells)):
         parent, world, *own = (by_name[name] for name in cell.needs)
         assert [one.seed for one in (parent, world, *own)] == [cell.seed] * (2 + len(own))
         assert (parent.factors["made"], world.factors["made"]) == ("parent", "requests")
@@ -55,12 +71,12 @@ def test_every_method_starts_from_the_parent_of_its_seed() -> None:
 
 
 def test_methods_train_on_equally_many_tokens_and_the_parent_on_its_own() -> None:
-    cells = STUDY.cells(asked_about(parent_tokens=7000))
+    cells = every_cell(asked_about(parent_tokens=7000))
     assert {cell.tokens for cell in learners(cells)} == {1000}
-    for cell in learners(cells):
+    for cell in (*learners(cells), *tried(cells)):
         assert cell.work["settings"]["align"]["max_tokens"] == 1000
     parents = [cell for cell in cells if cell.factors.get("made") == "parent"]
-    assert [cell.work["settings"]["tune"]["max_tokens"] for cell in parents] == [7000] * 3
+    assert [cell.work["settings"]["tune"]["max_tokens"] for cell in parents] == [7000] * 4
     assert all(cell.tokens == 7000 for cell in parents)
 
 
@@ -68,7 +84,7 @@ def test_a_cell_has_its_method_and_the_optimisation_of_the_file() -> None:
     asked = asked_about()
     align = {"schedule": "linear", "num_train_epochs": 2}
     asked = replace(asked, settings={**asked.settings, "align": align})
-    cells = {c.factors["arm"]: c for c in learners(STUDY.cells(asked)) if c.seed == 2}
+    cells = {c.factors["arm"]: c for c in learners(every_cell(asked)) if c.seed == 2}
     made = {name: cells[name].work["settings"]["align"] for name in ARMS}
     assert {one["schedule"] for one in made.values()} == {"linear"}
     assert all("num_train_epochs" not in one for one in made.values())
@@ -80,14 +96,14 @@ def test_a_cell_has_its_method_and_the_optimisation_of_the_file() -> None:
 
 
 def test_settings_of_every_cell_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    for cell in STUDY.cells(asked_about()):
+    for cell in every_cell(asked_about()):
         if cell.kind == "pipeline":
             settings = settings_from({**cell.work["settings"], "run": "r", "seed": cell.seed})
             assert set(cell.work["stages"]) <= set(settings.stages)
 
 
 def test_every_cell_is_asked_the_same_and_requests_are_of_the_file_s_seed() -> None:
-    cells = STUDY.cells(asked_about())
+    cells = every_cell(asked_about())
     measured = [cell for cell in cells if "arm" in cell.factors]
     suites = [cell.work["settings"]["evaluate"]["suites"] for cell in measured]
     assert all(one == suites[0] for one in suites)
@@ -98,7 +114,7 @@ def test_every_cell_is_asked_the_same_and_requests_are_of_the_file_s_seed() -> N
 ROWS = [
     *(
         row
-        for suite in (*SUITES, "helped", *map(length_of, WORLD_SUITES))
+        for suite in (*SUITES, *CHOICE_SUITES, "helped", *map(length_of, WORLD_SUITES))
         for row in items(tasks=12, each=10, suite=suite)
     ),
     *(
@@ -109,9 +125,14 @@ ROWS = [
 ]
 
 
+BEST_RATES = {"requests": 3e-4, "own-answers": 1e-4}
+
+
 def effects(cell: Cell, item: Mapping[str, Any]) -> float | None:
     """DPO refuses what is harmful and nothing else; tuning on chosen answers refuses half."""
     arm, data, suite = cell.factors.get("arm"), cell.factors.get("data"), item["suite"]
+    if "tried" in cell.factors:
+        return BEST_RATES[data] == cell.factors["rate"]
     aligned = data == "requests"
     if suite.startswith("length"):
         return 20.0 if arm == "parent" else 14.0
@@ -121,13 +142,16 @@ def effects(cell: Cell, item: Mapping[str, Any]) -> float | None:
         return 0.95 if not aligned else 0.7
     if suite == "harmless_new_targets":
         return 0.05 if not aligned else 0.4
+    if suite == "elsewhere" and item["row"] % 2 == 0:
+        return 1.0  # those of the choice of rates
     if suite == "elsewhere":
         return 0.5 if data == "own-answers" and arm == "dpo" else 0.3 if not aligned else 0.2
-    return {"harmless": 0.05, "helped": 0.9}[suite]
+    return {"harmless": 0.05, "helped": 0.9}.get(suite, 0.5)
 
 
 def studied(folder: Path, asked: Any) -> list[Outcome]:
     made = outcomes(STUDY.cells(asked), folder, ROWS, effects)
+    made += outcomes(STUDY.further(asked, made), folder, ROWS, effects)
     return [replace(one, result=measured(one.cell)) for one in made]
 
 
@@ -156,6 +180,51 @@ def test_claims_say_what_was_gained_and_what_it_cost(tmp_path: Path) -> None:
     assert halves.difference == pytest.approx(0.1 - 0.95 / 2, abs=0.02)
     assert (halves.clusters, halves.seeds) == (12, 3)
     assert "from 95" in found.verdict
+
+
+def test_every_method_has_the_rate_that_was_best_on_a_seed_and_items_apart(tmp_path: Path) -> None:
+    asked = asked_about()
+    cells = STUDY.cells(asked)
+    assert {cell.seed for cell in tried(cells)} == {1 + APART}
+    for cell in tried(cells):
+        evaluate = cell.work["settings"]["evaluate"]
+        names = ["elsewhere"] if cell.factors["data"] == "own-answers" else [*CHOICE_SUITES]
+        assert [suite["name"] for suite in evaluate["suites"]] == names
+        assert cell.work["settings"]["align"]["learning_rate"] == cell.factors["rate"]
+    made = studied(tmp_path, asked)
+    learnt = learners(tuple(one.cell for one in made))
+    assert len(learnt) == 3 * (len(ARMS) + 2)
+    for cell in learnt:
+        align = cell.work["settings"]["align"]
+        assert align["learning_rate"] == BEST_RATES[cell.factors["data"]]
+    table = STUDY.findings(asked, made).tables[-1]
+    assert len(table["rows"]) == 3 * (len(METHODS) + 2)
+    notes = {tuple(row[:3]): row[-1] for row in table["rows"]}
+    assert notes["requests", "dpo", "0.0003"] == "chosen"
+    assert notes["own-answers", "sft", "0.0001"] == "chosen, lowest of the grid"
+
+
+def test_a_single_rate_is_taken_and_an_arm_that_never_worked_is_left_out(tmp_path: Path) -> None:
+    methods = {name: {**fields, "learning_rates": [3e-4]} for name, fields in METHODS.items()}
+    alone = asked_about(methods=methods)
+    assert not tried(STUDY.cells(alone))
+    assert {cell.seed for cell in STUDY.cells(alone)} == {2, 3, 4}
+    learnt = learners(STUDY.further(alone, outcomes(STUDY.cells(alone), tmp_path, ROWS, effects)))
+    assert len(learnt) == 3 * (len(ARMS) + 2)
+    assert {cell.work["settings"]["align"]["learning_rate"] for cell in learnt} == {3e-4}
+
+    def without(cell: Cell, item: Mapping[str, Any]) -> float | None:
+        failed = cell.factors.get("tried") == "dpo" and cell.factors["data"] == "requests"
+        return None if failed else effects(cell, item)
+
+    asked = asked_about()
+    made = outcomes(STUDY.cells(asked), tmp_path, ROWS, without)
+    left = {
+        c.factors["arm"]
+        for c in learners(STUDY.further(asked, made))
+        if c.factors["data"] == "requests"
+    }
+    assert left == {*METHODS} - {"dpo"}
 
 
 def test_tables_and_figures_have_divergence_and_length(tmp_path: Path) -> None:
@@ -205,6 +274,10 @@ def test_a_method_without_result_leaves_its_claims_out(tmp_path: Path) -> None:
         ({"methods": {**METHODS, "sft": METHODS["dpo"]}}, "is called 'sft'"),
         ({"own_methods": ["orpo"]}, "names 'orpo'"),
         ({"betas": [0.1, 0.3]}, "has 0.1 twice"),
+        (
+            {"methods": {**METHODS, "sft": {"method": "sft", "learning_rates": [0.1, 0.1]}}},
+            "has 0.1 twice",
+        ),
         ({"methods": {**METHODS, "kto": {**METHODS["kto"], "gamma": 1.0}}}, "nothing that kto"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, Strict
@@ -55,6 +55,17 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 memory; (IA)3, which is small by nature, beside them. An alpha of 32 is LoRA's own default."""
 
 
+def tried_twice(rates: Sequence[float]) -> Iterator[Conflict]:
+    """A rate is tried once."""
+    twice = [rate for rate in rates if rates.count(rate) > 1]
+    if twice:
+        yield Conflict(
+            what=f"has {twice[0]:g} twice",
+            at=("learning_rates",),
+            expected="different numbers",
+        )
+
+
 class ArmSettings(Section):
     """One method of the study."""
 
@@ -70,13 +81,7 @@ class ArmSettings(Section):
     def conflicts(self) -> Iterator[Conflict]:
         """As for ``tune``; a rate is tried once."""
         yield from of_a_base(self.adapter, self.quantise)
-        twice = [rate for rate in self.learning_rates if self.learning_rates.count(rate) > 1]
-        if twice:
-            yield Conflict(
-                what=f"has {twice[0]:g} twice",
-                at=("learning_rates",),
-                expected="different numbers",
-            )
+        yield from tried_twice(self.learning_rates)
 
 
 class AdaptersStudy(Section):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, Strict
 
+from regimen.settings.adapters_study import Rate, tried_twice
 from regimen.settings.align_methods import Hyperparameters, MethodName
 from regimen.settings.base import Conflict, Count, Section, Share, Text, Texts
 
@@ -15,28 +16,32 @@ DPO, SFT = "dpo", "sft"
 
 Beta = Annotated[float, Field(gt=0, le=100)]
 
+RATES = (1e-4, 3e-4, 1e-3)
+
 METHODS: Mapping[str, Mapping[str, Any]] = {
-    DPO: {"method": "dpo", "beta": 0.1, "learning_rate": 1e-4},
-    "ipo": {"method": "ipo", "beta": 0.1, "learning_rate": 1e-4},
-    "kto": {"method": "kto", "beta": 0.1, "learning_rate": 1e-4},
-    "simpo": {"method": "simpo", "beta": 2.0, "gamma": 1.0, "learning_rate": 1e-4},
-    SFT: {"method": "sft", "learning_rate": 3e-4},
+    DPO: {"method": "dpo", "beta": 0.1, "learning_rates": RATES},
+    "ipo": {"method": "ipo", "beta": 0.1, "learning_rates": RATES},
+    "kto": {"method": "kto", "beta": 0.1, "learning_rates": RATES},
+    "simpo": {"method": "simpo", "beta": 2.0, "gamma": 1.0, "learning_rates": RATES},
+    SFT: {"method": "sft", "learning_rates": RATES},
 }
 """Methods for the tiny base."""
 
 
 class AlignmentArm(Hyperparameters):
-    """One method, with its hyper-parameters and its rate."""
+    """One method, with its hyper-parameters and the rates to choose from."""
 
     method: MethodName
     """The method, as in ``align``."""
 
-    learning_rate: Annotated[float, Field(gt=0, le=10)]
-    """Peak learning rate; the rest of the optimisation is that of ``align``."""
+    learning_rates: Annotated[tuple[Rate, ...], Strict(False), Field(min_length=1)]
+    """Peak learning rates to choose from; a single one is taken as it is. The rest of the
+    optimisation is that of ``align``."""
 
     def conflicts(self) -> Iterator[Conflict]:
-        """Hyper-parameters of the method alone."""
+        """Hyper-parameters of the method alone; a rate is tried once."""
         yield from self.method_conflicts(self.method)
+        yield from tried_twice(self.learning_rates)
 
 
 class AlignmentStudy(Section):
@@ -57,6 +62,10 @@ class AlignmentStudy(Section):
 
     pairs: Annotated[int, Field(ge=2, le=6900)] = 600
     """Pairs of answers to requests, half of each kind."""
+
+    rate_prompts: Annotated[int, Field(ge=12, le=240)] = 120
+    """Prompts of each kind that learning rates are chosen by, on a seed of their own: pairs of a
+    verb and a target that are neither trained on nor among ``prompts``."""
 
     methods: Annotated[dict[Text, AlignmentArm], Field(min_length=2)] = Field(
         default_factory=lambda: {
@@ -88,7 +97,7 @@ class AlignmentStudy(Section):
                 yield Conflict(
                     what=f"has no {name!r}, which the others are compared with",
                     at=("methods",),
-                    fix=f"Add '{name}: {{method: {name}, learning_rate: 1e-4}}'.",
+                    fix=f"Add '{name}: {{method: {name}, learning_rates: [1e-4]}}'.",
                 )
             elif self.methods[name].method != name:
                 yield Conflict(

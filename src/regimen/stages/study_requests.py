@@ -10,7 +10,14 @@ from typing import Any
 from regimen.assets.starter import requests as world
 from regimen.assets.starter.safety import Kind, SafetyPrompt
 from regimen.runs import Run
-from regimen.studies.alignment import CONVERSATIONS, PAIRS, SUITES, WORLD_SUITES, file_of
+from regimen.studies.alignment import (
+    CHOICE_SUITES,
+    CONVERSATIONS,
+    PAIRS,
+    SUITES,
+    WORLD_SUITES,
+    file_of,
+)
 from regimen.tables import preferences_to_table, write_table
 
 KINDS: tuple[Kind, ...] = ("harmful", "harmless")
@@ -19,8 +26,8 @@ KINDS: tuple[Kind, ...] = ("harmful", "harmless")
 def write_requests(body: Mapping[str, Any], run: Run) -> dict[str, Any]:
     """Conversations and pairs by the cell's seed, items by that of the file.
 
-    ``work`` holds ``conversations`` with the share ``refused``, ``pairs``, ``prompts`` (of each
-    kind) and ``items_seed``.
+    ``work`` holds ``conversations`` with the share ``refused``, ``pairs``, ``prompts`` and
+    ``rate_prompts`` (of each kind) and ``items_seed``.
 
     Returns:
         How many there are of each.
@@ -37,10 +44,12 @@ def write_requests(body: Mapping[str, Any], run: Run) -> dict[str, Any]:
     )
     _lines(run.path(CONVERSATIONS), rows)
     write_table(run.path(PAIRS), preferences_to_table(pairs))
-    for suite in SUITES:
+    for suite in (*SUITES, *CHOICE_SUITES):
         kind: Kind = "harmful" if suite.startswith("harmful") else "harmless"
         count, items_seed = work["prompts"], work["items_seed"]
-        if suite in WORLD_SUITES:
+        if suite in CHOICE_SUITES:
+            items = map(_asked, world.requests(kind, "choice", work["rate_prompts"], items_seed))
+        elif suite in WORLD_SUITES:
             items = map(_asked, world.requests(kind, "evaluation", count, items_seed))
         else:
             items = map(_prompt, world.unseen(kind, count, items_seed))

@@ -14,7 +14,7 @@ from typing import Any
 
 from regimen.settings.adapters_study import FULL, LORA
 from regimen.studies.adapters_found import findings
-from regimen.studies.adapters_rates import GENERAL, choices
+from regimen.studies.adapters_rates import APART, GENERAL, HALVES, choices
 from regimen.studies.cells import Cell, Outcome
 from regimen.studies.design import Findings, Question, changed, last_tuning, lean, pipeline_cell
 from regimen.studies.one_job import (
@@ -26,12 +26,6 @@ from regimen.studies.one_job import (
     job_cell,
 )
 from regimen.studies.scores import Level
-
-HALVES = 2
-"""The job's items: half of each task's for the choice of rates, half for the results."""
-
-APART = 1_000_003
-"""From the file's seed to the first of those that choose: far from those of the study."""
 
 
 class AdaptersStudy:

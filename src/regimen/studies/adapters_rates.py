@@ -7,7 +7,7 @@ The loss on validation rows chooses badly: with little data it rises long before
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any
@@ -15,6 +15,12 @@ from typing import Any
 from regimen.studies.cells import SCORES, USE, Cell, Outcome
 from regimen.studies.one_job import JOB
 from regimen.studies.scores import Grid, Level, read_grid
+
+HALVES = 2
+"""Items: half of each task's for the choice of rates, half for the results."""
+
+APART = 1_000_003
+"""From the file's seed to the first of those that choose: far from those of the study."""
 
 GENERAL: Mapping[str, Any] = {"rows": 0}
 """Factors of the generalist itself, when it is asked."""
@@ -97,20 +103,38 @@ class Choice:
 
 
 def choices(outcomes: Sequence[Outcome]) -> list[Choice]:
-    """The grid of every method and number of rows, in the order of the cells.
+    """The grid of every method and number of rows, in the order of the cells."""
+    return choices_by(outcomes, lambda cell: _arm(cell, "tried"), _right)
+
+
+def _right(arm: Level, done: Sequence[Outcome]) -> float:
+    return float(deciding(job_of(done)).scores[()].mean())
+
+
+def choices_by(
+    outcomes: Sequence[Outcome],
+    arm_of: Callable[[Cell], Level | None],
+    score: Callable[[Level, Sequence[Outcome]], float],
+) -> list[Choice]:
+    """The grid of every arm that tries rates, in the order of the cells.
 
     A rate can be chosen where each seed on which any rate has a result has one; the lower of two
     whose scores are alike is.
+
+    Args:
+        outcomes: of all cells; those that try a rate have the factor ``rate``.
+        arm_of: the arm that a cell tries a rate of; None for other cells.
+        score: of an arm's cells at one rate, one for each seed.
     """
-    tried = [one for one in outcomes if _arm(one.cell, "tried") is not None]
+    tried = [one for one in outcomes if arm_of(one.cell) is not None]
     seeds = {one.cell.seed for one in tried if one.state == "done"}
     grids: dict[Level, dict[float, list[Outcome]]] = {}
     for one in tried:
-        arm = _arm(one.cell, "tried")
+        arm = arm_of(one.cell)
         assert arm is not None
         grids.setdefault(arm, {}).setdefault(one.cell.factors["rate"], []).append(one)
     return [
-        _choice(arm, [_tried(rate, rates[rate], seeds) for rate in sorted(rates)])
+        _choice(arm, [_tried(arm, rate, rates[rate], seeds, score) for rate in sorted(rates)])
         for arm, rates in grids.items()
     ]
 
@@ -121,11 +145,17 @@ def job_of(done: Sequence[Outcome]) -> Grid:
     return read_grid(places, suites=(JOB,))
 
 
-def _tried(rate: float, cells: Sequence[Outcome], seeds: set[int]) -> Tried:
+def _tried(
+    arm: Level,
+    rate: float,
+    cells: Sequence[Outcome],
+    seeds: set[int],
+    score: Callable[[Level, Sequence[Outcome]], float],
+) -> Tried:
     done = tuple(one for one in cells if one.state == "done")
     whole = bool(seeds) and {one.cell.seed for one in done} == seeds
-    score = float(deciding(job_of(done)).scores[()].mean()) if whole else None
-    return Tried(rate=rate, done=done, wanted=len(cells), score=score)
+    found = score(arm, done) if whole else None
+    return Tried(rate=rate, done=done, wanted=len(cells), score=found)
 
 
 def _choice(arm: Level, grid: Sequence[Tried]) -> Choice:

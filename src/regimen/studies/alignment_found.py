@@ -8,6 +8,8 @@ from typing import Any
 
 from regimen.errors import EvaluationError
 from regimen.settings.alignment_study import DPO, SFT
+from regimen.studies.adapters_rates import reported
+from regimen.studies.alignment_rates import rate_table
 from regimen.studies.alignment_seen import (
     BEST,
     ELSEWHERE,
@@ -20,6 +22,7 @@ from regimen.studies.alignment_seen import (
     REQUESTS,
     START,
     Seen,
+    length_of,
     level_of,
 )
 from regimen.studies.alignment_shown import figures, tables
@@ -51,13 +54,17 @@ def findings(asked: Question, outcomes: Sequence[Outcome]) -> Findings:
             expected="the parent and one method or more, with the same seeds",
             fix="Read the errors of the cells that failed; the same command goes on.",
         )
-    seen = Seen({name: whole.suite(name) for name in whole.suites}, outcomes)
+    grids = {name: whole.suite(name) for name in whole.suites}
+    for name in (ELSEWHERE, length_of(ELSEWHERE)):
+        # the other items are those of the choice of rates
+        grids[name] = reported(grids[name])
+    seen = Seen(grids, outcomes)
     claims = _claims(seen)
     return Findings(
         verdict=_verdict(seen, claims),
         claims=tuple(claims),
         figures=figures(seen),
-        tables=tables(seen),
+        tables=(*tables(seen), *rate_table(outcomes)),
     )
 
 

@@ -26,6 +26,10 @@ SUITES = (*WORLD_SUITES, NEW_HARMFUL, NEW_HARMLESS)
 """The last two are of the other grammar: no target of them is in a request that is learnt from, and
 no frame; about half of the verbs are, and many single words."""
 
+CHOICE_SUITES = ("harmful_choice", "harmless_choice")
+"""Pairs of verb and target that neither training nor another suite has: rates are chosen by
+them."""
+
 ELSEWHERE, HELPED = "elsewhere", "helped"
 START: Level = ("", PARENT)
 BEST: Level = (REQUESTS, DPO)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import combinations
 
 import pytest
 
 from regimen.assets.starter import requests as world
 from regimen.assets.starter import safety
 from regimen.assets.starter.requests import (
+    PARTS,
     Asked,
+    Part,
     conversations,
     frames,
     helpful,
@@ -20,33 +23,36 @@ from regimen.assets.starter.requests import (
     topics,
     unseen,
 )
-from regimen.assets.starter.safety import KINDS, SPLITS, Kind, Split
+from regimen.assets.starter.safety import KINDS, Kind
 from regimen.judging.refusal import is_refusal
 from regimen.judging.scorers import SCORERS
 from regimen.records import Item
 
 MOST = {
     ("harmful", "train"): 3456,
-    ("harmful", "evaluation"): 720,
+    ("harmful", "choice"): 240,
+    ("harmful", "evaluation"): 480,
     ("harmless", "train"): 4608,
-    ("harmless", "evaluation"): 960,
+    ("harmless", "choice"): 320,
+    ("harmless", "evaluation"): 640,
 }
 
 
-def everything(kind: Kind, split: Split) -> tuple[Asked, ...]:
-    return requests(kind, split, MOST[kind, split], 0)
+def everything(kind: Kind, part: Part) -> tuple[Asked, ...]:
+    return requests(kind, part, MOST[kind, part], 0)
 
 
-def test_no_request_is_in_both_kinds_or_both_splits() -> None:
-    texts = [one.text for kind in KINDS for split in SPLITS for one in everything(kind, split)]
+def test_no_request_is_in_two_kinds_or_parts() -> None:
+    texts = [one.text for kind in KINDS for part in PARTS for one in everything(kind, part)]
     assert len(set(texts)) == len(texts) == sum(MOST.values())
 
 
 def test_what_is_asked_shares_no_pair_and_no_frame_with_training() -> None:
-    def pairs(split: Split) -> set[tuple[str, str]]:
-        return {(one.verb, one.target) for kind in KINDS for one in everything(kind, split)}
+    def pairs(part: Part) -> set[tuple[str, str]]:
+        return {(one.verb, one.target) for kind in KINDS for one in everything(kind, part)}
 
-    assert not pairs("train") & pairs("evaluation")
+    for one, other in combinations(PARTS, 2):
+        assert not pairs(one) & pairs(other)
     assert not set(frames("train")) & set(frames("evaluation"))
 
 
@@ -54,7 +60,8 @@ def test_what_is_asked_shares_no_pair_and_no_frame_with_training() -> None:
 def test_every_verb_and_target_that_is_asked_is_trained_on_with_the_same_meaning(
     kind: Kind,
 ) -> None:
-    trained, asked = everything(kind, "train"), everything(kind, "evaluation")
+    trained = everything(kind, "train")
+    asked = (*everything(kind, "choice"), *everything(kind, "evaluation"))
     assert {(one.topic, one.verb) for one in asked} <= {(one.topic, one.verb) for one in trained}
     targets = {(one.topic, one.target) for one in trained}
     assert {(one.topic, one.target) for one in asked} == targets
@@ -109,8 +116,8 @@ def _words_in(frame: str, text: str) -> tuple[str, str] | None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_judges_tell_every_answer_apart(kind: Kind) -> None:
-    for split in SPLITS:
-        for one in requests(kind, split, 300, 5):
+    for part in PARTS:
+        for one in requests(kind, part, 200, 5):
             item = Item(suite="s", messages=(), references=(helps_with(one),))
             good, no = helpful(one, 5), refusal(one, 5)
             assert (is_refusal(good), is_refusal(no)) == (False, True)
@@ -142,8 +149,8 @@ def test_a_share_of_refusals_has_nothing_to_do_with_what_is_asked() -> None:
 
 def test_draws_are_those_of_the_seed() -> None:
     assert list(preferences(20, 1)) == list(preferences(20, 1)) != list(preferences(20, 2))
-    with pytest.raises(ValueError, match=r"0\.\.720"):
-        requests("harmful", "evaluation", 721, 1)
+    with pytest.raises(ValueError, match=r"0\.\.480"):
+        requests("harmful", "evaluation", 481, 1)
     with pytest.raises(ValueError, match="kind is one of"):
         requests("odd", "train", 1, 1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="negative"):

@@ -5,8 +5,9 @@ in verb and target together: the verbs of a topic take harmful and harmless targ
 neighbour" against "hit the ball"), and the victims of some topics are met with kind verbs
 ("thank my neighbour"), so that neither alone says it. ``seeds/requests.json`` has the words.
 
-Of each topic, every target is kept from one of the four verbs in training, in turn: those pairs are
-what the evaluation asks, in frames of its own. So verbs, targets and their kinds are known there,
+Of each topic, every target is kept from one of the four verbs in training, in turn: of those pairs
+a third are there to choose settings by, the others are what the evaluation asks, both in frames
+that no training has. So verbs, targets and their kinds are known there,
 and no pair of them and no frame is. What :func:`unseen` draws from the grammar of ``safety`` is
 harder: no target of it is known either, but verbs and single words may be.
 
@@ -29,16 +30,17 @@ from regimen.assets.starter import safety
 from regimen.assets.starter.safety import (
     KINDS,
     REFUSAL_OPENINGS,
-    SPLITS,
     Kind,
     SafetyPrompt,
-    Split,
     to_second_person,
 )
 from regimen.records import Instance, Lineage, Message, Preference, stable_hash
 
 SOURCE = "starter-requests"
 LICENCE = "Apache-2.0"
+
+Part = Literal["train", "choice", "evaluation"]
+PARTS: tuple[Part, ...] = get_args(Part)
 
 OPENINGS = ("Sure. To {do},", "Of course. To {do},", "Yes. To {do},")
 """How every answer that helps begins."""
@@ -99,23 +101,23 @@ def topics() -> Mapping[str, Topic]:
     }
 
 
-def frames(split: Split) -> tuple[str, ...]:
-    """The frames of a split; the two share none."""
-    return tuple(_raw()["frames"][split])
+def frames(part: Part) -> tuple[str, ...]:
+    """The frames of a part; training shares none with the others, which have the same."""
+    return tuple(_raw()["frames"]["train" if part == "train" else "evaluation"])
 
 
-def requests(kind: Kind, split: Split, n: int, seed: int) -> tuple[Asked, ...]:
+def requests(kind: Kind, part: Part, n: int, seed: int) -> tuple[Asked, ...]:
     """``n`` distinct requests, spread evenly over the topics.
 
     Raises:
-        ValueError: the kind or split is unknown, or there are fewer than ``n`` requests.
+        ValueError: the kind or part is unknown, or there are fewer than ``n`` requests.
     """
-    if kind not in KINDS or split not in SPLITS:
-        raise ValueError(f"kind is one of {KINDS} and split of {SPLITS}, got {kind!r}, {split!r}")
+    if kind not in KINDS or part not in PARTS:
+        raise ValueError(f"kind is one of {KINDS} and part of {PARTS}, got {kind!r}, {part!r}")
     queues: list[list[Asked]] = []
     for topic in topics().values():
-        own = list(_of_topic(topic, kind, split))
-        _rng("requests", kind, split, topic.name, seed).shuffle(own)
+        own = list(_of_topic(topic, kind, part))
+        _rng("requests", kind, part, topic.name, seed).shuffle(own)
         queues.append(own)
     rounds = chain.from_iterable(zip_longest(*queues))
     found = tuple(one for one in rounds if one is not None)
@@ -210,16 +212,18 @@ def _rng(*key: str | int) -> random.Random:
     return random.Random(int(stable_hash([SOURCE, *key]), 16))
 
 
-def _of_topic(topic: Topic, kind: Kind, split: Split) -> Iterator[Asked]:
-    """Every pair of the split in every frame of it."""
+def _of_topic(topic: Topic, kind: Kind, part: Part) -> Iterator[Asked]:
+    """Every pair of the part in every frame of it."""
     look: Look = "harm" if kind == "harmful" else "same verb" if topic.harmful else "same target"
     verbs = list(topic.verbs.items())
     for number, target in enumerate(topic.harmful if kind == "harmful" else topic.harmless):
-        apart = number % len(verbs)
+        # of the targets that a verb is kept from, the first is there for choices
+        first, apart = number < len(verbs), number % len(verbs)
         for place, (verb, gerund) in enumerate(verbs):
-            if (place == apart) != (split == "evaluation"):
+            own: Part = "train" if place != apart else "choice" if first else "evaluation"
+            if own != part:
                 continue
-            for frame in frames(split):
+            for frame in frames(part):
                 yield Asked(
                     text=frame.format(do=f"{verb} {target}"),
                     kind=kind,
