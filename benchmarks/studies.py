@@ -4,7 +4,7 @@
 
 NAME is a recipe of recipes/studies. A full run writes benchmarks/results/study_NAME.json and
 docs/study-results.md. With --run, the study is kept in DIR, where it goes on after an interruption;
-its minutes are then those of the last part.
+its minutes are then those of all parts together.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def bench(name: str, run: Path, *, quick: bool) -> dict[str, Any]:
         "machine": where,
         "quick": quick,
         "recipe": text,
-        "minutes": seconds / 60,
+        "minutes": spent(run, seconds) / 60,
         "cells": {
             "all": len(cells),
             "failed": [cell["name"] for cell in cells if cell["state"] == "failed"],
@@ -81,6 +81,17 @@ def bench(name: str, run: Path, *, quick: bool) -> dict[str, Any]:
         "rows": body["tables"],
         "ratios": {},
     }
+
+
+SPENT = "seconds.json"
+
+
+def spent(run: Path, seconds: float) -> float:
+    """The seconds of all parts of a study that was gone on with, this one among them."""
+    file = run / SPENT
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else 0.0
+    file.write_text(json.dumps(before + seconds), encoding="utf-8")
+    return float(before + seconds)
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -34,3 +34,8 @@ def test_every_kept_result_is_of_the_recipe_that_is_shipped(bench: SimpleNamespa
 def test_a_study_that_is_not_shipped_is_told(bench: SimpleNamespace, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no recipe of a study called 'taks'"):
         bench.studies.bench("taks", tmp_path, quick=True)
+
+
+def test_the_minutes_of_a_study_are_those_of_all_its_parts(bench, tmp_path):
+    assert bench.studies.spent(tmp_path, 60.0) == 60.0
+    assert bench.studies.spent(tmp_path, 30.0) == 90.0
