@@ -1,6 +1,6 @@
 """Speed and memory of every kind of adapter against full tuning of the same model.
 
-    python benchmarks/adapter_speed.py [--quick] [--json] [--kinds "boft; bitfit"]
+    python benchmarks/adapter_speed.py [--quick] [--json] [--kinds "boft; prompt"]
 
 The rows and the model of the work `sft_full` (works.py), in processes that take turns: full
 tuning, then each kind, again and again. A full run writes benchmarks/results/adapter_speed.json;
@@ -49,7 +49,6 @@ KINDS: Mapping[str, dict[str, Any]] = {
     "bottleneck, parallel": {"kind": "bottleneck", "placement": "parallel"},
     "bottleneck, houlsby": {"kind": "bottleneck", "placement": "houlsby"},
     "bottleneck, pfeiffer": {"kind": "bottleneck", "placement": "pfeiffer"},
-    "bitfit": {"kind": "bitfit"},
     "freeze, 2 layers": {"kind": "freeze", "layers": 2},
     "lisa, 2 layers": {"kind": "lisa", "layers": 2},
 }

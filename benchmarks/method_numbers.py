@@ -37,7 +37,6 @@ ROWS: tuple[tuple[str, str, str], ...] = (
     ("Bottleneck adapters, parallel", "bottleneck, parallel", "bottleneck"),
     ("Bottleneck adapters, Houlsby", "bottleneck, houlsby", ""),
     ("Bottleneck adapters, Pfeiffer", "bottleneck, pfeiffer", ""),
-    ("BitFit", "bitfit", ""),
     ("Freezing, two layers trained", "freeze, 2 layers", "last-layer"),
     ("LISA, two layers at a time", "lisa, 2 layers", ""),
     ("LoRA of rank 48 on NF4", "", "lora-nf4"),
