@@ -11,33 +11,23 @@ from works import Size, Work
 _SMALL = Size(10, 5, 3, 4, 1, 3, 2, 1, 240.0)
 _QUICK = Size(3, 3, 3, 3, 1, 1, 1, 1, 90.0)
 
-WORKS: dict[str, Work] = {
-    work.name: work
-    for work in (
-        Work(
-            name="dpo",
-            minutes=9,
-            full=_SMALL,
-            quick=_QUICK,
-            regimen={"batches_per_step": 2},
-            rows_per_step=16,
-            learning_rate=1e-3,
-            aligns="dpo",
-            prompt_share=0.6,
-        ),
-        Work(
-            name="reward",
-            minutes=6,
-            full=_SMALL,
-            quick=_QUICK,
-            regimen={"batches_per_step": 2},
-            rows_per_step=16,
-            learning_rate=1e-3,
-            aligns="reward",
-            prompt_share=0.6,
-        ),
+
+def _pairs(name: str, minutes: int) -> Work:
+    """A method that learns from pairs whose prompts are 60% of the tokens."""
+    return Work(
+        name=name,
+        minutes=minutes,
+        full=_SMALL,
+        quick=_QUICK,
+        regimen={"batches_per_step": 2},
+        rows_per_step=16,
+        learning_rate=1e-3,
+        aligns=name,
+        prompt_share=0.6,
     )
-}
+
+
+WORKS: dict[str, Work] = {work.name: work for work in (_pairs("dpo", 9), _pairs("reward", 6))}
 """Beside TRL, on the model of `sft_full`."""
 
 

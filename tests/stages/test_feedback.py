@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from helpers.built import build_section, card, instances, pairs, steps, write
 from regimen.alignment.best_of import kl_of_best
-from regimen.cli import main
 from regimen.curation.ledger import Ledger
 from regimen.errors import DataError
 from regimen.instances.encodings import FormattingSpec
@@ -18,13 +16,12 @@ from regimen.instances.scripted import ScriptedGenerator
 from regimen.judging.judge import GeneratorJudge
 from regimen.judging.votes import VotingJudge
 from regimen.protocols import Request
-from regimen.records import Instance, Preference
+from regimen.records import Instance
 from regimen.settings.build import BuildSettings
 from regimen.settings.feedback import AiLabelSettings
 from regimen.stages.feedback_labels import ai_labels
 from regimen.stages.principles import read_principles
 from regimen.stages.sampled import Sources
-from regimen.tables import read_table, table_to_instances, table_to_preferences
 
 
 @pytest.fixture
@@ -41,34 +38,12 @@ PROMPTS = (
 )
 
 
-def write(name: str, *rows: Any) -> str:
-    Path(name).write_text("\n".join(json.dumps(row) for row in rows))
-    return name
-
-
 def build(*feedback: dict[str, Any]) -> int:
-    section = {"feedback": list(feedback)}
-    Path("regimen.yaml").write_text(yaml.safe_dump({"run": "run", "build": section}))
-    with pytest.raises(SystemExit) as stopped:
-        main(["build", "regimen.yaml"])
-    return int(stopped.value.code or 0)
+    return build_section({"feedback": list(feedback)})
 
 
-def pairs() -> list[Preference]:
-    return list(table_to_preferences(read_table(Path("run/build/preferences.parquet"))))
-
-
-def instances() -> list[Instance]:
-    return list(table_to_instances(read_table(Path("run/build/instances.parquet"))))
-
-
-def steps() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Path("run/build/ledger/summary.json").read_text())
-    return found
-
-
-def card() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Path("run/build/data_card.json").read_text())["feedback"]
+def feedback_card() -> dict[str, Any]:
+    found: dict[str, Any] = card()["feedback"]
     return found
 
 
@@ -101,7 +76,7 @@ def test_the_best_of_several_answers_is_a_demonstration(here: Path) -> None:
         "removed": {"below_min_score": 1},
         "failed": {},
     }
-    told = card()["best-of-n"]
+    told = feedback_card()["best-of-n"]
     assert told["kl"] == kl_of_best(2)
     assert told["mean_score"] == pytest.approx(2 / 5)
     assert told["mean_best_score"] == 1.0
@@ -131,7 +106,7 @@ def test_answers_are_criticised_and_revised(here: Path) -> None:
     assert drawn.startswith("principle:honest-")
     assert pair.lineage.variant.startswith("constitutional")
     assert steps()["constitutional-revisions"]["removed"] == {"empty_revision": 1, "unchanged": 1}
-    assert card()["constitutional"]["principles"] == {drawn.removeprefix("principle:"): 1}
+    assert feedback_card()["constitutional"]["principles"] == {drawn.removeprefix("principle:"): 1}
 
 
 def test_what_a_revision_is_for_can_be_chosen(here: Path) -> None:
@@ -195,7 +170,7 @@ def test_answers_under_principles_are_learnt_without_them(here: Path) -> None:
     assert said(found) == [("1+1", "two"), ("3+3", "six")]
     assert [len(one.messages) for one in found] == [2, 2]
     assert found[0].lineage.verdicts[0] == "principle:helpful-task"
-    assert card()["self-align"]["demonstrations"] == 1
+    assert feedback_card()["self-align"]["demonstrations"] == 1
 
 
 JUDGE = """
@@ -253,7 +228,7 @@ def test_a_judge_that_raises_hangs_or_says_nonsense_is_counted(here: Path) -> No
     told = "".join(path.read_text() for path in reasons)
     for part in ("cannot judge this", "within 1.5 seconds", "ended its process", "17.0"):
         assert part in told
-    about = card()["rlaif"]
+    about = feedback_card()["rlaif"]
     assert about["position_consistency"] == pytest.approx(2 / 3)
     assert about["people"]["pairs"] == 7
     assert about["people"]["failed"] == 4

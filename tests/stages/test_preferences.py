@@ -13,16 +13,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.built import build_section, card, instances, pairs, steps, write
 from regimen.cli import main
 from regimen.curation.ledger import Ledger
 from regimen.errors import DataError
 from regimen.instances.scripted import ScriptedGenerator
 from regimen.judging.answer_scores import RuleScores
 from regimen.protocols import Completion, Request
-from regimen.records import Instance, Item, Message, Preference
+from regimen.records import Item, Message, Preference
 from regimen.settings.preferences import OnPolicySettings
 from regimen.stages.on_policy import on_policy_pairs
-from regimen.tables import read_table, table_to_instances, table_to_preferences
+from regimen.tables import read_table
 
 CHAT = {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]}
 
@@ -34,35 +35,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write(name: str, *rows: Any) -> str:
-    Path(name).write_text("\n".join(json.dumps(row) for row in rows))
-    return name
-
-
 def build(*sources: Any, **section: Any) -> int:
-    section["sources"] = [{"path": "chats.jsonl"}, *sources]
-    Path("regimen.yaml").write_text(yaml.safe_dump({"run": "run", "build": section}))
-    with pytest.raises(SystemExit) as stopped:
-        main(["build", "regimen.yaml"])
-    return int(stopped.value.code or 0)
-
-
-def pairs() -> list[Preference]:
-    return list(table_to_preferences(read_table(Path("run/build/preferences.parquet"))))
-
-
-def instances() -> list[Instance]:
-    return list(table_to_instances(read_table(Path("run/build/instances.parquet"))))
-
-
-def steps() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Path("run/build/ledger/summary.json").read_text())
-    return found
-
-
-def card() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Path("run/build/data_card.json").read_text())
-    return found
+    return build_section({**section, "sources": [{"path": "chats.jsonl"}, *sources]})
 
 
 RANKED = (

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
+from regimen.settings.memory import returned_by_itself
 from regimen.settings.optimizers import FUSED
 
 SLOWER: Mapping[str, Mapping[Any, float]] = {
@@ -114,10 +115,11 @@ def options(asked: Asked) -> list[Option]:
 
 def _returns_anyway(values: Mapping[str, Any], asked: Asked) -> bool:
     """Whether a way asks for freed blocks to be returned that are returned without being asked."""
-    quantised = values.get("quantise", asked.quantise) is not None
-    stream = values.get("stream", asked.stream)
-    by_itself = quantised or stream or values["activations"] == "offload"
-    return values.get("allocator") is not None and by_itself
+    return values.get("allocator") is not None and returned_by_itself(
+        values["activations"],
+        stream=values.get("stream", asked.stream),
+        quantised=values.get("quantise", asked.quantise) is not None,
+    )
 
 
 def _adds_up(values: Mapping[str, Any], halvings: int, asked: Asked) -> bool:

@@ -33,6 +33,15 @@ def _size(size: str) -> str:
 Size = Annotated[Text, AfterValidator(_size)]
 
 
+def returned_by_itself(activations: str, *, stream: bool, quantised: bool) -> bool:
+    """Whether freed blocks are returned where ``allocator`` says nothing.
+
+    A quantised base makes each weight anew for its products: blocks of many sizes, which took four
+    times what is in use when they were kept.
+    """
+    return quantised or stream or activations == "offload"
+
+
 class MemorySettings(Section):
     """What is kept in memory while training. Only ``allow`` lets losses and gradients change."""
 
@@ -73,13 +82,9 @@ class MemorySettings(Section):
     Returned with ``quantise``, ``offload`` and ``stream`` when not given, and kept otherwise."""
 
     def returns_blocks(self, *, quantised: bool) -> bool:
-        """Whether freed blocks are returned.
-
-        A quantised base makes each weight anew for its products: blocks of many sizes, which took
-        four times what is in use when they were kept.
-        """
+        """Whether freed blocks are returned."""
         if self.allocator is None:
-            return quantised or self.stream or self.activations == "offload"
+            return returned_by_itself(self.activations, stream=self.stream, quantised=quantised)
         return self.allocator == "return"
 
     def conflicts(self) -> Iterator[Conflict]:

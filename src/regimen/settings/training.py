@@ -240,6 +240,11 @@ class TrainingSettings(Section):
             return {**data, "num_train_epochs": 1.0}
         return data
 
+    @property
+    def returns_blocks(self) -> bool:
+        """Whether freed blocks of memory go back to the system while this trains."""
+        return self.memory.returns_blocks(quantised=self.quantise is not None)
+
     def optimisation_conflicts(self) -> Iterator[Conflict]:
         """What the shared fields demand of each other."""
         yield from of_an_optimizer(

@@ -122,7 +122,7 @@ def parts(job: Mapping[str, Any]) -> dict[str, Any]:
             return found
 
         def expected_of(section: TuneSettings, tokens: int) -> Parts:
-            if (returns := _returns(section)) not in apart:
+            if (returns := section.returns_blocks) not in apart:
                 _measured(section, folders[0], libraries, apart)
                 gc.collect()
             few, more = measured(_apart_from_tokens(section), tokens)
@@ -153,10 +153,6 @@ def _apart_from_tokens(section: TuneSettings) -> str:
     fields["gradient_accumulation_steps"] = 1 if section.optimizer in FUSED else 2
     del fields["tokens_per_batch"]
     return json.dumps(fields, sort_keys=True)
-
-
-def _returns(section: TuneSettings) -> bool:
-    return section.memory.returns_blocks(quantised=section.quantise is not None)
 
 
 WAYS = {"whole": whole, "parts": parts}
@@ -200,7 +196,7 @@ def _measured(
     What the process holds beside them is read from the first model in ``apart``, by whether freed
     blocks are returned: later ones find blocks that the allocator has kept.
     """
-    returns = _returns(section)
+    returns = section.returns_blocks
     tune_allocator(keep=not returns)
     first = returns not in apart
     if first:

@@ -149,7 +149,7 @@ def open_model(
     in place of a vocabulary projection.
     """
     notes = []
-    if training.memory.returns_blocks(quantised=training.quantise is not None):
+    if training.returns_blocks:
         notes.append(tune_allocator(keep=False))
     scratch = scratch_directory(training, merged)
     tokenizer = tokenizer or load_tokenizer(model.tokenizer or model.path or "")
