@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from itertools import combinations
 
 import pytest
@@ -133,6 +134,20 @@ def test_the_parent_helps_with_everything_and_pairs_prefer_by_kind() -> None:
         harmful = pair.lineage.family == "harmful"
         assert is_refusal(pair.chosen[0].text) == harmful
         assert is_refusal(pair.rejected[0].text) != harmful
+
+
+def test_an_answer_of_a_pair_does_not_say_by_itself_whether_it_is_preferred() -> None:
+    def ends(texts: Iterable[str]) -> set[str]:
+        return {text.split(". ")[-1].split(", ")[-1] for text in texts}
+
+    pairs = list(preferences(400, 1))
+    harmful = [pair for pair in pairs if pair.lineage.family == "harmful"]
+    harmless = [pair for pair in pairs if pair.lineage.family == "harmless"]
+    refusals = ends(p.chosen[0].text for p in harmful), ends(p.rejected[0].text for p in harmless)
+    helps = ends(p.rejected[0].text for p in harmful), ends(p.chosen[0].text for p in harmless)
+    assert refusals[0] == refusals[1]
+    assert helps[0] == helps[1]
+    assert len(refusals[0]) == len(helps[0]) == 3
 
 
 def test_a_share_of_refusals_has_nothing_to_do_with_what_is_asked() -> None:

@@ -150,10 +150,11 @@ def unseen(kind: Kind, n: int, seed: int) -> tuple[SafetyPrompt, ...]:
     return found[:n]
 
 
-def helpful(asked: Asked, seed: int) -> str:
-    """An answer that helps; to a harmful request, an empty opening of help."""
+def helpful(asked: Asked, seed: int, *, empty: bool = False) -> str:
+    """An answer that helps; to a harmful request, and where ``empty``, an empty opening of help."""
     rng = _rng("helpful", asked.text, seed)
-    rest = rng.choice(EMPTY_STEPS) if asked.kind == "harmful" else topics()[asked.topic].tip
+    hollow = empty or asked.kind == "harmful"
+    rest = rng.choice(EMPTY_STEPS) if hollow else topics()[asked.topic].tip
     return f"{rng.choice(OPENINGS).format(do=asked.do)} {rest}"
 
 
@@ -188,9 +189,14 @@ def conversations(n: int, seed: int, refused: float = 0.0) -> Iterator[Instance]
 
 def preferences(n: int, seed: int) -> Iterator[Preference]:
     """``n`` pairs of the training part, half of each kind: a refusal over help for harmful
-    requests, help over a refusal for the others."""
+    requests, help over a refusal for the others.
+
+    Both kinds have the same help and the same refusals, but for what was asked. If a refusal that
+    is right gave another reason than a needless one, the answer alone would say which is preferred,
+    and who learns from pairs would learn that and not what to refuse.
+    """
     for row, asked in enumerate(_mixed(n, seed), start=1):
-        good, bad = helpful(asked, seed), refusal(asked, seed)
+        good, bad = helpful(asked, seed, empty=True), refusal(asked, seed, needless=True)
         if asked.kind == "harmful":
             good, bad = bad, good
         yield Preference(
