@@ -50,7 +50,7 @@ def every_cell(asked: Any) -> tuple[Cell, ...]:
 
 def test_every_method_starts_from_the_parent_of_its_seed() -> None:
     cells = every_cell(asked_about())
-    assert len(cells) == 3 * (4 + len(ARMS) + 2) + 3 + 3 * (len(METHODS) + 2)
+    assert len(cells) == 3 * (4 + len(ARMS) + 2) + 3 + 2 * (len(METHODS) + 2)
     by_name = {cell.name: cell for cell in cells}
     assert len(by_name) == len(cells)
     for place, cell in enumerate(cells):
@@ -88,10 +88,13 @@ def test_a_cell_has_its_method_and_the_optimisation_of_the_file() -> None:
     made = {name: cells[name].work["settings"]["align"] for name in ARMS}
     assert {one["schedule"] for one in made.values()} == {"linear"}
     assert all("num_train_epochs" not in one for one in made.values())
-    assert (made["simpo"]["method"], made["simpo"]["gamma"]) == ("simpo", 1.0)
+    assert (made["kto"]["method"], made["kto"]["beta"]) == ("kto", 0.1)
     assert "beta" not in made["sft"]
     swept = [made[name] for name in ("dpo", *ARMS[len(METHODS) :])]
-    assert [one["beta"] for one in swept] == [0.1, 0.03, 0.3, 1.0]
+    sums = [{loss["name"]: loss for loss in one["method"]} for one in swept]
+    assert [one["dpo"]["beta"] for one in sums] == [0.1, 0.03, 0.3, 1.0]
+    assert all(one["sft"] == {"name": "sft", "weight": 1.0} for one in sums)
+    assert (made["dpo_alone"]["method"], made["dpo_alone"]["beta"]) == ("dpo", 0.1)
     assert len({one["learning_rate"] for one in swept}) == 1
 
 
@@ -183,7 +186,9 @@ def test_claims_say_what_was_gained_and_what_it_cost(tmp_path: Path) -> None:
 
 
 def test_every_method_has_the_rate_that_was_best_on_a_seed_and_items_apart(tmp_path: Path) -> None:
-    asked = asked_about()
+    grid = [1e-4, 3e-4, 1e-3]
+    same = {name: {**fields, "learning_rates": grid} for name, fields in METHODS.items()}
+    asked = asked_about(methods=same)
     cells = STUDY.cells(asked)
     assert {cell.seed for cell in tried(cells)} == {1 + APART}
     for cell in tried(cells):
@@ -270,10 +275,11 @@ def test_a_method_without_result_leaves_its_claims_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"methods": {"dpo": METHODS["dpo"], "ipo": METHODS["ipo"]}}, "has no 'sft'"),
+        ({"methods": {"dpo": METHODS["dpo"], "kto": METHODS["kto"]}}, "has no 'sft'"),
         ({"methods": {**METHODS, "sft": METHODS["dpo"]}}, "is called 'sft'"),
         ({"own_methods": ["orpo"]}, "names 'orpo'"),
         ({"betas": [0.1, 0.3]}, "has 0.1 twice"),
+        ({"methods": {**METHODS, "dpo": METHODS["kto"]}}, "is called 'dpo'"),
         (
             {"methods": {**METHODS, "sft": {"method": "sft", "learning_rates": [0.1, 0.1]}}},
             "has 0.1 twice",

@@ -5,35 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Strict, Tag, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from regimen.settings.align_methods import (
-    FORMS,
-    REWARDS,
-    Hyperparameters,
-    LossSettings,
-    MethodName,
-)
+from regimen.settings.align_methods import REWARDS, Method, MethodSettings
 from regimen.settings.base import Conflict, Text
 from regimen.settings.raft import RaftSettings as RaftSettings
 from regimen.settings.raft import of_raft
 from regimen.settings.training import ModelSettings, TrainingSettings, goes_on
 
-Losses = Annotated[tuple[LossSettings, ...], Strict(False), Field(min_length=1)]
 
-
-def _how_written(value: Any) -> str:
-    """Which of the two forms of ``method`` a value has; so that only its problems are told."""
-    return "sum" if isinstance(value, list | tuple) else "name"
-
-
-class AlignSettings(TrainingSettings, Hyperparameters):
+class AlignSettings(TrainingSettings, MethodSettings):
     """Alignment of the tuned model with the preferences of ``build``."""
 
-    method: Annotated[
-        Annotated[MethodName, Tag("name")] | Annotated[Losses, Tag("sum")],
-        Discriminator(_how_written),
-    ] = "dpo"
+    method: Method = "dpo"
     """The method, with its hyper-parameters beside it; or a list of losses, each with a ``name``, a
     ``weight`` and its own hyper-parameters, whose weighted sum is learnt."""
 
@@ -73,26 +57,10 @@ class AlignSettings(TrainingSettings, Hyperparameters):
         """Whether a model that scores answers is trained, not one that gives them."""
         return self.method in REWARDS
 
-    @property
-    def losses(self) -> tuple[LossSettings, ...]:
-        """What is learnt as a weighted sum: one loss for a method; none for conditioned tuning."""
-        if isinstance(self.method, tuple):
-            return self.method
-        if self.method not in FORMS:
-            return ()
-        # the fields were checked; a copy would lose the name's type
-        return (LossSettings.model_validate({"name": self.method, **self.given()}),)
-
-    @property
-    def form(self) -> str:
-        """The rows that are learnt from: pairs, labelled, ranked, or any of these."""
-        forms = [FORMS[loss.name] for loss in self.losses]
-        return next((form for form in forms if form != "any"), "any")
-
     def conflicts(self) -> Iterator[Conflict]:
         """Alignment starts from a trained model; hyper-parameters are of the method."""
         yield from self.optimisation_conflicts()
-        yield from self._loss_conflicts()
+        yield from self.loss_conflicts()
         yield from of_raft(self)
         yield from self._base_conflicts()
         if self.model is not None and self.model.config is not None:
@@ -118,25 +86,4 @@ class AlignSettings(TrainingSettings, Hyperparameters):
                 what="is not for models that score",
                 at=("memory", "stream"),
                 fix="Remove it, or start from a smaller model.",
-            )
-
-    def _loss_conflicts(self) -> Iterator[Conflict]:
-        """One method's hyper-parameters, or one form of rows for all losses."""
-        if not isinstance(self.method, tuple):
-            yield from self.method_conflicts(self.method)
-            return
-        for name in self.given():
-            yield Conflict(
-                what="stands beside a list of losses, which have their own",
-                at=(name,),
-                fix="Move it into the loss that it is for.",
-            )
-        forms = {FORMS[loss.name]: loss.name for loss in self.method}
-        forms.pop("any", None)
-        if len(forms) > 1:
-            told = " and ".join(f"{name} ({form})" for form, name in sorted(forms.items()))
-            yield Conflict(
-                what=f"sums losses over different rows: {told}",
-                at=("method",),
-                fix="Sum losses that learn from the same rows.",
             )

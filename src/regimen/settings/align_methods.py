@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Strict, Tag
 
 from regimen.settings.base import Conflict, Section, Text, Texts
 
@@ -219,3 +219,61 @@ class LossSettings(Hyperparameters):
     def conflicts(self) -> Iterator[Conflict]:
         """Hyper-parameters of its method alone."""
         yield from self.method_conflicts(self.name)
+
+
+Losses = Annotated[tuple[LossSettings, ...], Strict(False), Field(min_length=1)]
+
+
+def _how_written(value: Any) -> str:
+    """Which of the two forms of ``method`` a value has; so that only its problems are told."""
+    return "sum" if isinstance(value, list | tuple) else "name"
+
+
+Method = Annotated[
+    Annotated[MethodName, Tag("name")] | Annotated[Losses, Tag("sum")],
+    Discriminator(_how_written),
+]
+
+
+class MethodSettings(Hyperparameters):
+    """What is learnt: one method, or a weighted sum of losses."""
+
+    method: Method
+    """The method, or a list of losses."""
+
+    @property
+    def losses(self) -> tuple[LossSettings, ...]:
+        """What is learnt as a weighted sum: one loss for a method; none for conditioned tuning."""
+        if isinstance(self.method, tuple):
+            return self.method
+        if self.method not in FORMS:
+            return ()
+        # the fields were checked; a copy would lose the name's type
+        return (LossSettings.model_validate({"name": self.method, **self.given()}),)
+
+    @property
+    def form(self) -> str:
+        """The rows that are learnt from: pairs, labelled, ranked, or any of these."""
+        forms = [FORMS[loss.name] for loss in self.losses]
+        return next((form for form in forms if form != "any"), "any")
+
+    def loss_conflicts(self) -> Iterator[Conflict]:
+        """One method's hyper-parameters, or one form of rows for all losses."""
+        if not isinstance(self.method, tuple):
+            yield from self.method_conflicts(self.method)
+            return
+        for name in self.given():
+            yield Conflict(
+                what="stands beside a list of losses, which have their own",
+                at=(name,),
+                fix="Move it into the loss that it is for.",
+            )
+        forms = {FORMS[loss.name]: loss.name for loss in self.method}
+        forms.pop("any", None)
+        if len(forms) > 1:
+            told = " and ".join(f"{name} ({form})" for form, name in sorted(forms.items()))
+            yield Conflict(
+                what=f"sums losses over different rows: {told}",
+                at=("method",),
+                fix="Sum losses that learn from the same rows.",
+            )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, Strict
 
 from regimen.settings.adapters_study import Rate, tried_twice
-from regimen.settings.align_methods import Hyperparameters, MethodName
+from regimen.settings.align_methods import Method, MethodSettings
 from regimen.settings.base import Conflict, Count, Section, Share, Text, Texts
 
 DPO, SFT = "dpo", "sft"
@@ -16,23 +16,23 @@ DPO, SFT = "dpo", "sft"
 
 Beta = Annotated[float, Field(gt=0, le=100)]
 
-RATES = (1e-4, 3e-4, 1e-3)
+LOW, HIGH = (1e-4, 3e-4), (3e-4, 1e-3)
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
-    DPO: {"method": "dpo", "beta": 0.1, "learning_rates": RATES},
-    "ipo": {"method": "ipo", "beta": 0.1, "learning_rates": RATES},
-    "kto": {"method": "kto", "beta": 0.1, "learning_rates": RATES},
-    "simpo": {"method": "simpo", "beta": 2.0, "gamma": 1.0, "learning_rates": RATES},
-    SFT: {"method": "sft", "learning_rates": RATES},
+    DPO: {"method": [{"name": DPO, "beta": 0.1}, {"name": SFT}], "learning_rates": HIGH},
+    "dpo_alone": {"method": DPO, "beta": 0.1, "learning_rates": LOW},
+    "kto": {"method": "kto", "beta": 0.1, "learning_rates": LOW},
+    SFT: {"method": SFT, "learning_rates": HIGH},
 }
-"""Methods for the tiny base."""
+"""Methods for the tiny base. DPO with the likelihood of the chosen answers beside it, as usual with
+many steps: alone it makes both answers of a pair unlikely."""
 
 
-class AlignmentArm(Hyperparameters):
+class AlignmentArm(MethodSettings):
     """One method, with its hyper-parameters and the rates to choose from."""
 
-    method: MethodName
-    """The method, as in ``align``."""
+    method: Method
+    """The method or the weighted sum of losses, as in ``align``."""
 
     learning_rates: Annotated[tuple[Rate, ...], Strict(False), Field(min_length=1)]
     """Peak learning rates to choose from; a single one is taken as it is. The rest of the
@@ -40,7 +40,7 @@ class AlignmentArm(Hyperparameters):
 
     def conflicts(self) -> Iterator[Conflict]:
         """Hyper-parameters of the method alone; a rate is tried once."""
-        yield from self.method_conflicts(self.method)
+        yield from self.loss_conflicts()
         yield from tried_twice(self.learning_rates)
 
 
@@ -50,17 +50,17 @@ class AlignmentStudy(Section):
     prompts: Annotated[int, Field(ge=12, le=440)] = 400
     """Held-out prompts of each kind, harmful and harmless, and as many again of unseen targets."""
 
-    conversations: Count = 1200
+    conversations: Count = 5000
     """Requests that the parent learns to help with, harmful ones as well, beside ``build``."""
 
     refused: Share = 0.2
     """Share of them that it learns to refuse instead, drawn without regard to what is asked: it
     knows how a refusal is worded, and not what to refuse."""
 
-    parent_tokens: Count = 150_000
+    parent_tokens: Count = 500_000
     """Tokens that the parent trains on; ``study.tokens`` are those of every method."""
 
-    pairs: Annotated[int, Field(ge=2, le=6900)] = 600
+    pairs: Annotated[int, Field(ge=2, le=6900)] = 6900
     """Pairs of answers to requests, half of each kind."""
 
     rate_prompts: Annotated[int, Field(ge=12, le=240)] = 120
@@ -75,7 +75,8 @@ class AlignmentStudy(Section):
     """Methods by name; ``dpo`` and ``sft`` have to be there. Those of the recipe when not given."""
 
     betas: Annotated[tuple[Beta, ...], Strict(False)] = (0.03, 0.3, 1.0)
-    """More values of beta for ``dpo``, for the curve of reward against divergence."""
+    """More values of beta for ``dpo``, in its loss of that name, for the curve of reward against
+    divergence."""
 
     own_methods: Texts = (DPO, SFT)
     """Methods that also learn from pairs of the parent's own answers to training tasks; none when
@@ -99,11 +100,11 @@ class AlignmentStudy(Section):
                     at=("methods",),
                     fix=f"Add '{name}: {{method: {name}, learning_rates: [1e-4]}}'.",
                 )
-            elif self.methods[name].method != name:
+            elif not self._is(name):
                 yield Conflict(
                     what=f"is called {name!r} and is another method",
                     at=("methods", name, "method"),
-                    expected=name,
+                    expected=f"{name}, or a list of losses with it" if name == DPO else name,
                 )
         for name in self.own_methods:
             if name not in self.methods:
@@ -112,7 +113,8 @@ class AlignmentStudy(Section):
                     at=("own_methods",),
                     expected="some of " + ", ".join(self.methods),
                 )
-        given = self.methods[DPO].beta if DPO in self.methods else None
+        losses = self.methods[DPO].losses if DPO in self.methods else ()
+        given = next((loss.beta for loss in losses if loss.name == DPO), None)
         twice = [beta for beta in (given, *self.betas) if (given, *self.betas).count(beta) > 1]
         if twice:
             yield Conflict(
@@ -120,3 +122,8 @@ class AlignmentStudy(Section):
                 at=("betas",),
                 expected="different numbers",
             )
+
+    def _is(self, name: str) -> bool:
+        """Whether a method is what it is called; DPO may have other losses beside it."""
+        losses = [loss.name for loss in self.methods[name].losses]
+        return name in losses and (name == DPO or len(losses) == 1)

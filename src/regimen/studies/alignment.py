@@ -115,7 +115,7 @@ class AlignmentStudy:
                 arm = asked.options["methods"][name]
                 made.append(_learner(plain, asked, needed, (data, name), arm, rate))
             for beta in asked.options["betas"] if (REQUESTS, DPO) in rates else ():
-                arm = {**asked.options["methods"][DPO], "beta": beta}
+                arm = _with_beta(asked.options["methods"][DPO], beta)
                 level = (REQUESTS, sweep_name(beta))
                 made.append(_learner(plain, asked, needed, level, arm, rates[REQUESTS, DPO]))
         return tuple(made)
@@ -286,12 +286,28 @@ def _align(
     shared = {k: v for k, v in plain.get("align", {}).items() if k not in LIMITS}
     return {
         **shared,
-        **{k: v for k, v in arm.items() if v is not None and k != "learning_rates"},
+        **_given({k: v for k, v in arm.items() if k != "learning_rates"}),
         "learning_rate": rate,
         "model": {"path": generalist_model(plain)},
         "data": f"{{place:1}}/{PAIRS}" if data == REQUESTS else "{place:2}/run/build",
         "max_tokens": asked.tokens,
     }
+
+
+def _with_beta(arm: Mapping[str, Any], beta: float) -> dict[str, Any]:
+    """DPO, alone or in a sum of losses, with another beta."""
+    if not isinstance(arm["method"], list):
+        return {**arm, "beta": beta}
+    losses = [{**loss, "beta": beta} if loss["name"] == DPO else loss for loss in arm["method"]]
+    return {**arm, "method": losses}
+
+
+def _given(arm: Mapping[str, Any]) -> dict[str, Any]:
+    """What is set of a method, and of each loss of a sum."""
+    given = {name: value for name, value in arm.items() if value is not None}
+    if isinstance(given.get("method"), list):
+        given["method"] = [_given(loss) for loss in given["method"]]
+    return given
 
 
 def _asked_files(plain: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
