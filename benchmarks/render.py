@@ -33,7 +33,7 @@ matrix arithmetic that the work needs, over its time, as a share of the rate at 
 forms the same products alone.
 """
 
-OWN_PAGE = ("ifeval", "lints", "refusal", "judges")
+OWN_PAGE = ("ifeval", "lints", "refusal", "judges", "quantisation")
 """Results that have a page of their own, as those of studies do."""
 SECTIONS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "adapter_speed": adapter_section,
