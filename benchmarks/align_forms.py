@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,6 +28,7 @@ from regimen.tokens.ragged import RaggedBatch
 from regimen.tokens.rendering import RenderedAnswers
 from regimen.tokens.store import TokenRows, token_rows
 from regimen.training.measure import measured_batches
+from regimen_sft import rows_apart
 from work import Rows
 
 LOSS = Dpo(beta=0.1)
@@ -54,14 +54,7 @@ def shared_rows(rows: Rows) -> TokenRows:
 
 def separate_rows(rows: Rows) -> TokenRows:
     """Two sequences a pair, each with the prompt."""
-    places = np.arange(len(rows.ids)) - np.repeat(rows.starts[:-1], rows.lengths)
-    return TokenRows(
-        ids=rows.ids,
-        weights=(places >= np.repeat(rows.prompts, rows.lengths)).astype(np.float32),
-        offsets=rows.starts.astype(np.int64),
-        parents=np.full(len(rows), -1, dtype=np.int32),
-        row_offsets=np.arange(0, len(rows) + 1, 2, dtype=np.int64),
-    )
+    return rows_apart(rows, 2)
 
 
 def _shared_reference(model: LanguageModel, rows: TokenRows, most: int, bf16: bool) -> Tensor:
@@ -73,7 +66,7 @@ def _separate_reference(model: LanguageModel, rows: TokenRows, most: int, bf16: 
         sequence_logp(batch, logp_N)
         for _, batch, logp_N in measured_batches(model, rows, tokens_per_batch=most, bf16=bf16)
     ]
-    return torch.cat(found).view(-1, 2)
+    return torch.cat(found).view(-1, 2).cpu()
 
 
 def _shared_objective(reference_R2: Tensor) -> Objective:
@@ -98,17 +91,18 @@ class Separate:
     def __call__(self, batch: RaggedBatch, reduced: Reduced) -> LossOut:
         """The summed loss of the pairs."""
         assert reduced.logp_N is not None
+        device = reduced.logp_N.device
         pairs = torch.tensor(batch.instance_S[::2])
-        row_A = torch.arange(len(pairs)).repeat_interleave(2)
-        role_A = torch.tensor([BEST, OTHER]).repeat(len(pairs))
+        row_A = torch.arange(len(pairs), device=device).repeat_interleave(2)
+        role_A = torch.tensor([BEST, OTHER], device=device).repeat(len(pairs))
         answers = Answers(
             token_logp_N=reduced.logp_N,
             answer_N=batch.target_segment_N,
             row_A=row_A,
             role_A=role_A,
             score_A=role_A.double(),
-            reference_A=self.reference_R2[pairs].reshape(-1),
-            weight_B=torch.ones(len(pairs)),
+            reference_A=self.reference_R2[pairs].reshape(-1).to(device),
+            weight_B=torch.ones(len(pairs), device=device),
         )
         return LossOut({"dpo": LOSS(answers)["dpo"].sum()}, {}, float(len(pairs)))
 

@@ -26,12 +26,11 @@ from regimen.models.forward import LanguageModel, prepare
 from regimen.models.hardware import set_up
 from regimen.models.loading import ModelSpec, load_model
 from regimen.tokens.ragged import ragged_batch
-from regimen.training.data import Data
 from regimen.training.loop import Hooks, accumulate, train
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
 from regimen.training.options import LoopOptions, State
 from regimen.training.schedules import Schedule
-from regimen_sft import SEED, arithmetic_of, in_order, micro_batches, versions
+from regimen_sft import SEED, arithmetic_of, in_order, micro_batches, steps_of, versions
 from work import BETAS, Rows, facts_of, read
 
 REFERENCE_TOKENS = 4096
@@ -125,9 +124,7 @@ def main(work: Path, out: Path, settings: Mapping[str, Any]) -> None:
     recorder.begin()
     train(model, tokens, form.objective(before.logp_R2), optimizer, options, Hooks(progress=record))
     recorder.stop()
-    data = Data(tokens, options)
-    planned = [data.batch(data.row_numbers(i)[0]) for i in range(per_step * steps)]
-    of_steps = [planned[i : i + per_step] for i in range(0, len(planned), per_step)]
+    of_steps = steps_of(tokens, options, steps)
     dtype = torch.bfloat16 if options.bf16 else next(model.model.parameters()).dtype
     recorder.write(
         out,

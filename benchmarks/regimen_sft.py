@@ -20,7 +20,7 @@ import transformers.models.llama.modeling_llama  # noqa: F401 - both sides impor
 from measure import Recorder
 from regimen.adapters.methods import METHODS, add_adapter, trainable
 from regimen.adapters.spec import upkeep_of
-from regimen.models.arithmetic import arithmetic
+from regimen.models.arithmetic import Arithmetic, arithmetic
 from regimen.models.forward import LanguageModel, prepare
 from regimen.models.hardware import set_up
 from regimen.models.loading import ModelSpec, load_model
@@ -96,15 +96,20 @@ def micro_batches(
 
 def token_rows(rows: Rows, batches_per_step: int, rows_per_step: int) -> MicroBatches:
     """Each row as an independent segment; steps are those of the file's order."""
+    batches = micro_batches(rows.lengths, batches_per_step, rows_per_step)
+    return in_order(rows_apart(rows), batches)
+
+
+def rows_apart(rows: Rows, each: int = 1) -> TokenRows:
+    """Each row as an independent segment; ``each`` of them are one of the result."""
     places = np.arange(len(rows.ids)) - np.repeat(rows.starts[:-1], rows.lengths)
-    whole = TokenRows(
+    return TokenRows(
         ids=rows.ids,
         weights=(places >= np.repeat(rows.prompts, rows.lengths)).astype(np.float32),
         offsets=rows.starts.astype(np.int64),
         parents=np.full(len(rows), -1, dtype=np.int32),
-        row_offsets=np.arange(len(rows) + 1, dtype=np.int64),
+        row_offsets=np.arange(0, len(rows) + 1, each, dtype=np.int64),
     )
-    return in_order(whole, micro_batches(rows.lengths, batches_per_step, rows_per_step))
 
 
 def arithmetic_of(
@@ -117,14 +122,26 @@ def arithmetic_of(
         of the batch with the middle number of tokens.
     """
     computed = arithmetic(model)
-    flop = [
-        sum(f.total if backward else f.forward for b in step for f in computed.flop(b).values())
-        for step in steps
-    ]
+    flop = flop_of_steps(computed, steps, backward=backward)
     batches = sorted((b for step in steps for b in step), key=lambda b: b.num_tokens)
     products = computed.products(batches[len(batches) // 2], dtype)
     wanted = {p: count for p, count in products.items() if backward or p[0] == "forward"}
     return {"flop": flop, "flop_per_second": product_rate(wanted, dtype).flop_per_second}
+
+
+def flop_of_steps(computed: Arithmetic, steps: Batches, *, backward: bool = True) -> list[float]:
+    """FLOP of each step."""
+    return [
+        sum(f.total if backward else f.forward for b in step for f in computed.flop(b).values())
+        for step in steps
+    ]
+
+
+def steps_of(tokens: TokenRows, options: LoopOptions, count: int) -> Batches:
+    """The micro-batches of the first ``count`` steps, as the loop makes them."""
+    data, each = Data(tokens, options), options.accumulation
+    batches = [data.batch(data.row_numbers(i)[0]) for i in range(each * count)]
+    return [batches[i : i + each] for i in range(0, len(batches), each)]
 
 
 def versions() -> dict[str, str]:
@@ -167,10 +184,7 @@ def main(work: Path, out: Path, settings: Mapping[str, Any]) -> None:
     hooks, upkeep = Hooks(progress=record), upkeep_of(model, options.max_steps)
     train(language_model, tokens, Supervised(), optimizer, options, hooks, upkeep=upkeep)
     recorder.stop()
-    data = Data(tokens, options)
-    numbers = [data.row_numbers(i)[0] for i in range(batches_per_step * len(recorder.steps))]
-    batches = [data.batch(n) for n in numbers]
-    steps = [batches[i : i + batches_per_step] for i in range(0, len(batches), batches_per_step)]
+    steps = steps_of(tokens, options, len(recorder.steps))
     dtype = torch.bfloat16 if options.bf16 else next(model.parameters()).dtype
     recorder.write(
         out,

@@ -12,6 +12,7 @@ from adapter_page import adapter_section
 from align_page import align_words
 from build_page import build_section
 from evaluate_page import evaluate_section
+from gpu_page import gpu_section
 from head_page import head_section
 from markdown_table import table
 from memory_page import memory_section
@@ -42,6 +43,7 @@ SECTIONS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "build": build_section,
     "plan": plan_section,
     "memory": memory_section,
+    "gpu": gpu_section,
 }
 """Results whose part of the page is their own."""
 

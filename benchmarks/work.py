@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,12 @@ class Rows:
         """Supervised tokens of each row: its completion."""
         return self.lengths - self.prompts
 
+    def take(self, numbers: Sequence[int]) -> Rows:
+        """Some rows, in the order given."""
+        starts, some = self.starts, np.asarray(numbers, dtype=np.int64)
+        places = [np.arange(starts[row], starts[row + 1]) for row in some]
+        return Rows(self.ids[np.concatenate(places)], self.lengths[some], self.prompts[some])
+
     def digest(self) -> str:
         """A short name of the content."""
         parts = (self.ids.astype("<i4"), self.lengths.astype("<i4"), self.prompts.astype("<i4"))
@@ -129,12 +136,17 @@ def write(
 
     ``facts`` of the work, for ``work.json``; where they name an adapter, ``adapter/`` as well.
     """
-    np.savez(directory / "rows.npz", ids=rows.ids, lengths=rows.lengths, prompts=rows.prompts)
-    (directory / "work.json").write_text(json.dumps(dict(facts or {})))
-    _write_tokenizer(directory / "tokenizer", int(model["vocab_size"]))
+    write_rows(directory, rows, int(model["vocab_size"]), facts or {})
     _write_model(directory / "model", model, scores=(facts or {}).get("aligns") == "reward")
     if facts and facts.get("lora"):
         _write_adapter(directory, facts["lora"])
+
+
+def write_rows(directory: Path, rows: Rows, vocabulary: int, facts: Mapping[str, Any]) -> None:
+    """Write what ``write`` does, without a model and its adapter."""
+    np.savez(directory / "rows.npz", ids=rows.ids, lengths=rows.lengths, prompts=rows.prompts)
+    (directory / "work.json").write_text(json.dumps(dict(facts)))
+    _write_tokenizer(directory / "tokenizer", vocabulary)
 
 
 def read(directory: Path) -> Rows:
@@ -155,6 +167,22 @@ def prompts(rows: Rows) -> list[tuple[int, ...]]:
         tuple(rows.ids[a : a + n].tolist())
         for a, n in zip(starts, rows.prompts.tolist(), strict=False)
     ]
+
+
+def sequences(rows: Rows, packs: Sequence[int] = ()) -> tuple[list[list[int]], list[list[int]]]:
+    """Ids and labels of each row, -100 where nothing is learnt; as transformers reads them.
+
+    With ``packs``, so many rows each become one sequence.
+    """
+    ids = [rows.ids[a:b].tolist() for a, b in pairwise(rows.starts.tolist())]
+    labels = [[-100] * p + row[p:] for p, row in zip(rows.prompts.tolist(), ids, strict=True)]
+    if not packs:
+        return ids, labels
+    ends = [0, *np.cumsum(packs).tolist()]
+    first, second = (
+        [list(chain.from_iterable(each[a:b])) for a, b in pairwise(ends)] for each in (ids, labels)
+    )
+    return first, second
 
 
 def _write_model(directory: Path, model: Mapping[str, Any], *, scores: bool = False) -> None:

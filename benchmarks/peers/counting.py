@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
-from itertools import pairwise
 from typing import Any
 
 from datasets import Dataset
 from transformers import TrainerCallback
 
 from measure import Recorder
-from work import Rows
+from work import Rows, sequences
 
 
 class Counting:
@@ -57,10 +57,9 @@ def tokens_of(inputs: dict[str, Any]) -> int:
     return int(inputs["input_ids"].numel()) if mask is None else int((mask != 0).sum())
 
 
-def dataset(rows: Rows) -> Dataset:
-    """The rows in pre-tokenised form: ids, and labels of -100 on the prompt."""
-    ids = [rows.ids[a:b].tolist() for a, b in pairwise(rows.starts)]
-    labels = [[-100] * p + row[p:] for p, row in zip(rows.prompts.tolist(), ids, strict=True)]
+def dataset(rows: Rows, packs: Sequence[int] = ()) -> Dataset:
+    """The rows in pre-tokenised form; see ``work.sequences``."""
+    ids, labels = sequences(rows, packs)
     return Dataset.from_dict({"input_ids": ids, "labels": labels})
 
 

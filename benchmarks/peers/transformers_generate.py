@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,18 +25,17 @@ from measure import Recorder
 from work import NEW_TOKENS, prompts, read
 
 
-def main(work: Path, out: Path, settings: dict[str, Any]) -> None:
-    """Generate with ``settings`` and write what was measured to ``out``.
+def rounds(
+    model: Any,
+    asked: Sequence[tuple[int, ...]],
+    settings: Mapping[str, Any],
+    recorder: Recorder,
+    new: int,
+) -> list[list[int]]:
+    """Continue all prompts by ``new`` ids, ``rounds`` times; the answers of the last round.
 
     Prompts of one batch are padded on the left; with ``sorted`` they go by length.
     """
-    recorder = Recorder()
-    asked = prompts(read(work))
-    model = AutoModelForCausalLM.from_pretrained(
-        work / "model",
-        dtype=settings.get("dtype", "float32"),
-        **{k: settings[k] for k in ("attn_implementation",) if k in settings},
-    ).eval()
     order = list(range(len(asked)))
     if settings.get("sorted"):
         order.sort(key=lambda i: len(asked[i]))
@@ -52,11 +52,11 @@ def main(work: Path, out: Path, settings: dict[str, Any]) -> None:
             ids = torch.tensor([[0] * pad + list(asked[i]) for pad, i in rows])
             mask = torch.tensor([[0] * pad + [1] * (longest - pad) for pad in pads])
             made = model.generate(
-                ids,
-                attention_mask=mask,
+                ids.to(model.device),
+                attention_mask=mask.to(model.device),
                 do_sample=False,
-                min_new_tokens=NEW_TOKENS,
-                max_new_tokens=NEW_TOKENS,
+                min_new_tokens=new,
+                max_new_tokens=new,
                 pad_token_id=0,
                 eos_token_id=None,
                 **more,
@@ -64,6 +64,19 @@ def main(work: Path, out: Path, settings: dict[str, Any]) -> None:
             for i, row in zip(taken, made, strict=True):
                 answers[i] = row[longest:].tolist()
         recorder.step(sum(map(len, answers)), 0, 0.0)
+    return answers
+
+
+def main(work: Path, out: Path, settings: dict[str, Any]) -> None:
+    """Generate with ``settings`` and write what was measured to ``out``."""
+    recorder = Recorder()
+    asked = prompts(read(work))
+    model = AutoModelForCausalLM.from_pretrained(
+        work / "model",
+        dtype=settings.get("dtype", "float32"),
+        **{k: settings[k] for k in ("attn_implementation",) if k in settings},
+    ).eval()
+    answers = rounds(model, asked, settings, recorder, NEW_TOKENS)
     recorder.write(
         out,
         versions={name: version(name) for name in ("transformers", "torch")},

@@ -46,6 +46,8 @@ class CountedDpo(Counting, DPOTrainer):  # type: ignore[misc]
         """Asked for before the first step only."""
         began = time.perf_counter()
         found = super().compute_ref_log_probs(model, inputs)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         timed = self.__dict__.setdefault("timed", [])
         timed.append((time.perf_counter() - began, tokens_of(inputs)))
         return found
@@ -84,21 +86,37 @@ def sequences(pairs: list[Pair]) -> Dataset:
 
 
 def trainer_of(
-    work: Path, method: str, pairs: list[Pair], settings: dict[str, Any], directory: str, hook: Any
+    work: Path,
+    method: str,
+    pairs: list[Pair],
+    settings: dict[str, Any],
+    directory: str,
+    hook: Any,
+    model: Any = None,
 ) -> Any:
-    """The trainer; DPO's has made the same ids of the texts again."""
+    """The trainer; DPO's has made the same ids of the texts again. A ``model`` need not be read."""
+    model = str(work / "model") if model is None else model
     tokenizer = AutoTokenizer.from_pretrained(work / "tokenizer")
     given = {"output_dir": directory, "report_to": "none", **settings}
     common = {"processing_class": tokenizer, "callbacks": [hook]}
     if method == "reward":
         args = RewardConfig(**given)
-        return CountedReward(str(work / "model"), args, train_dataset=sequences(pairs), **common)
+        return CountedReward(model, args, train_dataset=sequences(pairs), **common)
     args = DPOConfig(**given)
     data = texts(pairs, tokenizer)
-    trainer = CountedDpo(str(work / "model"), args=args, train_dataset=data, **common)
+    trainer = CountedDpo(model, args=args, train_dataset=data, **common)
     names = ("prompt_ids", "chosen_ids", "rejected_ids")
     assert [tuple(row[name] for name in names) for row in trainer.train_dataset] == pairs
     return trainer
+
+
+def reference_of(trainer: Any) -> dict[str, dict[str, float]]:
+    """Seconds and tokens of the reference, where it was computed before the first step."""
+    timed = trainer.__dict__.get("timed", [])[1:]  # the first brings the kernels
+    if not timed:
+        return {}
+    seconds, tokens = (sum(each) for each in zip(*timed, strict=True))
+    return {"reference": {"seconds": seconds, "tokens": tokens}}
 
 
 def main(work: Path, out: Path, settings: dict[str, Any]) -> None:
@@ -114,13 +132,6 @@ def main(work: Path, out: Path, settings: dict[str, Any]) -> None:
         hook.trainer = trainer
         with suppress(TooSlow):
             trainer.train()
-    timed = trainer.__dict__.get("timed", [])[1:]  # the first brings the kernels
-    more: dict[str, Any] = {}
-    if timed:
-        more["reference"] = {
-            "seconds": sum(seconds for seconds, _ in timed),
-            "tokens": sum(tokens for _, tokens in timed),
-        }
     recorder.write(
         out,
         versions=versions("trl", "transformers", "accelerate", "datasets", "torch"),
@@ -128,7 +139,7 @@ def main(work: Path, out: Path, settings: dict[str, Any]) -> None:
         rows=rows.digest(),
         dtype=str(next(trainer.model.parameters()).dtype).removeprefix("torch."),
         autocast=bool(trainer.args.bf16),
-        **more,
+        **reference_of(trainer),
     )
 
 
