@@ -22,7 +22,7 @@ Found = dict[str, Raw]
 """Results of processes, by the key of their job."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Job:
     """A side of a cell: one process."""
 
