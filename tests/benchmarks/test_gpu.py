@@ -18,6 +18,7 @@ from regimen.errors import RunError
 
 Make = Callable[..., dict[str, Any]]
 GIB = 1 << 30
+SIDES = ("regimen", "separate")
 
 
 @pytest.fixture
@@ -224,24 +225,24 @@ def test_the_page_names_every_side_and_fits(bench: SimpleNamespace, made: Make) 
 
 
 @pytest.mark.slow
-def test_tiny_cells_run_end_to_end_without_libraries_that_may_be_missing(tmp_path: Path) -> None:
+def test_a_tiny_cell_runs_end_to_end_without_libraries_that_may_be_missing(tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
-    for name in ("pydantic", "bitsandbytes", "zstandard", "scipy", "rapidfuzz", "yaml"):
+    for name in ("pydantic", "zstandard", "rapidfuzz", "tenacity", "vl_convert"):
         (hidden / name).mkdir(parents=True)
         (hidden / name / "__init__.py").write_text("raise ModuleNotFoundError(__name__)")
     root = Path(__file__).resolve().parents[2]
     state = tmp_path / "state"
-    names = ("head", "dpo_prefix_1.5b", "grpo_1.5b")
     command = [sys.executable, str(root / "benchmarks" / "gpu.py"), "--tiny", "--json"]
-    command += ["--state", str(state), *(part for name in names for part in ("--cell", name))]
-    path = os.pathsep.join([str(hidden), str(root / "src")])
-    variables = os.environ | {"PYTHONPATH": path}
+    command += ["--state", str(state), "--cell", "dpo_prefix_1.5b"]
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join([str(hidden), str(root / "src")])}
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
-    failed = {(row["work"], row["configuration"]) for row in result["rows"] if "failed" in row}
-    assert not {key for key in failed if key[1] in ("regimen", "separate", "products", "torch")}
-    ratios = result["ratios"]
-    assert ratios["gpu_head_over_products"] > 0
-    assert ratios["gpu_dpo_prefix_1.5b_bound"] > 1
-    assert (state / "gpu.json").is_file()
+    assert [row.get("failed") for row in result["rows"]] == [None, None]
+    assert result["ratios"]["gpu_dpo_prefix_1.5b_bound"] > 1
+    files = {path.name: path.stat().st_mtime_ns for path in state.iterdir()}
+    assert set(files) == {"gpu.json", *(f"dpo_prefix_1.5b.{s}.json" for s in SIDES)}
+    again = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout.splitlines()[-1])["ratios"] == result["ratios"]
+    kept = {path.name: path.stat().st_mtime_ns for path in state.iterdir()}
+    assert all(kept[name] == when for name, when in files.items() if name != "gpu.json")
