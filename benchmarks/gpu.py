@@ -26,6 +26,7 @@ or peft, where the machine has none. ``--tiny`` runs all cells at toy shapes on 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -193,8 +194,6 @@ def written(options: argparse.Namespace, found: Found, where: Mapping[str, Any])
 
 def read_state_machine(folder: Path) -> Mapping[str, Any] | None:
     """The machine that a state was measured on, as its ``gpu.json`` has it."""
-    import json
-
     path = folder / WHOLE
     return json.loads(path.read_text()).get("machine") if path.is_file() else None
 

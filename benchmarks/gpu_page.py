@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from gpu_cells import CELLS, SHAPES
+from gpu_cells import CELLS
+from gpu_shapes import SHAPES
 from markdown_table import table
 
 WORDS = (
