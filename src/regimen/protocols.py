@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
@@ -124,6 +125,11 @@ class AnswerScore:
 
     value: float | None = None
     error: str = ""
+
+    @classmethod
+    def of(cls, value: float) -> AnswerScore:
+        """The score of a number; what is not finite is none."""
+        return cls(value=value) if math.isfinite(value) else cls(error=f"the score is {value}")
 
 
 @runtime_checkable

@@ -49,6 +49,8 @@ def test_a_pair_is_read_in_each_form():
     for made in (good, bad, listed):
         assert (made.prompt, made.lineage, made.weight) == (PROMPT, PAIR.lineage, 2.0)
         assert records_of("labelled", made) == [made]
+    alike = Preference(prompt=PROMPT, chosen=said("a"), rejected=said("a"))
+    assert records_of("labelled", alike) == [alike]  # removed as it is, not wanted and unwanted
 
 
 def test_roles_and_scores():
@@ -65,6 +67,8 @@ def test_roles_and_scores():
         (Preference(prompt=PROMPT, chosen=said(" \n"), rejected=said("b")), "empty_answer"),
         (Labelled(prompt=PROMPT, answer=(), desirable=True), "empty_answer"),
         (Ranked(prompt=PROMPT, answers=(), scores=()), "empty_answer"),
+        (Preference(prompt=PROMPT, chosen=said("a"), rejected=said("a")), "equal_answers"),
+        (Ranked(prompt=PROMPT, answers=(said("a"),) * 3, scores=(1.0, 2, 3)), "equal_answers"),
         (ranked(1.0, 1.0), "tied_answers"),
         (ranked(2.0), "tied_answers"),
         (ranked(1.0, math.nan), "answers_without_scores"),

@@ -9,8 +9,10 @@ from regimen.alignment.reference import reference_logps
 from regimen.models.forward import prepare
 from regimen.objectives.answers import BEST, OTHER, AnswerObjective
 from regimen.objectives.table import METHODS
+from regimen.tokens.ragged import ragged_batch
 from regimen.tokens.rendering import RenderedAnswers
 from regimen.tokens.store import token_rows
+from regimen.training.gradients import step_gradients
 from regimen.training.loop import Hooks, train
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
 from regimen.training.options import LoopOptions
@@ -74,3 +76,29 @@ def test_the_better_answers_gain_on_the_others(name):
     best, other = gain_A[table.role_A == BEST].mean(), gain_A[table.role_A == OTHER].mean()
     assert losses[-1] < losses[0]
     assert best > other + 0.5
+
+
+@pytest.mark.parametrize("names", [("kto",), ("bco",), ("kto", "bco", "sft")], ids=str)
+def test_what_is_compared_with_the_step_does_not_see_its_micro_batches(names):
+    made = with_mismatched(rows_of("labelled"), 0, 20) if "kto" in names else rows_of("labelled")
+    model, rows = tiny(), token_rows([row.rendered for row in made])
+    reference_A = reference_logps(model, rows, tokens_per_batch=64, bf16=False)
+    reference_A -= torch.linspace(-3.0, 6.0, len(reference_A))
+    losses = [
+        (1.0, METHODS[name].loss(**({} if name == "sft" else {"beta": 0.7}))) for name in names
+    ]
+    objective = AnswerObjective(answer_table(made, reference_A), losses)
+    options = LoopOptions(learning_rate=1e-3, max_steps=1, tokens_per_batch=200)
+
+    def step(*cuts):
+        batches = [ragged_batch(rows.segments(some)) for some in cuts]
+        return step_gradients(model, objective, batches, options)
+
+    whole, wanted = step(range(ROWS))
+    for cuts in ((range(1), range(1, ROWS)), (range(0, ROWS, 2), range(1, ROWS, 2))):
+        told, found = step(*cuts)
+        assert told["loss"] == pytest.approx(whole["loss"], rel=1e-5)
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-7)
+    alone, _ = step(range(0, ROWS, 2))  # the means of half of the rows are others
+    rest, _ = step(range(1, ROWS, 2))
+    assert abs((alone["loss"] + rest["loss"]) / 2 - whole["loss"]) > 1e-3

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from regimen.alignment.forms import Row, answer_table, with_mismatched
 from regimen.models.head import Reduced
 from regimen.objectives.answers import BEST, OTHER, AnswerObjective, Answers, AnswerTable
-from regimen.objectives.labelled import Bco, Kto, reference_point, reward_shift
+from regimen.objectives.labelled import Bco, Kto
 from regimen.objectives.preference import (
     Dpo,
     DpoNorm,
@@ -74,18 +74,6 @@ def drawn_rows(form, draw):
     return rows
 
 
-def shift_of(name, given, row_values):
-    """What KTO and BCO compare with, by their papers."""
-    if name == "kto":
-        return max(0.0, sum(float(ratios[1].detach()) for ratios in row_values) / len(row_values))
-    beta = given.get("beta", 0.1)
-    kinds = [
-        [beta * float(r[0].detach()) for i, r in enumerate(row_values) if i % 2 == k]
-        for k in (0, 1)
-    ]
-    return sum(sum(kind) / len(kind) for kind in kinds) / 2
-
-
 @pytest.mark.parametrize(("name", "given"), CASES)
 @pytest.mark.parametrize("seed", range(3))
 def test_value_and_gradient_are_those_of_the_formula(name, given, seed):
@@ -112,15 +100,13 @@ def test_value_and_gradient_are_those_of_the_formula(name, given, seed):
     by_row = [[next(pieces) for _ in row.answers] for row in rendered]
     known = [iter(references.tolist())] * len(rows)
     given_rows = [
-        AnswerRow(logps, [next(known[0]) for _ in logps], row.scores, best)
-        for logps, row, best in zip(by_row, rows, twin.formula.best, strict=True)
+        AnswerRow(logps, [next(known[0]) for _ in logps], row.scores, row.roles)
+        for logps, row in zip(by_row, rows, strict=True)
     ]
-    if name in ("kto", "bco"):
-        shift = shift_of(name, given, [row.ratios() for row in given_rows])
-        given_rows = [AnswerRow(r.logps, r.references, r.scores, r.best, shift) for r in given_rows]
+    formula = twin.formula.comparing(given_rows)
     expected = sum(
-        weight * twin.formula.of_row(row)
-        for weight, row in zip(twin.formula.weights, given_rows, strict=True)
+        weight * formula.of_row(row)
+        for weight, row in zip(formula.weights, given_rows, strict=True)
     )
     (wanted,) = torch.autograd.grad(expected, plain)
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-9)
@@ -319,13 +305,14 @@ def test_kto_weighs_each_kind_and_compares_with_answers_to_other_prompts():
     (slope,) = torch.autograd.grad(loss.sum(), logp)
     assert slope[0] < 0 < slope[2]
     assert slope[1] == slope[3] == 0  # the reference point is given, not learnt
-    assert float(reference_point(torch.tensor([-1.0, 0.5]))) == 0.0
+    _, below = labelled([0.5, -0.5], [True, False], mismatched=[-1.0, 0.5])
+    assert float(Kto().reference_point(below)) == 0.0
 
 
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=6))
 def test_bco_is_balanced_at_its_shift(rewards):
     wanted = [i % 2 == 0 for i in range(len(rewards))]
-    shift = float(reward_shift(torch.tensor(rewards), torch.tensor(wanted)))
+    shift = float(Bco(beta=1.0).shift(labelled(rewards, wanted)[1]))
     means = [
         sum(r for r, w in zip(rewards, wanted, strict=True) if w == k) / wanted.count(k)
         for k in (True, False)
@@ -335,9 +322,17 @@ def test_bco_is_balanced_at_its_shift(rewards):
     assert Bco()(answers)["bco"].tolist() == pytest.approx([math.log(2)] * 2)
 
 
-def test_a_batch_of_one_label_has_its_own_mean_for_a_shift():
-    rewards = torch.tensor([1.0, 3.0])
-    assert float(reward_shift(rewards, torch.tensor([True, True]))) == 2.0
+def test_a_step_of_one_label_has_its_own_mean_for_a_shift():
+    _, answers = labelled([1.0, 3.0], [True, True])
+    assert float(Bco(beta=0.5).shift(answers)) == 1.0
+
+
+def test_kto_and_bco_can_be_summed():
+    """The answers to other prompts that KTO has are none of BCO's."""
+    ratios, others, wanted = [0.5, -0.5, 0.2], [1.0, 0.2, 0.1], [True, False, True]
+    _, alone = labelled(ratios, wanted)
+    _, both = labelled(ratios, wanted, mismatched=others)
+    assert Bco()(both)["bco"].tolist() == Bco()(alone)["bco"].tolist()
 
 
 @given(st.permutations(range(4)))

@@ -7,7 +7,7 @@ log-probabilities as they are. DPO-positive, RRHF, SLiC and unlikelihood are not
 """
 
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -69,8 +69,11 @@ class Drawn:
             log_probs=self.logp, entropy=zeros, mean_logits=zeros, is_top1=zeros.bool()
         )
 
-    def ours(self, losses, order, roles, rows):
-        """Loss and gradient of rows, each of which has the answers with these numbers."""
+    def ours(self, losses, order, roles, rows, cuts=()):
+        """Loss and gradient of rows, each of which has the answers with these numbers.
+
+        ``cuts`` are where the rows are cut into micro-batches of one step.
+        """
         made, k = [], 0
         for numbers in order:
             answers = tuple((1,) * self.lengths[n] for n in numbers)
@@ -84,10 +87,20 @@ class Drawn:
             k += len(numbers)
         flat = [n for numbers in order for n in numbers]
         objective = AnswerObjective(answer_table(made, self.reference[flat]), losses)
-        leaf = torch.cat([self.logp[n, : self.lengths[n]] for n in flat])
-        batch = ragged_batch(token_rows([row.rendered for row in made]).segments(range(rows)))
-        out, weights = objective(batch, Reduced(logp_N=leaf)), objective.weights(batch)
-        loss = sum(total / weights[name] for name, total in out.components.items())
+        stored = token_rows([row.rendered for row in made])
+        step = []
+        for some in map(range, (0, *cuts), (*cuts, rows)):
+            own = [n for row in some for n in order[row]]
+            leaf = torch.cat([self.logp[n, : self.lengths[n]] for n in own])
+            step.append((ragged_batch(stored.segments(some)), Reduced(logp_N=leaf)))
+        if cuts:
+            objective = objective.comparing(sum(objective.seen(*one) for one in step))
+        weights, loss = Counter(), 0.0
+        for batch, _ in step:
+            weights.update(objective.weights(batch))
+        for one in step:
+            parts = objective(*one).components.items()
+            loss = loss + sum(total / weights[name] for name, total in parts)
         return loss, torch.autograd.grad(loss, self.logp)[0]
 
     def pairs(self, *terms):
@@ -184,8 +197,10 @@ def test_a_weighted_sum_of_dpo_trainer():
 
 
 @pytest.mark.parametrize("wanted", [0.3, 1.0])
+@pytest.mark.parametrize("cuts", [(), (1, 2), (4,)], ids=str)
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_kto_trainer_with_its_kl_of_mismatched_answers(seed, wanted):
+def test_kto_trainer_with_its_kl_of_mismatched_answers(seed, wanted, cuts):
+    """Micro-batches of a step are what TRL makes of all of them as one batch."""
     from trl import KTOTrainer
 
     count = 5
@@ -216,10 +231,11 @@ def test_kto_trainer_with_its_kl_of_mismatched_answers(seed, wanted):
     loss = METHODS["kto"].loss(beta=0.3, desirable_weight=wanted, undesirable_weight=0.7)
     roles = tuple(r for label in labels for r in (BEST if label else OTHER, MISMATCHED))
     order = [(n, count + n) for n in range(count)]
-    drawn.compare(drawn.ours([(1.0, loss)], order, roles, count), theirs)
+    drawn.compare(drawn.ours([(1.0, loss)], order, roles, count, cuts), theirs)
 
 
-def test_bco_of_pairs_where_its_shift_is_zero():
+@pytest.mark.parametrize("cuts", [(), (1, PAIRS, PAIRS + 2)], ids=str)
+def test_bco_of_pairs_where_its_shift_is_zero(cuts):
     drawn = Drawn(0)
     # rewards of both kinds around 0, so that delta is 0 as in TRL's loss over pairs
     ratios = drawn.sums().detach() - drawn.reference
@@ -227,8 +243,8 @@ def test_bco_of_pairs_where_its_shift_is_zero():
     theirs = dpo_trainer(drawn, ["bco_pair"], [1.0], beta=0.3)
     order = [(n,) for n in range(2 * PAIRS)]
     roles = (BEST,) * PAIRS + (OTHER,) * PAIRS
-    loss, gradient = drawn.ours([(2.0, METHODS["bco"].loss(beta=0.3))], order, roles, 2 * PAIRS)
-    drawn.compare((loss, gradient), theirs)
+    losses = [(2.0, METHODS["bco"].loss(beta=0.3))]
+    drawn.compare(drawn.ours(losses, order, roles, 2 * PAIRS, cuts), theirs)
 
 
 def reference_free(trainer_class, values, drawn, **more):

@@ -100,6 +100,18 @@ def test_margins_are_kept_and_close_pairs_are_ties(here: Path) -> None:
         ([{"prompt": "q", "answers": ["a", "b"], "scores": [1, 2]}], {"min_margin": 2}),
         ([{"prompt": "q", "a": "x", "b": "y", "labels": ["a", "b"]}], {}),
         ([{"prompt": "q", "chosen": "a", "rejected": "b", "margin": 1}], {"min_margin": 2}),
+        (
+            [
+                {
+                    "prompt": "q",
+                    "chosen": "a",
+                    "rejected": "b",
+                    "score_chosen": 3,
+                    "score_rejected": 3,
+                }
+            ],
+            {},
+        ),
     ],
 )
 def test_all_ties_are_an_error(
@@ -235,6 +247,93 @@ def test_a_judge_of_ones_own_scores_samples(here: Path) -> None:
         assert {p.margin for p in pairs()} == {margin}
 
 
+RULES = """
+import time
+
+
+def rule(answer, item):
+    if answer == "raise":
+        raise LookupError("no such word")
+    if answer == "own":
+        class Own(Exception):
+            pass
+        raise Own("an error of one's own")
+    if answer == "hang":
+        time.sleep(60)
+    if answer == "end":
+        raise SystemExit(3)
+    if answer == "nan":
+        return float("nan")
+    if answer == "text":
+        return "very good"
+    if answer == "nothing":
+        return None
+    return len(answer)
+
+
+def same(answer, item):
+    return 1.0
+"""
+BAD = ("raise", "own", "nan", "text", "nothing")
+
+
+def ruled(function: str = "rule") -> dict[str, Any]:
+    return {"function": {"file": "rules.py", "function": function}}
+
+
+@pytest.mark.parametrize(
+    ("said", "limit"),
+    [
+        (BAD, 60.0),
+        pytest.param((*BAD, "hang", "end"), 1.0, marks=pytest.mark.slow),
+    ],
+)
+def test_a_rule_that_raises_hangs_or_says_nonsense_is_counted(
+    here: Path, said: Sequence[str], limit: float
+) -> None:
+    """Wherever answers are scored: pairs of own samples, and the best of them (RAFT's rounds)."""
+    Path("rules.py").write_text(RULES)
+    write("prompts.jsonl", {"prompt": "q"})
+    write("answers.json", {f"0#{n}": text for n, text in enumerate(("a", *said, "bb"), start=1)})
+    samples = {"samples": len(said) + 2, "score": ruled() | {"time_limit": limit}}
+    assert build(preferences={"on_policy": on_policy(**samples)}) == 0
+    assert [(p.chosen[0].text, p.rejected[0].text) for p in pairs()] == [("bb", "a")]
+    assert steps()["on-policy-scores"]["failed"] == {"not_scored": len(said)}
+    (lost,) = Path("run/build/ledger").glob("*on-policy-scores.failed.jsonl")
+    told = lost.read_text()
+    parts = ["no such word", "an error of one's own", "the score is nan", "very good", "NoneType"]
+    parts += ["within 1 seconds", "ended its process"] if "hang" in said else []
+    assert [part for part in parts if part not in told] == []
+    best = {"kind": "best_of_n", **on_policy(**samples)}
+    assert build_section({"feedback": [best]}) == 0
+    assert [one.messages[-1].text for one in instances()] == ["bb"]
+    assert steps()["best-of-n-scores"]["failed"] == {"not_scored": len(said)}
+
+
+def test_a_rule_that_never_scores_or_tells_nothing_apart_is_an_error(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("rules.py").write_text(RULES)
+    write("prompts.jsonl", {"prompt": "q"})
+    for answers, function, slug in (
+        ({"0#.": "raise"}, "rule", "no-samples"),
+        ({"0#1": "a", "0#2": "b", "0#3": "c"}, "same", "all-ties"),
+    ):
+        write("answers.json", answers)
+        section = on_policy(score=ruled(function))
+        assert build(preferences={"on_policy": section}) == 1
+        assert f"[{slug}]" in capsys.readouterr().err
+        assert build_section({"feedback": [{"kind": "best_of_n", **section}]}) == 1
+        assert f"[{slug}]" in capsys.readouterr().err
+    best = {"kind": "best_of_n", **section, "min_score": 1.0}  # they are all good enough
+    assert build_section({"feedback": [best]}) == 0
+    Path("rules.py").write_text("import nothing_like_it\n")
+    assert build(preferences={"on_policy": section}) == 1
+    error = capsys.readouterr().err
+    assert "[user-code-fails]" in error
+    assert "nothing_like_it" in error
+
+
 @pytest.mark.parametrize(
     ("answers", "more", "slug"),
     [
@@ -261,6 +360,7 @@ def test_samples_without_a_preference_are_an_error(
         ({"generator": {"model": "m", "temperature": 0.0}}, "all samples of a prompt are the same"),
         ({"generator": {"scripted": "starter"}}, "instructions"),
         ({"score": {}}, "has none of"),
+        ({"score": {"scorer": "exact", "time_limit": 1.0}}, "is for a rule of your own"),
         ({"score": {"scorer": "exact", "judge": {"function": {"file": "a", "function": "b"}}}},
          "exclude each other"),
     ],

@@ -7,7 +7,10 @@ import pytest
 import yaml
 
 from regimen.alignment.best_of import kl_of_best
+from regimen.cli import main
+from regimen.errors import TrainingError
 from regimen.settings.align import AlignSettings
+from regimen.stages import raft as stage
 from regimen.tables import read_table, table_to_instances
 
 SCORE = """
@@ -48,12 +51,27 @@ def align(project, **changes):
     return project.run(file.name)
 
 
+def told():
+    return json.loads(Path("runs/r/align/summary.json").read_text())["rounds"]
+
+
 @pytest.mark.slow
-def test_rounds_sample_from_the_round_before_and_are_recorded(project, capsys):
+def test_rounds_sample_from_the_round_before_and_are_recorded(project, capsys, monkeypatch):
+    given, calls = stage.tune, []
+
+    def failing(own, place, data):
+        calls.append(place.name)
+        if len(calls) == 2:
+            raise TrainingError("interrupted", slug="interrupted")
+        return given(own, place, data)
+
+    monkeypatch.setattr(stage, "tune", failing)
+    assert align(project) == 1
+    assert Path("runs/r/align/round-1/tune/final/model.safetensors").is_file()
     assert align(project) == 0, capsys.readouterr().err
-    told = json.loads(Path("runs/r/align/summary.json").read_text())["rounds"]
-    assert [one["round"] for one in told] == [1, 2]
-    for one in told:
+    assert calls == ["round-1", "round-2", "round-2"]
+    assert [one["round"] for one in told()] == [1, 2]
+    for one in told():
         assert one["mean_best_score"] >= one["mean_score"]
         assert one["kl"] == pytest.approx(kl_of_best(4))
         assert one["steps"] == 6
@@ -72,20 +90,52 @@ def test_rounds_sample_from_the_round_before_and_are_recorded(project, capsys):
         assert best["in"] == best["kept"] == 6
     final = Path("runs/r/align/final/model.safetensors").read_bytes()
     assert final == Path("runs/r/align/round-2/tune/final/model.safetensors").read_bytes()
+    before = Path("runs/r/align/round-1/tune")  # its model went when the next one was there
+    assert sorted(path.name for path in before.iterdir() if path.name in GONE) == []
+    assert (before / "metrics.jsonl").is_file()
 
-    # an interrupted run keeps the rounds that are done
-    times = {
-        path: path.stat().st_mtime_ns
-        for path in Path("runs/r/align").glob("round-1/**/manifest.json")
-    }
-    assert len(times) == 2
-    Path("runs/r/align/manifest.json").rename("runs/r/align/unfinished.json")
-    key = json.loads(Path("runs/r/align/unfinished.json").read_text())
-    Path("runs/r/align/unfinished.json").write_text(json.dumps({**key, "stage": "align"}))
-    Path("runs/r/align/round-2/tune/manifest.json").unlink()
-    assert align(project) == 0
-    assert {path: path.stat().st_mtime_ns for path in times} == times
-    assert Path("runs/r/align/final/model.safetensors").read_bytes() == final
+
+GONE = ("final", "base", "manifest.json")
+
+
+@pytest.mark.slow
+def test_adapters_of_rounds_keep_what_they_stand_on(project, capsys):
+    assert align(project, adapter={"kind": "lora", "r": 2}, max_steps=2) == 0
+    assert not Path("runs/r/align/round-1/tune/final").exists()
+    config = json.loads(Path("runs/r/align/final/adapter_config.json").read_text())
+    base = Path(config["base_model_name_or_path"])
+    assert base == Path("runs/r/align/round-2/tune/base")
+    assert (base / "model.safetensors").is_file()
+    raft = {**SECTION["raft"], "keep_rounds": True}
+    assert align(project, adapter={"kind": "lora", "r": 2}, max_steps=2, raft=raft) == 0
+    assert Path("runs/r/align/round-1/tune/final").is_dir()
+
+
+@pytest.mark.slow
+def test_rounds_end_where_nothing_is_left_to_choose(project, capsys):
+    Path("score.py").write_text(
+        "from pathlib import Path\n"
+        "def cats(answer, item):\n"
+        "    done = Path('runs/r/align/round-1/done.json').exists()\n"
+        "    return 1.0 if done else len(answer)\n"
+    )
+    assert align(project, max_steps=2) == 0, capsys.readouterr().err
+    assert [one["round"] for one in told()] == [1]
+    assert "no round 2, for all answers" in capsys.readouterr().err
+    Path("score.py").write_text("def cats(answer, item):\n    return 1.0\n")
+    assert align(project, max_steps=2) == 1
+    assert "[all-ties]" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_first_tuning_is_measured(project):
+    file = project.folder / "raft.yaml"
+    file.write_text(yaml.safe_dump({"run": "runs/r", "align": SECTION}))
+    with pytest.raises(SystemExit) as stopped:
+        main(["align", file.name, "--profile"])
+    assert stopped.value.code == 0
+    assert Path("runs/r/align/profile.json").is_file()
+    assert [path.name for path in Path("runs/r").rglob("round-*")] == []
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import torch
 
 from regimen.objectives.answers import BEST, MISMATCHED, OTHER, AnswerTable
 from regimen.objectives.table import Form
-from regimen.records import Labelled, Message, Preference, Ranked
+from regimen.records import Labelled, Message, Preference, Ranked, content_of, stable_hash
 from regimen.tokens.rendering import RenderedAnswers
 
 Record = Preference | Labelled | Ranked
@@ -30,8 +30,13 @@ READABLE: dict[Form, tuple[type[Record], ...]] = {
 
 
 def records_of(form: Form, record: Record) -> list[Record]:
-    """A record in the form that a method learns from; a pair becomes two labelled answers."""
+    """A record in the form that a method learns from; a pair becomes two labelled answers.
+
+    A pair of equal answers stays what it is: no answer is wanted and unwanted.
+    """
     if form == "labelled" and isinstance(record, Preference):
+        if why_unusable(record) == "equal_answers":
+            return [record]
         shared = {"prompt": record.prompt, "lineage": record.lineage, "weight": record.weight}
         return [
             Labelled(answer=record.chosen, desirable=True, **shared),  # type: ignore[arg-type]
@@ -80,9 +85,16 @@ def why_unusable(record: Record) -> str:
         return "empty_answer"
     if len(answers) != len(scores) or not all(map(math.isfinite, scores)):
         return "answers_without_scores"
-    if isinstance(record, Ranked) and len(set(scores)) < 2:
-        return "tied_answers"
-    return ""
+    if isinstance(record, Labelled):
+        return ""
+    if len(answers) > 1 and len({stable_hash(content_of(answer)) for answer in answers}) == 1:
+        return "equal_answers"
+    return "tied_answers" if len(set(scores)) < 2 else ""
+
+
+def all_alike(rendered: RenderedAnswers) -> bool:
+    """Whether a row has several answers that are the same tokens: nothing is preferred in it."""
+    return len(rendered.answers) > 1 and len(set(rendered.answers)) == 1
 
 
 def _empty(answer: Sequence[Message]) -> bool:
@@ -113,10 +125,12 @@ def with_mismatched(rows: Sequence[Row], seed: int, limit: int) -> list[Row]:
     all prompts are alike the next answer is taken. What goes beyond ``limit`` tokens is cut off.
     """
     order = np.random.default_rng([seed, 0x1470]).permutation(len(rows)).tolist()
+    alike = len({row.rendered.prompt for row in rows}) == 1
     found: dict[int, Row] = {}
     for place, number in enumerate(order):
         row = rows[number]
-        later = (rows[order[(place + step) % len(order)]] for step in range(1, len(order)))
+        steps = range(1, 1 if alike else len(order))
+        later = (rows[order[(place + step) % len(order)]] for step in steps)
         other = next(_of_other_prompts(row, later), rows[order[(place + 1) % len(order)]])
         room = max(1, limit - len(row.rendered.prompt))
         answers = (*row.rendered.answers, other.rendered.answers[0][:room])

@@ -6,6 +6,7 @@ its steps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -72,10 +73,13 @@ def why_not(record: RewardRecord, method: str, *, margin: bool) -> str:
         right = all(0 <= label <= 1 for label in record.labels)
         return "" if right else "label_outside_0_to_1"
     found = why_unusable(record)
-    if found == "tied_answers" and method == "reward_ordinal":
-        return ""  # two answers of one level are two answers
-    if not found and margin and isinstance(record, Preference) and record.margin is None:
-        return "no_margin"
+    if found in ("tied_answers", "equal_answers") and method == "reward_ordinal":
+        return ""  # each answer has its level, whatever the others have
+    if not found and margin and isinstance(record, Preference):
+        if record.margin is None:
+            return "no_margin"
+        if not 0 <= record.margin < math.inf:
+            return "bad_margin"
     return found
 
 

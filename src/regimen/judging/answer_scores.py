@@ -5,11 +5,11 @@ What a rule raises, or a judge does not say, is a score without a value; it is n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from regimen import console
 from regimen.judging.comparisons import AnswerPair, Comparison, compare, ratings
 from regimen.judging.judge import Judge
 from regimen.protocols import SCORER_ERRORS, AnswerScore
@@ -27,16 +27,16 @@ class RuleScores:
 
     def scores(self, asked: Asked) -> list[list[AnswerScore]]:
         """As ``AnswerScorer``."""
-        return [[self._score(answer, item) for answer in answers] for item, answers in asked]
+        total = sum(len(answers) for _, answers in asked)
+        with console.progress(total, self.name, "answers", after=2.0) as bar:
+            return [[self._score(a, item, bar) for a in answers] for item, answers in asked]
 
-    def _score(self, answer: str, item: Item) -> AnswerScore:
+    def _score(self, answer: str, item: Item, bar: console.Progress) -> AnswerScore:
+        bar.advance()
         try:
-            value = float(self.rule(answer, item))
+            return AnswerScore.of(float(self.rule(answer, item)))
         except SCORER_ERRORS as error:
             return AnswerScore(error=f"{type(error).__name__}: {error}")
-        if not math.isfinite(value):
-            return AnswerScore(error=f"the score is {value}")
-        return AnswerScore(value=value)
 
 
 @dataclass(frozen=True, slots=True)

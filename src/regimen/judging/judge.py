@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from regimen import console
 from regimen.errors import GenerationError
 from regimen.judging.parsing import Parsed, parse_preference, parse_rating
 from regimen.judging.prompts import JudgePrompt, Turns, asked_text
@@ -161,9 +162,11 @@ class FunctionJudge:
 
     def verdicts(self, shown: Sequence[Shown]) -> tuple[Verdict, ...]:
         """The function of each question."""
-        return tuple(self._verdict(one) for one in shown)
+        with console.progress(len(shown), self.name, "verdicts", after=2.0) as bar:
+            return tuple(self._verdict(one, bar) for one in shown)
 
-    def _verdict(self, one: Shown) -> Verdict:
+    def _verdict(self, one: Shown, bar: console.Progress) -> Verdict:
+        bar.advance()
         texts = ["\n\n".join(turns) for turns in one.answers]
         try:
             value = float(self.function(asked_text(one.item), *texts))

@@ -7,9 +7,9 @@ A answers of a batch, B its rows, P pairs, N supervised tokens; R rows of all da
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,6 +23,9 @@ Unit = Literal["rows", "best_tokens", "other_tokens"]
 
 BEST, OTHER, MISMATCHED = 1, 0, -1
 """Roles of answers: the chosen, desirable or highest one; another one; one to another prompt."""
+
+ROLES = (OTHER, BEST, MISMATCHED)
+"""The order in which sums by role stand: a role is its own place, the last one from the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ class Answers:
 
     ``logp_A`` is the sum of an answer's token log-probabilities (nats), ``tokens_A`` their number,
     ``row_A`` the answer's row in the batch; ``answer_N`` says which answer a token belongs to.
+    ``ratios_32`` is what ``ratio_sums`` says of all answers of the optimizer step, where there are
+    more than these.
     """
 
     token_logp_N: Tensor
@@ -64,6 +69,7 @@ class Answers:
     score_A: Tensor
     reference_A: Tensor
     weight_B: Tensor
+    ratios_32: Tensor | None = None
 
     @cached_property
     def logp_A(self) -> Tensor:
@@ -81,6 +87,19 @@ class Answers:
     def ratio_A(self) -> Tensor:
         """Log-ratio to the reference: log pi(y|x) - log ref(y|x)."""
         return self.logp_A - self.reference_A.to(self.logp_A.dtype)
+
+    def ratio_sums(self) -> Tensor:
+        """Sum of the log-ratios and number of the answers of each of ``ROLES``: (3, 2)."""
+        ratio_A = self.ratio_A.detach()
+        own_A2 = torch.stack([ratio_A, torch.ones_like(ratio_A)], dim=1)
+        return ratio_A.new_zeros(len(ROLES), 2).index_add(0, self.role_A % len(ROLES), own_A2)
+
+    def mean_ratios(self) -> tuple[Tensor, Tensor]:
+        """Mean log-ratio of the answers of each of ``ROLES`` over the optimizer step, without
+        gradient, and whether there are any: (3,), (3,). A mean of none is 0."""
+        sums_32 = self.ratio_sums() if self.ratios_32 is None else self.ratios_32
+        total_3, count_3 = sums_32.unbind(1)
+        return total_3 / count_3.clamp_min(1.0), count_3 > 0
 
     @property
     def mean_A(self) -> Tensor:
@@ -150,8 +169,10 @@ def sequence_logp(batch: RaggedBatch, logp_N: Tensor) -> Tensor:
     return out_S.index_add(0, batch.target_segment_N, logp_N)
 
 
-def answers_of(table: AnswerTable, batch: RaggedBatch, token_logp_N: Tensor) -> Answers:
-    """The answers of a batch with what is known of them."""
+def answers_of(
+    table: AnswerTable, batch: RaggedBatch, token_logp_N: Tensor, ratios_32: Tensor | None = None
+) -> Answers:
+    """The answers of a batch with what is known of them and of the step."""
     device = token_logp_N.device
     places = places_of(table.first_R, batch)
     answer_S = torch.full((len(batch.plan.lengths),), -1)
@@ -166,6 +187,7 @@ def answers_of(table: AnswerTable, batch: RaggedBatch, token_logp_N: Tensor) -> 
         score_A=table.score_A[number_A].to(device),
         reference_A=table.reference_A[number_A].to(device),
         weight_B=weight_B.to(device, token_logp_N.dtype),
+        ratios_32=ratios_32,
     )
 
 
@@ -182,15 +204,39 @@ class AnswerLoss(Protocol):
         """The implicit reward of each answer, for what is logged: (A,)."""
 
 
+@runtime_checkable
+class ComparedOverStep(Protocol):
+    """A loss over answers that compares rows with mean log-ratios over the optimizer step."""
+
+    COMPARED: ClassVar[tuple[int, ...]]
+    """The roles of the answers whose means it looks at."""
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerObjective:
     """A weighted sum of losses over answers, as the loop takes it.
 
     Parts of one name (the likelihood term of two losses) are added; they have the same unit.
+    ``ratios_32`` is what was seen of the optimizer step, where it has several micro-batches.
     """
 
     table: AnswerTable
     losses: Sequence[tuple[float, AnswerLoss]]
+    ratios_32: Tensor | None = None
+
+    @property
+    def compares(self) -> bool:
+        """Whether a loss compares its rows with means over the step."""
+        return any(isinstance(loss, ComparedOverStep) for _, loss in self.losses)
+
+    def seen(self, batch: RaggedBatch, reduced: Reduced) -> Tensor:
+        """Sums and counts of log-ratios by role: (3, 2)."""
+        assert reduced.logp_N is not None
+        return answers_of(self.table, batch, reduced.logp_N).ratio_sums()
+
+    def comparing(self, seen: Tensor) -> AnswerObjective:
+        """The same, with what was seen of the whole step."""
+        return replace(self, ratios_32=seen)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -215,7 +261,7 @@ class AnswerObjective:
     def __call__(self, batch: RaggedBatch, reduced: Reduced) -> LossOut:
         """The sums of the parts, and what is logged."""
         assert reduced.logp_N is not None
-        answers = answers_of(self.table, batch, reduced.logp_N)
+        answers = answers_of(self.table, batch, reduced.logp_N, self.ratios_32)
         totals: dict[str, Tensor] = {}
         metrics: dict[str, float] = {}
         for weight, loss in self.losses:

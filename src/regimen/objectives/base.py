@@ -45,6 +45,30 @@ class Objective(Protocol):
 
 
 @runtime_checkable
+class OverStep(Protocol):
+    """An objective that may compare each row with means over all rows of the optimizer step.
+
+    A step of one micro-batch is compared with its own means. Of several micro-batches the loop adds
+    up ``seen`` in a pass without gradient and learns from ``comparing``, so that a step is the same
+    however its rows are cut into micro-batches.
+    """
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """As that of ``Objective``."""
+
+    @property
+    def compares(self) -> bool:
+        """Whether it does."""
+
+    def seen(self, batch: RaggedBatch, reduced: Reduced) -> Tensor:
+        """Sums over this batch, to be added up over the step; without gradient."""
+
+    def comparing(self, seen: Tensor) -> Objective:
+        """The objective that compares with what was seen of the whole step."""
+
+
+@runtime_checkable
 class Teaching(Protocol):
     """An objective that needs ``teacher_kl``: it knows a frozen teacher, as others a reference."""
 

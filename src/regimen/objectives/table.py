@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from regimen.objectives.answers import ComparedOverStep
 from regimen.objectives.distillation import Distillation
 from regimen.objectives.labelled import Bco, Kto
 from regimen.objectives.preference import Dpo, DpoNorm, Dpop, Hinge, Ipo, Robust
@@ -30,8 +31,7 @@ class Method:
     """A method of ``align`` whose loss looks at answers.
 
     ``reference`` says whether it looks at the frozen reference; ``mismatched`` whether each row
-    also has an answer to another prompt; ``across_rows`` whether a row's loss depends on the other
-    rows of its micro-batch.
+    also has an answer to another prompt.
     """
 
     loss: Callable[..., Any]
@@ -39,7 +39,11 @@ class Method:
     reference: bool
     source: str
     mismatched: bool = False
-    across_rows: bool = False
+
+    @property
+    def across_rows(self) -> bool:
+        """Whether its loss compares rows with means over all rows of the optimizer step."""
+        return isinstance(self.loss, ComparedOverStep)
 
     @property
     def takes(self) -> tuple[str, ...]:
@@ -60,12 +64,8 @@ METHODS: dict[str, Method] = {
     "kto": Method(
         *(Kto, "labelled", True, "Ethayarajh et al. 2024, arXiv 2402.01306"),
         mismatched=True,
-        across_rows=True,
     ),
-    "bco": Method(
-        *(Bco, "labelled", True, "Jung et al. 2024, arXiv 2404.04656"),
-        across_rows=True,
-    ),
+    "bco": Method(Bco, "labelled", True, "Jung et al. 2024, arXiv 2404.04656"),
     "rrhf": Method(Rrhf, "ranked", False, "Yuan et al. 2023, arXiv 2304.05302"),
     "slic": Method(Slic, "ranked", False, "Zhao et al. 2023, arXiv 2305.10425"),
     "unlikelihood": Method(Unlikelihood, "any", False, "Welleck et al. 2019, arXiv 1908.04319"),

@@ -112,6 +112,10 @@ def exactly_one(section: Section, names: Sequence[str]) -> Iterator[Conflict]:
         )
 
 
+TimeLimit = Annotated[float, Field(gt=0, le=86_400)]
+"""Seconds for a call of a function of one's own."""
+
+
 class FunctionSettings(Section):
     """A function of your own, found by file and name."""
 

@@ -14,6 +14,7 @@ from regimen.settings.base import (
     Section,
     Text,
     Texts,
+    TimeLimit,
     exactly_one,
 )
 from regimen.settings.generators import GeneratorSettings
@@ -67,7 +68,7 @@ class AnswerJudgeSettings(Section):
     votes: Annotated[int, Field(ge=1, le=256)] = 1
     """Verdicts that a model gives on each question, with seeds of their own; their mean counts."""
 
-    time_limit: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    time_limit: TimeLimit = 60.0
     """Seconds that a function of your own may take for a verdict; one that takes longer has
     failed."""
 

@@ -14,6 +14,7 @@ from regimen.settings.base import (
     Section,
     Text,
     Texts,
+    TimeLimit,
     exactly_one,
 )
 from regimen.settings.judge import AnswerJudgeSettings
@@ -74,6 +75,10 @@ class ScoreSettings(Section):
     function: FunctionSettings | None = None
     """A rule of your own: ``(answer, item)`` to a number, the higher the better."""
 
+    time_limit: TimeLimit = 60.0
+    """Seconds that a rule of your own may take for an answer; one that takes longer has failed, and
+    the answer has no score."""
+
     judge: AnswerJudgeSettings | None = None
     """A judge: ``pointwise`` ratings, or for ``pairwise`` the mean over all comparisons of an
     answer with the others of its prompt."""
@@ -84,6 +89,12 @@ class ScoreSettings(Section):
     def conflicts(self) -> Iterator[Conflict]:
         """Exactly one of them."""
         yield from exactly_one(self, ("scorer", "function", "judge", "reward"))
+        if "time_limit" in self.model_fields_set and self.function is None:
+            yield Conflict(
+                what="is for a rule of your own",
+                at=("time_limit",),
+                fix="Write it into 'judge', or remove it." if self.judge else "Remove it.",
+            )
 
 
 class OnPolicySettings(SampledSettings):

@@ -46,6 +46,9 @@ class RaftSettings(Section):
     """A best answer with a lower score is left out and counted; every best one is kept when not
     given."""
 
+    keep_rounds: bool = False
+    """Keep the model of every round, not the last one's alone."""
+
 
 def of_raft(section: Any) -> Iterator[Conflict]:
     """``raft`` beside its method alone; ``section`` is that of ``align``."""

@@ -17,7 +17,6 @@ from regimen.alignment.reference import (
     kept_reference,
     reference_identity,
 )
-from regimen.errors import SettingsError
 from regimen.models.hardware import set_up
 from regimen.objectives.answers import AnswerObjective
 from regimen.objectives.base import Objective
@@ -32,7 +31,7 @@ from regimen.stages.align_rows import Rows, align_rows, conditioned_method, sour
 from regimen.stages.arrangements import wants_bf16
 from regimen.stages.common import StageResult, path_key, read_json, run_stage
 from regimen.stages.profile import profile_stage
-from regimen.stages.raft import raft
+from regimen.stages.raft import profile_raft, raft
 from regimen.stages.training import (
     MERGED,
     Prepared,
@@ -96,12 +95,7 @@ def profile_align(
     The reference's pass over the data, once before the first step, is left out.
     """
     if settings.align is not None and settings.align.method == "raft":
-        raise SettingsError(
-            "A round of raft cannot be measured before its answers are sampled.",
-            slug="profile-raft",
-            got="align.method: raft",
-            fix="Measure a tuning with the same options, or align with another method.",
-        )
+        return profile_raft(settings, root, start_of(settings.align, start))
     section, model, source = _inputs(settings, data, start)
 
     def job(run: Run) -> Job:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from regimen import console
+from regimen.alignment.forms import all_alike
 from regimen.alignment.reward_rows import (
     RewardRecord,
     RewardRow,
@@ -29,7 +30,7 @@ from regimen.models.hardware import set_up
 from regimen.models.scoring import add_cuts, pad_id_of, take_cuts
 from regimen.objectives.reward import RewardObjective, borders, cuts_from_counts
 from regimen.objectives.table import REWARDS
-from regimen.records import Preference, Ranked, Stepwise
+from regimen.records import Ranked, Stepwise
 from regimen.runs import Run
 from regimen.settings.align import AlignSettings
 from regimen.settings.pipeline import PipelineSettings
@@ -208,7 +209,7 @@ def _row(
     except TokenError as error:
         found.step.fail(name, error.slug, error.got, error.fix)
         return []
-    if isinstance(record, Preference) and len(set(whole.answers)) == 1:
+    if spec.method == "reward" and all_alike(whole):
         found.step.remove(record, "equal_answers")
         return []
     if own is None:

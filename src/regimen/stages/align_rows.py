@@ -12,6 +12,7 @@ from regimen.alignment.forms import (
     READABLE,
     Record,
     Row,
+    all_alike,
     answers_in,
     records_of,
     row_of,
@@ -151,7 +152,7 @@ def align_rows(
     run.write_json("rendering.json", {**counts, "notes": renderer.notes})
     told: dict[str, Any] = {"rendering": counts, "pairs" if form == "pairs" else "rows": len(rows)}
     if form == "labelled":
-        told |= _labels(section, rows)
+        told |= _labels(rows)
     if any(METHODS[loss.name].mismatched for loss in section.losses):
         rows = with_mismatched(rows, seed, section.max_length)
     return Rows(answers=rows, told=told)
@@ -191,18 +192,18 @@ def _row(
     except TokenError as error:
         step.fail(name, error.slug, error.got, error.fix)
         return None
-    if isinstance(record, Preference) and len(set(whole.answers)) == 1:
+    if all_alike(whole):
         step.remove(record, "equal_answers")
         return None
     kept = None if fitted is None else row_of(record, fitted, name)
     return kept, row_of(record, whole, name)
 
 
-def _labels(section: AlignSettings, rows: Sequence[Row]) -> dict[str, Any]:
-    """How many answers are desirable; both kinds are needed where a method compares them."""
+def _labels(rows: Sequence[Row]) -> dict[str, Any]:
+    """How many answers are desirable; both kinds are needed."""
     desirable = sum(row.scores[0] > 0 for row in rows)
     counts = {"desirable": desirable, "undesirable": len(rows) - desirable}
-    if not all(counts.values()) and section.method in ("kto", "bco"):
+    if not all(counts.values()):
         raise DataError(
             "All answers have the same label.",
             slug="one-label",

@@ -21,8 +21,7 @@ from regimen.runs import Run
 from regimen.settings.judge import AnswerJudgeSettings, JudgeSettings
 from regimen.stages.common import path_key
 from regimen.stages.generators import Watched, make_generator
-from regimen.stages.guarded import GuardedFunction
-from regimen.stages.user_code import load_function
+from regimen.stages.guarded import guarded
 from regimen.tables import write_table
 
 
@@ -96,13 +95,11 @@ def make_judge(
         DataError: a file of prepared verdicts cannot be used.
     """
     if section.function is not None:
-        own = section.function
-        load_function(own.file, own.function)
-        function = GuardedFunction(own.file, own.function, own.arguments, section.time_limit)
+        function = guarded(section.function, section.time_limit)
         bounds = (-1.0, 1.0)
         if section.kind == "pointwise":
             bounds = (float(section.scale[0]), float(section.scale[1]))
-        return FunctionJudge(function, own.function, bounds)
+        return FunctionJudge(function, section.function.function, bounds)
     asked = _asked_model(section)
     if principles:
         return PrincipleJudge(judges=tuple(asked((one,)) for one in principles), seed=seed)

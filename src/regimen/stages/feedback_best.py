@@ -9,6 +9,7 @@ from typing import Any
 from regimen import console
 from regimen.alignment.best_of import Best, best_instance, best_of, kl_of_best
 from regimen.curation.ledger import Ledger
+from regimen.errors import DataError
 from regimen.protocols import AnswerScorer, Generator
 from regimen.settings.feedback import BestOfNSettings
 from regimen.stages.feedback_made import Made
@@ -44,6 +45,8 @@ def best_of_n(
     asked = sample(section, name, items, section.samples, sources.seed, generator)
     kept = usable(asked, name, ledger, keep_cut=section.keep_cut)
     found = scored(kept, name, scorer, ledger)
+    if section.min_score is None and _all_tie(found):
+        raise _ties(name, found)
     best: list[Best] = []
     with ledger.step(f"{name}-best", entered=len(found)) as step:
         for item, answers in found:
@@ -62,6 +65,25 @@ def best_of_n(
     console.line(f"{name}: {in_words(about)}")
     made = [best_instance(one, generator.name, scorer.name) for one in best]
     return Made(instances=made, about=about)
+
+
+def _all_tie(found: Sequence[Scored]) -> bool:
+    """Whether some prompt has answers to choose from, and none has two scores."""
+    some = any(len({text for text, _ in answers}) > 1 for _, answers in found)
+    return some and all(len({score for _, score in answers}) < 2 for _, answers in found)
+
+
+def _ties(name: str, found: Sequence[Scored]) -> DataError:
+    scores = sorted({score for _, answers in found for _, score in answers})
+    return DataError(
+        f"The score of {name} tells no two answers to a prompt apart: there is no best one.",
+        slug="all-ties",
+        got=f"{len(found):,} prompts, all scores of each the same: "
+        f"{', '.join(f'{score:g}' for score in scores[:5])}",
+        expected="a prompt with answers of different scores",
+        fix="Score by something that tells them apart, or take more samples. To keep answers that "
+        "are all good, say how good with min_score.",
+    )
 
 
 def sampling_block(

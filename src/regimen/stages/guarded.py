@@ -17,11 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from regimen.processes import module_command, module_environment
-from regimen.protocols import SCORER_ERRORS
+from regimen.settings.base import FunctionSettings
 from regimen.stages.user_code import load_function
-
-RAISED = (*SCORER_ERRORS, AssertionError, OSError, RuntimeError)
-"""What a function may raise without ending its process, which takes half a second to start."""
 
 
 class FunctionFailed(ValueError):
@@ -71,8 +68,8 @@ class GuardedFunction:
         if answer is None:
             self.close()
             if late.is_set():
-                raise FunctionFailed(f"no verdict within {self.seconds:g} seconds")
-            raise FunctionFailed("the function raised, or ended its process; see what it printed")
+                raise FunctionFailed(f"no answer within {self.seconds:g} seconds")
+            raise FunctionFailed("the function ended its process; see what it printed")
         value, problem = answer
         if problem:
             raise FunctionFailed(problem)
@@ -105,6 +102,16 @@ class GuardedFunction:
         self.close()
 
 
+def guarded(section: FunctionSettings, seconds: float) -> GuardedFunction:
+    """The function of a section, guarded.
+
+    Raises:
+        SettingsError: there is no such file or function.
+    """
+    load_function(section.file, section.function)
+    return GuardedFunction(section.file, section.function, section.arguments, seconds)
+
+
 def _send(pipe: IO[bytes], value: Any) -> None:
     content = pickle.dumps(value)
     pipe.write(len(content).to_bytes(8, "big") + content)
@@ -132,7 +139,7 @@ def main() -> int:
     while (given := _receive(sys.stdin.buffer)) is not None:
         try:
             answer = (float(function(*given, **arguments)), "")
-        except RAISED as error:
+        except Exception as error:  # whatever it raises is told, and its process goes on
             answer = (0.0, f"{type(error).__name__}: {error}")
         _send(out, answer)
     return 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 from regimen.curation.ledger import Ledger
 from regimen.instances.answer_sets import Answer, AnswerSet, PairRule
@@ -19,9 +18,9 @@ from regimen.records import Item, Message, Preference
 from regimen.settings.preferences import OnPolicySettings, ScoreSettings
 from regimen.stages.common import path_key
 from regimen.stages.evaluate_judge import judge_inputs, make_judge
+from regimen.stages.guarded import guarded
 from regimen.stages.pairing import pair_up
 from regimen.stages.sampled import generator_inputs, sample, scored, stored_generator, usable
-from regimen.stages.user_code import load_function
 
 NAME = "on-policy"
 
@@ -60,9 +59,7 @@ def make_scorer(section: ScoreSettings) -> AnswerScorer:
     if section.scorer is not None:
         return RuleScores(scorer_named(section.scorer), section.scorer)
     if section.function is not None:
-        own = section.function
-        function = partial(load_function(own.file, own.function), **own.arguments)
-        return RuleScores(function, own.function)
+        return RuleScores(guarded(section.function, section.time_limit), section.function.function)
     if section.reward is not None:
         from regimen.stages.reward_scores import RewardScores
 

@@ -119,7 +119,7 @@ class RewardScores:
                     continue
                 members_1M = torch.cat([one for one in said if isinstance(one, Tensor)])[None]
                 value, apart = combined(members_1M, self.section.combine)
-                own.append((AnswerScore(value=float(value)), float(apart)))
+                own.append((AnswerScore.of(float(value)), float(apart)))
             out.append(own)
         return out
 

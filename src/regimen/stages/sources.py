@@ -142,8 +142,8 @@ def pair_rule(source: SourceSettings) -> PairRule:
 
 
 def _is_tie(pair: Preference, source: SourceSettings) -> bool:
-    """Whether a pair's sides are closer than the source allows."""
-    return pair.margin is not None and pair.margin < source.pairs.min_margin
+    """Whether a pair's sides are worth the same, or closer than the source allows."""
+    return pair.margin is not None and (pair.margin <= 0 or pair.margin < source.pairs.min_margin)
 
 
 def _use(

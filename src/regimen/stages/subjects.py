@@ -18,6 +18,7 @@ from regimen.adapters import methods as adapters
 from regimen.alignment.forms import (
     Record,
     Row,
+    all_alike,
     answer_table,
     answers_in,
     records_of,
@@ -29,7 +30,6 @@ from regimen.errors import DataError, TokenError
 from regimen.models.loading import ModelSpec
 from regimen.models.quantised import is_quantised
 from regimen.objectives.table import METHODS
-from regimen.records import Preference
 from regimen.settings.align import AlignSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.quantised import base_kind
@@ -170,11 +170,7 @@ def _answers_subject(
     given: dict[str, Any],
     seed: int,
 ) -> Subject | str:
-    """The subject of methods over answers.
-
-    Where a loss depends on the whole micro-batch, micro-batches are no equals of one batch, and the
-    likelihood of the best answers stands in for it.
-    """
+    """The subject of methods over answers."""
     pool = [row for record in records for row in _fitted(section, opened.renderer, record)]
     if any(METHODS[loss.name].mismatched for loss in section.losses):
         pool = with_mismatched(pool, seed, section.max_length)
@@ -184,9 +180,6 @@ def _answers_subject(
     named = {row.rendered: row for row in pool}
     rows = [named[rendered] for rendered in chosen]
     terms = [Term(loss.name, loss.weight, loss.given()) for loss in section.losses]
-    if any(METHODS[term.name].across_rows for term in terms):
-        terms = [Term("sft")]
-        given["about"] += " (its loss depends on the micro-batch: the likelihood is checked)"
     compared = any(METHODS[loss.name].reference for loss in section.losses)
     reference_A = _reference(opened, chosen) if compared else None
     moved_A = None
@@ -209,7 +202,7 @@ def _fitted(section: AlignSettings, renderer: Renderer, record: Record) -> list[
     fitted, _ = fit_answers(
         renderer, record.prompt, answers_in(record), section.max_length, section.overflow
     )
-    if fitted is None or (isinstance(record, Preference) and len(set(fitted.answers)) == 1):
+    if fitted is None or all_alike(fitted):
         return []
     return [row_of(record, fitted)]
 

@@ -96,6 +96,12 @@ def profile_tune(
     return profile_stage(stage, root, lambda run: _job(section, seed, run, source))
 
 
+def tuning_job(settings: PipelineSettings, run: Run, data: Path) -> Job:
+    """What ``tune`` would train on a build, in the folder of another run."""
+    section, source = _inputs(settings, data, "tune", None)
+    return _job(section, settings.seed_of("tune"), run, source)
+
+
 def _inputs(
     settings: PipelineSettings, data: Path | None, stage: str, before: ModelSettings | None
 ) -> tuple[TuneSettings, Path | None]:

@@ -15,7 +15,7 @@ def load_function(file: str | Path, function: str) -> Callable[..., Any]:
     """The function of that name in a Python file.
 
     Raises:
-        SettingsError: there is no such file or function.
+        SettingsError: there is no such file or function, or the file cannot be run.
     """
     path = Path(file)
     if not path.is_file():
@@ -31,7 +31,16 @@ def load_function(file: str | Path, function: str) -> Callable[..., Any]:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise SettingsError(
+            "The file of user code cannot be run.",
+            slug="user-code-fails",
+            got=f"{type(error).__name__}: {error}",
+            fix=f"Run `python {path}` and correct what it says.",
+            where=str(file),
+        ) from error
     found = getattr(module, function, None)
     if not callable(found):
         known = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]

@@ -20,9 +20,9 @@ from regimen.adapters.spec import NO_UPKEEP, Upkeep
 from regimen.errors import TrainingError
 from regimen.models.buffers import kept_buffers
 from regimen.models.forward import LanguageModel, base_of
-from regimen.models.head import reduce
+from regimen.models.head import Reduced, reduce
 from regimen.models.noise import embedding_noise
-from regimen.objectives.base import NLL, LossOut, Objective, Teaching
+from regimen.objectives.base import NLL, LossOut, Objective, OverStep, Teaching
 from regimen.tokens.ragged import RaggedBatch
 from regimen.tokens.store import TokenRows
 from regimen.training.data import Data, total_steps
@@ -180,6 +180,7 @@ def accumulate(
     for batch in batches:
         for name, weight in objective.weights(batch).items():
             weights[name] = weights.get(name, 0.0) + weight
+    objective = _comparing(model, objective, batches, options)
     sums: dict[str, float] = {"loss": 0.0}
     rows = 0.0
     for batch in batches:
@@ -213,21 +214,61 @@ def batch_loss(
     """
     factor = None if weights is None or NLL not in weights else _share(weights[NLL])
     with torch.autocast(batch.ids_T.device.type, dtype=torch.bfloat16, enabled=bf16):
-        taught = objective.taught(batch) if isinstance(objective, Teaching) else None
-        hidden_TD = model.hidden(batch, batch.source_row_N)
+        reduced = _reduced(model, objective, batch, bf16=bf16, factor=factor)
         with mark("head"):
-            reduced = reduce(
-                hidden_TD,
-                model.head(),
-                batch.source_row_N,
-                batch.target_N,
-                objective.needs,
-                weight_N=batch.weight_N,
-                factor=factor,
-                dtype=torch.bfloat16 if bf16 else None,
-                taught=taught,
-            )
             return objective(batch, reduced)
+
+
+def _reduced(
+    model: LanguageModel,
+    objective: Objective,
+    batch: RaggedBatch,
+    *,
+    bf16: bool,
+    factor: float | None = None,
+) -> Reduced:
+    """What the head reducer says of a batch's targets, as far as the objective needs it."""
+    taught = objective.taught(batch) if isinstance(objective, Teaching) else None
+    hidden_TD = model.hidden(batch, batch.source_row_N)
+    with mark("head"):
+        return reduce(
+            hidden_TD,
+            model.head(),
+            batch.source_row_N,
+            batch.target_N,
+            objective.needs,
+            weight_N=batch.weight_N,
+            factor=factor,
+            dtype=torch.bfloat16 if bf16 else None,
+            taught=taught,
+        )
+
+
+@torch.no_grad()
+def _comparing(
+    model: LanguageModel,
+    objective: Objective,
+    batches: Sequence[RaggedBatch],
+    options: LoopOptions,
+) -> Objective:
+    """The objective with what it compares rows with, where that is of several micro-batches.
+
+    The model runs as it does when it learns, dropout and noise included, so that a step of one
+    micro-batch is no special case.
+    """
+    if len(batches) < 2 or not isinstance(objective, OverStep) or not objective.compares:
+        return objective
+    device = next(model.model.parameters()).device
+    embedding = base_of(model.model).get_input_embeddings()
+    seen: list[Tensor] = []
+    for batch in (one.to(device) for one in batches):
+        with (
+            mark("forward"),
+            embedding_noise(embedding, batch, options.neftune_noise_alpha),
+            torch.autocast(device.type, dtype=torch.bfloat16, enabled=options.bf16),
+        ):
+            seen.append(objective.seen(batch, _reduced(model, objective, batch, bf16=options.bf16)))
+    return objective.comparing(torch.stack(seen).sum(0))
 
 
 def _share(weight: float) -> float:

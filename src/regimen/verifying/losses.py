@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +20,9 @@ class Formula(Protocol):
     def weight(self, rows: Sequence[Row]) -> float:
         """What the sum over these rows is divided by."""
 
+    def knowing(self, rows: Sequence[Row], logits: Callable[[Row], Sequence[Tensor]]) -> Formula:
+        """The formula with what it has to know of all rows before it takes the first."""
+
     def __call__(self, number: int, row: Row, logits: Sequence[Tensor]) -> Tensor:
         """One row's part of the sum; ``logits`` are (N, V) for each of its paths."""
 
@@ -34,6 +37,10 @@ class Tokens:
     def weight(self, rows: Sequence[Row]) -> float:
         """The sum of the token weights."""
         return sum(sum(path.weights) for row in rows for path in paths(row))
+
+    def knowing(self, rows: Sequence[Row], logits: Callable[[Row], Sequence[Tensor]]) -> Tokens:
+        """Itself: each row counts by itself."""
+        return self
 
     def __call__(self, number: int, row: Row, logits: Sequence[Tensor]) -> Tensor:
         """The row's weighted sum."""

@@ -52,6 +52,8 @@ def measure_alone(network: Any, rows: Sequence[Row], formula: Formula) -> Alone:
     gradients: dict[str, Tensor] = {}
     loss, weight, start = 0.0, formula.weight(rows), 0
     found: list[Tensor] = []
+    with torch.no_grad():
+        formula = formula.knowing(rows, lambda row: [logits_of(network, p) for p in paths(row)])
     for number, row in enumerate(rows):
         logits = [logits_of(network, path) for path in paths(row)]
         part = formula(number, row, logits) / weight

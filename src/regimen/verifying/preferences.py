@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from regimen.objectives.answers import AnswerObjective, AnswerTable
+from regimen.objectives.answers import BEST, MISMATCHED, OTHER, AnswerObjective, AnswerTable
 from regimen.objectives.table import METHODS
 from regimen.verifying.losses import Twin
 from regimen.verifying.rows import Row, paths, targets
@@ -26,17 +26,22 @@ Parts = Mapping[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class AnswerRow:
-    """One row: its answers' token log-probabilities, their references and scores.
+    """One row: its answers' token log-probabilities, their references, scores and roles.
 
-    ``best`` is the place of the best answer, -1 where the row has only an unwanted one. ``shift``
-    is what the methods that look at a whole batch compare with (KTO's z_0, BCO's delta).
+    ``ratios_of`` are the log-ratios of all answers of all rows by role, for the methods that
+    compare with a mean over them.
     """
 
     logps: Sequence[Tensor]
     references: Sequence[float]
     scores: Sequence[float]
-    best: int = 0
-    shift: float | Tensor = 0.0
+    roles: Sequence[int] = (BEST, OTHER)
+    ratios_of: Mapping[int, Sequence[float]] = field(default_factory=dict)
+
+    @property
+    def best(self) -> int:
+        """The place of the best answer, -1 where the row has only an unwanted one."""
+        return list(self.roles).index(BEST) if BEST in self.roles else -1
 
     def ratios(self) -> list[Tensor]:
         """Log-ratio of each answer."""
@@ -126,14 +131,17 @@ def _orpo(row: AnswerRow, beta: float) -> Parts:
 
 
 def _kto(row: AnswerRow, beta: float, desirable_weight: float, undesirable_weight: float) -> Parts:
-    value = beta * (row.ratios()[0] - row.shift)
+    others = row.ratios_of[MISMATCHED]
+    value = beta * (row.ratios()[0] - max(0.0, sum(others) / len(others)))
     if row.best == 0:
         return {"kto": desirable_weight * (1 - _sigmoid(value))}
     return {"kto": undesirable_weight * (1 - _sigmoid(-value))}
 
 
 def _bco(row: AnswerRow, beta: float, desirable_weight: float, undesirable_weight: float) -> Parts:
-    value = beta * row.ratios()[0] - row.shift
+    kinds = [row.ratios_of[role] for role in (BEST, OTHER) if row.ratios_of.get(role)]
+    shift = sum(beta * sum(kind) / len(kind) for kind in kinds) / len(kinds)
+    value = beta * row.ratios()[0] - shift
     if row.best == 0:
         return {"bco": -desirable_weight * torch.log(_sigmoid(value))}
     return {"bco": -undesirable_weight * torch.log(_sigmoid(-value))}
@@ -163,8 +171,8 @@ def _slic(row: AnswerRow, delta: float, sft_weight: float, length_normalised: bo
 
 def _unlikelihood(row: AnswerRow, unlikelihood_weight: float) -> Parts:
     total = row.logps[0].sum() * 0.0
-    for place, logp in enumerate(row.logps):
-        if place != row.best:
+    for role, logp in zip(row.roles, row.logps, strict=True):
+        if role == OTHER:
             total = total - torch.log(1 - torch.exp(logp)).sum()
     return {"sft": row.nll(), "unlikelihood": unlikelihood_weight * total}
 
@@ -224,25 +232,46 @@ class OverAnswers:
     terms: Sequence[Term]
     references: Sequence[Sequence[float]]
     scores: Sequence[Sequence[float]]
-    best: Sequence[int]
+    roles: Sequence[Sequence[int]]
     tokens: Sequence[Sequence[int]]
     weights: Sequence[float]
+    ratios_of: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
     def weight(self, rows: Sequence[Row]) -> float:
         """1: every part is divided where it is added."""
         return 1.0
 
+    def knowing(
+        self, rows: Sequence[Row], logits: Callable[[Row], Sequence[Tensor]]
+    ) -> OverAnswers:
+        """With the log-ratios of all answers by role, where a term compares with them."""
+        if not any(METHODS[term.name].across_rows for term in self.terms):
+            return self
+        return self.comparing([self._row(n, row, logits(row)) for n, row in enumerate(rows)])
+
+    def comparing(self, rows: Sequence[AnswerRow]) -> OverAnswers:
+        """With the log-ratios of these rows by role."""
+        found: dict[int, list[float]] = {}
+        for one in rows:
+            for role, ratio in zip(one.roles, one.ratios(), strict=True):
+                found.setdefault(role, []).append(float(ratio.detach()))
+        return replace(self, ratios_of=found)
+
     def __call__(self, number: int, row: Row, logits: Sequence[Tensor]) -> Tensor:
         """The row's part of the loss."""
+        return self.weights[number] * self.of_row(self._row(number, row, logits))
+
+    def _row(self, number: int, row: Row, logits: Sequence[Tensor]) -> AnswerRow:
         logps = [
             -F.cross_entropy(logits_NV, targets(path)[1], reduction="none")
             for path, logits_NV in zip(paths(row), logits, strict=True)
         ]
-        one = AnswerRow(logps, self.references[number], self.scores[number], self.best[number])
-        return self.weights[number] * self.of_row(one)
+        known = self.references[number], self.scores[number], self.roles[number]
+        return AnswerRow(logps, *known)
 
     def of_row(self, row: AnswerRow) -> Tensor:
         """The part of one row in the loss of all rows."""
+        row = replace(row, ratios_of=self.ratios_of)
         total = row.logps[0].sum() * 0.0
         for term in self.terms:
             units = term.loss.PARTS
@@ -253,10 +282,10 @@ class OverAnswers:
     def _count(self, unit: str) -> float:
         if unit == "rows":
             return sum(self.weights)
-        found = 0.0
-        for weight, counts, best in zip(self.weights, self.tokens, self.best, strict=True):
-            for place, tokens in enumerate(counts):
-                found += weight * tokens * ((place == best) == (unit == "best_tokens"))
+        found, wanted = 0.0, BEST if unit == "best_tokens" else OTHER
+        for weight, counts, roles in zip(self.weights, self.tokens, self.roles, strict=True):
+            for role, tokens in zip(roles, counts, strict=True):
+                found += weight * tokens * (role == wanted)
         return found or math.inf
 
 
@@ -266,7 +295,7 @@ def answers_twin(terms: Sequence[Term], table: AnswerTable, rows: Sequence[Row])
         terms,
         references=_by_row(table, table.reference_A),
         scores=_by_row(table, table.score_A),
-        best=[roles.index(1) if 1 in roles else -1 for roles in _by_row(table, table.role_A)],
+        roles=_by_row(table, table.role_A),
         tokens=[[path.supervised for path in paths(row)] for row in rows],
         weights=table.weight_R.tolist(),
     )
@@ -274,7 +303,7 @@ def answers_twin(terms: Sequence[Term], table: AnswerTable, rows: Sequence[Row])
     return Twin(objective, formula)
 
 
-def _by_row(table: AnswerTable, values_A: Tensor) -> list[list[float]]:
+def _by_row(table: AnswerTable, values_A: Tensor) -> list[list[Any]]:
     ends = [*table.first_R.tolist()[1:], len(values_A)]
     return [
         values_A[start:end].tolist()
