@@ -66,6 +66,12 @@ def test_roles_and_scores():
         (PAIR, ""),
         (Preference(prompt=PROMPT, chosen=said(" \n"), rejected=said("b")), "empty_answer"),
         (Labelled(prompt=PROMPT, answer=(), desirable=True), "empty_answer"),
+        (Labelled(prompt=(), answer=said("a"), desirable=True), "empty_prompt"),
+        (
+            Preference(prompt=said(" ", "user"), chosen=said("a"), rejected=said("b")),
+            "empty_prompt",
+        ),
+        (Preference(prompt=PROMPT, chosen=said("a", "user"), rejected=said("b")), "user_in_answer"),
         (Ranked(prompt=PROMPT, answers=(), scores=()), "empty_answer"),
         (Preference(prompt=PROMPT, chosen=said("a"), rejected=said("a")), "equal_answers"),
         (Ranked(prompt=PROMPT, answers=(said("a"),) * 3, scores=(1.0, 2, 3)), "equal_answers"),
@@ -116,6 +122,13 @@ def test_a_mismatched_answer_is_cut_to_the_room_there_is():
     made = with_mismatched([row((1,) * 6, (2,)), row((3,), (4,) * 6)], 0, 8)
     assert made[0].rendered.answers[1] == (4, 4)
     assert made[1].rendered.answers[1] == (2,)
+
+
+def test_a_mismatched_answer_brings_its_weights():
+    marked = Row(RenderedAnswers((3,), ((4, 5, 6),), weights=((1.0, 0.0, 1.0),)), (BEST,), (1.0,))
+    made = with_mismatched([row((1,), (2,)), marked], 0, 8)
+    assert made[0].rendered.weights == ((1.0,), (1.0, 0.0, 1.0))
+    assert made[1].rendered.weights == ((1.0, 0.0, 1.0), (1.0,))
 
 
 def test_the_table_counts_answers_along_the_rows():

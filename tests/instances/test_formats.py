@@ -127,6 +127,11 @@ def test_calls_of_tools_and_reasoning_are_typed(tmp_path: Path) -> None:
             "chosen": [USER, BOT | {"content": "yes"}],
             "rejected": [USER, BOT | {"content": "no"}],
         },
+        {
+            "prompt": "System: be kind\nUser: Q",  # as a template wrote it
+            "chosen": [USER, BOT | {"content": "yes"}],
+            "rejected": [USER, BOT | {"content": "no"}],
+        },
         {"chosen": [USER, BOT | {"content": "yes"}], "rejected": [USER, BOT | {"content": "no"}]},
         {"chosen": "\n\nHuman: q\n\nAssistant: yes", "rejected": "\n\nHuman: q\n\nAssistant: no"},
     ],
@@ -186,6 +191,8 @@ def test_the_implicit_prompt_ends_before_an_answer(tmp_path: Path) -> None:
         ({"chosen": [USER, BOT, USER, BOT],
           "rejected": [USER, BOT, USER | {"content": "other"}, BOT]}, "prompts_differ"),
         ({"chosen": [USER, BOT], "rejected": [USER, BOT, USER, BOT]}, "prompts_differ"),
+        ({"prompt": "else", "chosen": [USER, BOT], "rejected": [USER, BOT | {"content": "b"}]},
+         "prompts_differ"),
         ({"prompt": "q", "chosen": "a", "rejected": "b", "margin": -1}, "bad_margin"),
     ],
 )  # fmt: skip

@@ -5,13 +5,18 @@ from pathlib import Path
 import pytest
 
 from regimen.errors import SettingsError
-from regimen.stages.guarded import FunctionFailed, GuardedFunction
+from regimen.settings.base import FunctionSettings
+from regimen.stages.guarded import FunctionFailed, GuardedFunction, guarded
 
 CODE = """
 import os
 import time
 
 CALLS = []
+
+
+class Own(Exception):
+    pass
 
 
 def rate(text, factor=1.0):
@@ -23,6 +28,8 @@ def rate(text, factor=1.0):
         os._exit(0)
     if text == "raise":
         raise OSError("no such thing")
+    if text == "own":
+        raise Own("a kind of error of one's own")
     if text == "text":
         return "seven"
     return factor * len(CALLS)
@@ -44,7 +51,9 @@ def test_numbers_come_back_and_failures_say_why(rate):
         rate("raise")
     with pytest.raises(FunctionFailed, match="ValueError"):
         rate("text")
-    assert rate("c") == 10.0  # the same process still
+    with pytest.raises(FunctionFailed, match="Own: a kind of error"):
+        rate("own")
+    assert rate("c") == 12.0  # the same process still
     with pytest.raises(FunctionFailed, match=r"within 0\.5 seconds"):
         rate("hang")
     assert rate("d") == 2.0  # a new one
@@ -60,3 +69,13 @@ def test_a_function_that_is_not_there_is_an_error(tmp_path):
         GuardedFunction(str(file), "rates", {}, 1.0)("a")
     with pytest.raises(SettingsError):
         GuardedFunction(str(Path("missing.py")), "rate", {}, 1.0)("a")
+
+
+@pytest.mark.parametrize("code", ["import nothing_like_it", "def rate(text) return 1", "1 / 0"])
+def test_a_file_that_cannot_be_run_is_an_error(tmp_path, code):
+    file = tmp_path / "own.py"
+    file.write_text(code)
+    with pytest.raises(SettingsError, match="cannot be run") as raised:
+        guarded(FunctionSettings(file=str(file), function="rate"), 1.0)
+    assert raised.value.slug == "user-code-fails"
+    assert "Error: " in raised.value.got

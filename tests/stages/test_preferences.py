@@ -305,33 +305,31 @@ def test_a_rule_that_raises_hangs_or_says_nonsense_is_counted(
     parts += ["within 1 seconds", "ended its process"] if "hang" in said else []
     assert [part for part in parts if part not in told] == []
     best = {"kind": "best_of_n", **on_policy(**samples)}
+    if limit > 2:  # the slow case looks at both
+        return
     assert build_section({"feedback": [best]}) == 0
     assert [one.messages[-1].text for one in instances()] == ["bb"]
     assert steps()["best-of-n-scores"]["failed"] == {"not_scored": len(said)}
 
 
+@pytest.mark.parametrize(
+    ("answers", "function", "slug"),
+    [
+        pytest.param({"0#.": "raise"}, "rule", "no-samples", marks=pytest.mark.slow),
+        ({"0#1": "a", "0#2": "b", "0#3": "c"}, "same", "all-ties"),
+    ],
+)
 def test_a_rule_that_never_scores_or_tells_nothing_apart_is_an_error(
-    here: Path, capsys: pytest.CaptureFixture[str]
+    here: Path, capsys: pytest.CaptureFixture[str], answers: Any, function: str, slug: str
 ) -> None:
     Path("rules.py").write_text(RULES)
     write("prompts.jsonl", {"prompt": "q"})
-    for answers, function, slug in (
-        ({"0#.": "raise"}, "rule", "no-samples"),
-        ({"0#1": "a", "0#2": "b", "0#3": "c"}, "same", "all-ties"),
-    ):
-        write("answers.json", answers)
-        section = on_policy(score=ruled(function))
-        assert build(preferences={"on_policy": section}) == 1
-        assert f"[{slug}]" in capsys.readouterr().err
-        assert build_section({"feedback": [{"kind": "best_of_n", **section}]}) == 1
-        assert f"[{slug}]" in capsys.readouterr().err
-    best = {"kind": "best_of_n", **section, "min_score": 1.0}  # they are all good enough
-    assert build_section({"feedback": [best]}) == 0
-    Path("rules.py").write_text("import nothing_like_it\n")
-    assert build(preferences={"on_policy": section}) == 1
-    error = capsys.readouterr().err
-    assert "[user-code-fails]" in error
-    assert "nothing_like_it" in error
+    write("answers.json", answers)
+    best = {"kind": "best_of_n", **on_policy(score=ruled(function))}
+    assert build_section({"feedback": [best]}) == 1
+    assert f"[{slug}]" in capsys.readouterr().err
+    if slug == "all-ties":  # where they are good enough, one is as good as another
+        assert build_section({"feedback": [{**best, "min_score": 1.0}]}) == 0
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_rounds_end_where_nothing_is_left_to_choose(project, capsys):
     )
     assert align(project, max_steps=2) == 0, capsys.readouterr().err
     assert [one["round"] for one in told()] == [1]
-    assert "no round 2, for all answers" in capsys.readouterr().err
+    assert "no round 2, for all answers" in capsys.readouterr().out
     Path("score.py").write_text("def cats(answer, item):\n    return 1.0\n")
     assert align(project, max_steps=2) == 1
     assert "[all-ties]" in capsys.readouterr().err

@@ -131,6 +131,36 @@ def test_a_pair_shares_its_prompt_and_ends_its_answers():
     assert pair.prompt == Renderer(TOKENIZER).prompt([user("where ?")])
 
 
+@pytest.mark.parametrize("policy", ["assistant", "last_turn"])
+def test_what_a_tool_says_inside_an_answer_is_no_part_of_it(policy):
+    turns = [answer("it is here"), Message(role="tool", content="a mat"), answer("on", train=False)]
+    found = Renderer(TOKENIZER, policy=policy).answers([user("where ?")], [turns, [answer("me")]])
+    first, second = (
+        TOKENIZER.decode([i for i, w in zip(ids, own, strict=True) if w])
+        for ids, own in zip(found.answers, found.every_weight, strict=True)
+    )
+    assert first == "it is here<|im_end|>on<|im_end|>"
+    assert second == "me<|im_end|>"
+    assert "a mat" in TOKENIZER.decode(found.answers[0])
+    whole = Renderer(TOKENIZER).answers([user("where ?")], [[answer("here")]])
+    assert whole.weights == ()
+    assert whole.every_weight == ((1.0,) * len(whole.answers[0]),)
+
+
+def test_nothing_asked_and_nothing_answered_are_errors_of_that_row():
+    renderer = Renderer(TOKENIZER)
+    for prompt, said, slug in (
+        ([], [answer("a")], "nothing-asked"),
+        ([answer("b")], [answer("a")], "nothing-asked"),
+        ([user("q")], [user("a")], "no-answer-turn"),
+    ):
+        with pytest.raises(TokenError) as raised:
+            renderer.answers(prompt, [said])
+        assert raised.value.slug == slug
+    with pytest.raises(TokenError):
+        renderer.conversation([answer("a")])
+
+
 def test_the_end_of_a_turn_and_of_a_text_stop_generation():
     ids = stop_ids(TOKENIZER, Renderer(TOKENIZER))
     assert set(TOKENIZER.convert_ids_to_tokens(list(ids))) == {"<|endoftext|>", "<|im_end|>"}

@@ -81,8 +81,12 @@ def roles_of(record: Record) -> tuple[int, ...]:
 def why_unusable(record: Record) -> str:
     """The reason why nothing can be learnt from a record; empty where something can."""
     answers, scores = answers_in(record), scores_of(record)
-    if not answers or any(_empty(answer) for answer in answers):
+    if says_nothing(record.prompt):
+        return "empty_prompt"
+    if not answers or any(says_nothing(answer) for answer in answers):
         return "empty_answer"
+    if any(turn.role == "user" for answer in answers for turn in answer):
+        return "user_in_answer"
     if len(answers) != len(scores) or not all(map(math.isfinite, scores)):
         return "answers_without_scores"
     if isinstance(record, Labelled):
@@ -97,8 +101,9 @@ def all_alike(rendered: RenderedAnswers) -> bool:
     return len(rendered.answers) > 1 and len(set(rendered.answers)) == 1
 
 
-def _empty(answer: Sequence[Message]) -> bool:
-    return not any(message.text.strip() or message.tool_calls for message in answer)
+def says_nothing(turns: Sequence[Message]) -> bool:
+    """Whether no turn has a text or a call."""
+    return not any(turn.text.strip() or turn.tool_calls for turn in turns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +139,11 @@ def with_mismatched(rows: Sequence[Row], seed: int, limit: int) -> list[Row]:
         other = next(_of_other_prompts(row, later), rows[order[(place + 1) % len(order)]])
         room = max(1, limit - len(row.rendered.prompt))
         answers = (*row.rendered.answers, other.rendered.answers[0][:room])
+        weights = (*row.rendered.every_weight, other.rendered.every_weight[0][:room])
+        whole = all(all(own) for own in weights)
         found[number] = replace(
             row,
-            rendered=replace(row.rendered, answers=answers),
+            rendered=replace(row.rendered, answers=answers, weights=() if whole else weights),
             roles=(*row.roles, MISMATCHED),
             scores=(*row.scores, 0.0),
         )

@@ -58,7 +58,8 @@ def preference_row(values: Values, lineage: Lineage, weight: float) -> Preferenc
 
     The prompt is a column (``prompt``, ``conversations``, ``messages``, or ``instruction`` and
     ``input``) or what both conversations have in common, up to the last turn before an answer. A
-    turn of the user after that makes them answers to different prompts. ``margin``, or
+    turn of the user after that makes them answers to different prompts, and so does a column whose
+    question is in no turn of a conversation. ``margin``, or
     ``score_chosen`` and ``score_rejected``, say by how much one is preferred; ``dimensions`` in
     what, one name or a list.
     """
@@ -264,12 +265,36 @@ def _side(values: Values, name: str) -> list[Message]:
     if not _is_answer(answer):
         raise Unusable("no_answer", f"{name} ends without an answer", _FIXES["no_answer"])
     if answer[0].role in ("user", "system"):
+        _check_asked(values, answer, name)
         return with_system(answer, values.get("system"), values.get("tools"))
     prompt = explicit_prompt(values)
     if not prompt:
         fix = "Name the column with the question: columns: {prompt: ...}."
         raise Unusable("no_prompt", f"{name} is an answer without its question", fix)
     return with_system([*prompt, *answer], values.get("system"), values.get("tools"))
+
+
+def _check_asked(values: Values, turns: Sequence[Message], name: str) -> None:
+    """A whole conversation beside a prompt must ask it, with more or less around it."""
+    try:
+        given = explicit_prompt(values)
+    except Unusable:
+        return  # the conversation is whole without it
+    asked, wanted = (
+        [turn.text for turn in side if turn.role == "user" and turn.text.strip()]
+        for side in (turns, given)
+    )
+    if not asked or not wanted:
+        return
+    one = _plain(wanted[-1])
+    if not any(one in other or other in one for other in map(_plain, asked)):
+        got = f"the prompt asks {wanted[-1][:80]!r}, and {name} answers {asked[-1][:80]!r}"
+        fix = "Put the pair under its own prompt, or map another column to the name prompt."
+        raise Unusable("prompts_differ", got, fix)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()
 
 
 def explicit_prompt(values: Values) -> list[Message]:

@@ -171,7 +171,7 @@ def answer_rows(
     if row is None:
         return []
     fitted, whole = row
-    learnt = sum(map(len, whole.rendered.answers))
+    learnt = sum(weight > 0 for own in whole.rendered.every_weight for weight in own)
     found.settle(
         record,
         int(fitted is not None),

@@ -162,7 +162,7 @@ def _rows(
     for answer in answers:
         turns = (Message(role="assistant", content=answer),)
         try:
-            row = RenderedAnswers(*model.renderer.answered(item.messages, (turns,)))
+            row = model.renderer.answers(item.messages, (turns,))
             own = marked(
                 *(row, (turns,), model.tokenizer, model.spec.pad_id),
                 steps=model.spec.method == "reward_process",

@@ -141,11 +141,16 @@ def _check(stage: str, found: Account, allowed: float) -> None:
             fix=f"Raise {section}.max_length{split}, or raise {section}.max_lost_share.",
         )
     if not step.kept:
+        lost = ", ".join(f"{why} {n:,}" for why, n in (step.removed | step.failed).items())
+        long = step.removed[TOO_LONG] + step.removed[NOTHING_LEFT]
         raise DataError(
             f"No {found.unit} is left to train on.",
             slug="no-instances",
-            got=f"{step.entered} read, removed {dict(step.removed)}, failed {dict(step.failed)}",
-            fix=f"Raise {section}.max_length, or look at the rows with `regimen show`.",
+            got=f"{step.entered:,} read" + (f"; {lost}" if lost else ""),
+            expected=f"a {found.unit} that can be learnt from",
+            fix=f"Raise {section}.max_length, or look at the rows with `regimen show`."
+            if long or not lost
+            else "Correct these rows: ledger/ of the stage has each with its reason.",
         )
 
 

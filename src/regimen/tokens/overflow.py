@@ -82,7 +82,7 @@ def fit_answers(
     """
 
     def rendered(turns: Sequence[Message]) -> RenderedAnswers:
-        return RenderedAnswers(*renderer.answered(turns, answers))
+        return renderer.answers(turns, answers)
 
     whole = rendered(prompt)
     if whole.longest <= limit:

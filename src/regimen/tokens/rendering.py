@@ -11,7 +11,7 @@ row, also where a tokenizer would merge characters across the border.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from jinja2 import TemplateError as JinjaError
@@ -79,6 +79,11 @@ class RenderedAnswers:
     answers: tuple[tuple[int, ...], ...]
     name: str = field(default="", compare=False)
     weights: tuple[tuple[float, ...], ...] = field(default=(), compare=False)
+
+    @property
+    def every_weight(self) -> tuple[tuple[float, ...], ...]:
+        """The weights of the answers' ids, written out."""
+        return self.weights or tuple((1.0,) * len(ids) for ids in self.answers)
 
     @property
     def longest(self) -> int:
@@ -160,16 +165,33 @@ class Renderer:
     def answered(
         self, prompt: Sequence[Message], answers: Sequence[Sequence[Message]]
     ) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
-        """Ids of a prompt, and of each answer to it as it is learnt: up to the end of its turn.
+        """Ids of a prompt and of each answer to it, as ``answers``."""
+        found = self.answers(prompt, answers)
+        return found.prompt, found.answers
+
+    def answers(
+        self, prompt: Sequence[Message], answers: Sequence[Sequence[Message]]
+    ) -> RenderedAnswers:
+        """A prompt and each answer to it as it is learnt: up to the end of its turn.
+
+        Every turn of the assistant in an answer is learnt; what tools say between them is read.
 
         Raises:
             TokenError: the template renders the prompt differently once it is answered, or changes
-                the content of an answer.
+                the content of an answer; or an answer has no turn of the assistant.
         """
         prompt_ids = self.prompt(prompt)
-        found = []
+        found, weights = [], []
         for answer in answers:
-            rows = self.conversation([*prompt, *answer])
+            if not any(turn.role == "assistant" for turn in answer):
+                raise TokenError(
+                    "An answer has no turn of the assistant.",
+                    slug="no-answer-turn",
+                    got=f"turns of {', '.join(turn.role for turn in answer) or 'nobody'}",
+                    fix="Write what the assistant says as its turn.",
+                )
+            turns = [replace(turn, train=turn.role == "assistant", weight=1.0) for turn in answer]
+            rows = self.conversation([*prompt, *turns])
             ids = rows[-1].ids
             if len(rows) != 1 or ids[: len(prompt_ids)] != prompt_ids:
                 raise TokenError(
@@ -177,9 +199,13 @@ class Renderer:
                     slug="prompt-not-shared",
                     fix="Use a template whose rendering of a prompt is a prefix of the answer's.",
                 )
-            end = max(i for i, w in enumerate(rows[-1].weights) if w) + 1
-            found.append(ids[len(prompt_ids) : end])
-        return prompt_ids, tuple(found)
+            own = rows[-1].weights[len(prompt_ids) :]
+            end = max(i for i, w in enumerate(own, start=1) if w)
+            found.append(ids[len(prompt_ids) : len(prompt_ids) + end])
+            weights.append(tuple(own[:end]))
+        if all(all(own) for own in weights):
+            weights = []
+        return RenderedAnswers(prompt_ids, tuple(found), weights=tuple(weights))
 
     def document(self, text: str) -> Rendered:
         """Plain text for language modelling: every token supervised but the first, then EOS."""
@@ -205,6 +231,12 @@ class Renderer:
         return message.weight if learnt or self.policy == "all" else 0.0
 
     def _text(self, messages: Sequence[Message], *, generate: bool) -> str:
+        if not messages:
+            raise TokenError(
+                "An answer stands before anything that is asked.",
+                slug="nothing-asked",
+                fix="Begin the conversation with a turn of the user, or with a system prompt.",
+            )
         try:
             return str(
                 self.tokenizer.apply_chat_template(

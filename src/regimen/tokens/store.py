@@ -135,8 +135,9 @@ def token_rows(
 
 def _weights(row: RenderedPair | RenderedAnswers) -> Sequence[Sequence[float]]:
     """The weights of each answer's tokens: all 1 where the row does not say."""
-    marked = row.weights if isinstance(row, RenderedAnswers) else ()
-    return marked or [[1.0] * len(answer) for answer in row.answers]
+    if isinstance(row, RenderedAnswers):
+        return row.every_weight
+    return [[1.0] * len(answer) for answer in row.answers]
 
 
 def _name(row: Rendered | RenderedPair | RenderedAnswers | RenderedShared) -> str:

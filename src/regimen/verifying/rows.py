@@ -25,7 +25,9 @@ def paths(row: Row) -> list[Rendered]:
     """The whole sequences of a row, each with what it begins with written out."""
     if isinstance(row, Rendered):
         return [row]
-    if isinstance(row, RenderedPair | RenderedAnswers):
+    if isinstance(row, RenderedAnswers):
+        start, learnt = row.prompt, list(zip(row.answers, row.every_weight, strict=True))
+    elif isinstance(row, RenderedPair):
         start, learnt = row.prompt, [(ids, (1.0,) * len(ids)) for ids in row.answers]
     else:
         start, learnt = row.prefix, [(rest.ids, rest.weights) for rest in row.rests]
