@@ -1,6 +1,7 @@
 """pytest tests/alignment/test_forms.py: records as rows of answers, and conditioned prompts."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -67,6 +68,9 @@ def test_roles_and_scores():
         (Preference(prompt=PROMPT, chosen=said(" \n"), rejected=said("b")), "empty_answer"),
         (Labelled(prompt=PROMPT, answer=(), desirable=True), "empty_answer"),
         (Labelled(prompt=(), answer=said("a"), desirable=True), "empty_prompt"),
+        (Labelled(prompt=PROMPT, answer=said("a"), desirable=True, weight=0.0), "bad_weight"),
+        (replace(PAIR, weight=-1.0), "bad_weight"),
+        (replace(PAIR, weight=math.nan), "bad_weight"),
         (
             Preference(prompt=said(" ", "user"), chosen=said("a"), rejected=said("b")),
             "empty_prompt",

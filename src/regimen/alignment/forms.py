@@ -15,7 +15,15 @@ import torch
 
 from regimen.objectives.answers import BEST, MISMATCHED, OTHER, AnswerTable
 from regimen.objectives.table import Form
-from regimen.records import Labelled, Message, Preference, Ranked, content_of, stable_hash
+from regimen.records import (
+    Labelled,
+    Message,
+    Preference,
+    Ranked,
+    Stepwise,
+    content_of,
+    stable_hash,
+)
 from regimen.tokens.rendering import RenderedAnswers
 
 Record = Preference | Labelled | Ranked
@@ -81,8 +89,8 @@ def roles_of(record: Record) -> tuple[int, ...]:
 def why_unusable(record: Record) -> str:
     """The reason why nothing can be learnt from a record; empty where something can."""
     answers, scores = answers_in(record), scores_of(record)
-    if says_nothing(record.prompt):
-        return "empty_prompt"
+    if reason := why_odd(record):
+        return reason
     if not answers or any(says_nothing(answer) for answer in answers):
         return "empty_answer"
     if any(turn.role == "user" for answer in answers for turn in answer):
@@ -99,6 +107,13 @@ def why_unusable(record: Record) -> str:
 def all_alike(rendered: RenderedAnswers) -> bool:
     """Whether a row has several answers that are the same tokens: nothing is preferred in it."""
     return len(rendered.answers) > 1 and len(set(rendered.answers)) == 1
+
+
+def why_odd(record: Record | Stepwise) -> str:
+    """The reason why a record of any kind cannot be learnt from; empty where there is none."""
+    if says_nothing(record.prompt):
+        return "empty_prompt"
+    return "" if 0 < record.weight < math.inf else "bad_weight"
 
 
 def says_nothing(turns: Sequence[Message]) -> bool:

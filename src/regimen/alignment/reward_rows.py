@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from regimen.alignment.forms import answers_in, says_nothing, scores_of, why_unusable
+from regimen.alignment.forms import answers_in, scores_of, why_odd, why_unusable
 from regimen.judging.steps import step_ends, steps_of
 from regimen.objectives.reward import ScoreTable
 from regimen.records import Labelled, Message, Preference, Ranked, Stepwise, content_of, stable_hash
@@ -66,8 +66,8 @@ def values_of(record: RewardRecord) -> tuple[float, ...]:
 def why_not(record: RewardRecord, method: str, *, margin: bool) -> str:
     """The reason why a method can learn nothing from a record; empty where it can."""
     if isinstance(record, Stepwise):
-        if says_nothing(record.prompt):
-            return "empty_prompt"
+        if reason := why_odd(record):
+            return reason
         if not record.steps or steps_of("\n".join(record.steps)) != record.steps:
             return "step_is_no_line"
         if len(record.labels) != len(record.steps):
