@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from regimen import __version__, console
 from regimen.errors import RegimenError
+
+if TYPE_CHECKING:
+    from regimen.settings.chains import FileSettings
+    from regimen.settings.pipeline import PipelineSettings
 
 app = typer.Typer(
     name="regimen",
@@ -52,6 +56,21 @@ def _root(
     """Every verb takes --json and then prints one machine-readable result line last."""
 
 
+def _load(context: typer.Context, file: Path, overrides: Sequence[str] | None) -> FileSettings:
+    """The settings of a file with its overrides."""
+    from regimen.settings.loading import load_settings
+
+    return load_settings(file, [*(overrides or ()), *context.args])
+
+
+def _first(context: typer.Context, file: Path, overrides: Sequence[str] | None) -> PipelineSettings:
+    """The first run of a file, which all verbs but ``run`` are about; says so if there are more."""
+    settings = _load(context, file, overrides)
+    if settings.then:
+        console.line(f"{file}: of its {len(settings.runs)} runs the first; `regimen run` does all")
+    return settings.runs[0]
+
+
 def _run(
     context: typer.Context,
     file: Path,
@@ -61,15 +80,14 @@ def _run(
     profile: bool = False,
     gate: bool = False,
 ) -> None:
-    from regimen.settings.loading import load_settings
+    from regimen.stages.pipeline import run_file, run_pipeline, run_profile
 
-    settings = load_settings(file, [*(overrides or ()), *context.args])
-    from regimen.stages.pipeline import run_pipeline, run_profile
-
-    if profile and stages is not None:
-        result = run_profile(settings, stages[0])
+    if stages is None:
+        result = run_file(_load(context, file, overrides))
+    elif profile:
+        result = run_profile(_first(context, file, overrides), stages[0])
     else:
-        result = run_pipeline(settings, stages, gate=gate)
+        result = run_pipeline(_first(context, file, overrides), stages, gate=gate)
     if as_json:
         console.result(result)
     if gate:
@@ -144,9 +162,7 @@ def plan(
     context: typer.Context, file: SettingsFile, overrides: Overrides = None, json: Json = False
 ) -> None:
     """Memory of every tuning, measured, and the fastest arrangement that keeps to its budget."""
-    from regimen.settings.loading import load_settings
-
-    settings = load_settings(file, [*(overrides or ()), *context.args])
+    settings = _first(context, file, overrides)
     from regimen.stages.plan import plan as plan_tunings
 
     result = plan_tunings(settings)
@@ -165,9 +181,7 @@ def study(
     json: Json = False,
 ) -> None:
     """A claim about data or method: a grid of trainings over seeds, with a verdict."""
-    from regimen.settings.loading import load_settings
-
-    settings = load_settings(file, [*(overrides or ()), *context.args])
+    settings = _first(context, file, overrides)
     from regimen.stages.study import study as run_study
 
     result = run_study(settings, only_plan=plan)
@@ -255,9 +269,7 @@ def verify(
     context: typer.Context, file: SettingsFile, overrides: Overrides = None, json: Json = False
 ) -> None:
     """Check on your own model and data that training computes exactly what it should."""
-    from regimen.settings.loading import load_settings
-
-    settings = load_settings(file, [*(overrides or ()), *context.args])
+    settings = _first(context, file, overrides)
     from regimen.stages.verify import broken
     from regimen.stages.verify import verify as verify_settings
 

@@ -11,11 +11,11 @@ from regimen.curation.filters import apply, length
 from regimen.curation.leaks import leak_filter
 from regimen.curation.ledger import Ledger
 from regimen.curation.pair_filters import (
-    both_sides,
     contradictory,
+    duplicates,
+    each_answer,
     equal_answers,
     near_duplicate_prompts,
-    pair_duplicates,
 )
 from regimen.records import Item, Lineage, Message, Preference
 
@@ -35,7 +35,7 @@ def pair(asked: str | list[str], chosen: str, rejected: str, row: int = 0) -> Pr
 
 
 def test_a_pair_goes_when_either_side_is_no_instance() -> None:
-    rule = both_sides(lambda some: length(some, min_answer=2, max_conversation=12))
+    rule = each_answer(lambda some: length(some, min_answer=2, max_conversation=12))
     found = rule([pair("q", "aa", "bb"), pair("q", "a", "bb"), pair("q", "aa", "b" * 12)])
     assert found[0] is None
     assert found[1] is not None
@@ -49,7 +49,7 @@ def test_a_prompt_that_is_evaluated_is_a_leak() -> None:
     item = Item(
         suite="unseen", messages=(Message(role="user", content=asked),), references=("Paris",)
     )
-    rule = both_sides(leak_filter([item], held_out_tasks=set()))
+    rule = each_answer(leak_filter([item], held_out_tasks=set()))
     found = rule([pair(asked.upper(), "Rome", "Paris"), pair("another question", "a", "b")])
     assert str(found[0]).startswith("leak_prompt: chosen: ")
     assert found[1] is None
@@ -71,7 +71,7 @@ def test_pairs_that_contradict_each_other_all_go() -> None:
 
 def test_equal_pairs_and_equal_answers() -> None:
     pairs = [pair("q", "a", "b"), pair("q", "a", "b", 7), pair("q", "a", "a")]
-    assert [r is None for r in pair_duplicates(pairs)] == [True, False, True]
+    assert [r is None for r in duplicates(pairs)] == [True, False, True]
     assert equal_answers(pairs) == [None, None, "equal_answers"]
 
 
@@ -102,7 +102,7 @@ def test_nothing_vanishes_and_what_is_left_is_consistent(
     for name, rule in {
         "equal": equal_answers,
         "contradictory": contradictory,
-        "twice": pair_duplicates,
+        "twice": duplicates,
     }.items():
         kept = apply(name, kept, rule, ledger)
     summary = ledger.write()
@@ -121,7 +121,7 @@ def test_what_is_more_helpful_may_be_less_harmless() -> None:
 
     apart = [of("a", "b", "helpful"), of("b", "a", "harmless")]
     assert contradictory(apart) == [None, None]
-    assert pair_duplicates([apart[0], of("a", "b", "harmless"), apart[0]])[:2] == [None, None]
-    assert pair_duplicates([apart[0], apart[0]])[1] is not None
+    assert duplicates([apart[0], of("a", "b", "harmless"), apart[0]])[:2] == [None, None]
+    assert duplicates([apart[0], apart[0]])[1] is not None
     both = [*apart, of("b", "a", "helpful", "honest")]
     assert contradictory(both) == ["contradictory", None, "contradictory"]

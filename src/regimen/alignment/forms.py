@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from regimen.instances.answer_records import labels_of_pair, list_of_pair
 from regimen.objectives.answers import BEST, MISMATCHED, OTHER, AnswerTable
 from regimen.objectives.table import Form
 from regimen.records import (
@@ -45,21 +46,9 @@ def records_of(form: Form, record: Record) -> list[Record]:
     if form == "labelled" and isinstance(record, Preference):
         if why_unusable(record) == "equal_answers":
             return [record]
-        shared = {"prompt": record.prompt, "lineage": record.lineage, "weight": record.weight}
-        return [
-            Labelled(answer=record.chosen, desirable=True, **shared),  # type: ignore[arg-type]
-            Labelled(answer=record.rejected, desirable=False, **shared),  # type: ignore[arg-type]
-        ]
+        return [*labels_of_pair(record)]
     if form == "ranked" and isinstance(record, Preference):
-        return [
-            Ranked(
-                prompt=record.prompt,
-                answers=(record.chosen, record.rejected),
-                scores=(1.0, 0.0),
-                lineage=record.lineage,
-                weight=record.weight,
-            )
-        ]
+        return [list_of_pair(record)]
     return [record]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from regimen.curation.filters import characters
 from regimen.instances.licences import strictest
-from regimen.records import SCHEMA_VERSION, Instance, Preference
+from regimen.records import SCHEMA_VERSION, Instance, Labelled, Preference, Ranked, Stepwise
 
 FACETS = ("source", "family", "category", "language", "licence", "template", "demonstrations")
 COLUMNS = (*FACETS, "task")
@@ -78,9 +78,11 @@ class CardCounts:
         self,
         preferences: Sequence[Preference] = (),
         ledger: Mapping[str, Mapping[str, Any]] | None = None,
+        judged: Sequence[Labelled | Ranked | Stepwise] = (),
     ) -> dict[str, Any]:
-        """The card as ``data_card`` gives it."""
-        licences = {*self.facets["licence"], *(one.lineage.licence for one in preferences)}
+        """The card as ``data_card`` gives it; ``judged`` are part of the strictest licence."""
+        others = (one.lineage.licence for one in (*preferences, *judged))
+        licences = {*self.facets["licence"], *others}
         card: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "instances": self.instances,
@@ -139,12 +141,25 @@ def card_markdown(card: Mapping[str, Any], title: str = "Data card") -> str:
     blocks.append(_positions(card.get("option_positions", {}).get("all", {})))
     for severity, found in card.get("lints", {}).get("findings", {}).items():
         blocks.append(_table(f"Lints: {severity}", ("lint", "tasks"), found))
+    blocks.append(_judged(card))
     if "pairs" in card:
         lines = [f"| {_cell(name)} | {value} |" for name, value in pair_rows(card["pairs"])]
         blocks.append("\n".join(["## Preference pairs", "", "| | |", "|---|---|", *lines]))
     blocks.append(_table("Removed", ("reason", "rows"), card["removed"]))
     blocks.append(_table("Failed", ("error", "rows"), card["failed"]))
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _judged(card: Mapping[str, Any]) -> str:
+    """Judged answers that are no pairs: what there is of each kind."""
+    kinds = [kind for kind in ("labelled", "ranked", "stepwise") if kind in card]
+    if not kinds:
+        return ""
+    figures = [
+        f"| {kind} | {', '.join(f'{n:,} {what}' for what, n in card[kind].items())} |"
+        for kind in kinds
+    ]
+    return "\n".join(["## Judged answers", "", "| | |", "|---|---|", *figures])
 
 
 def pair_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:

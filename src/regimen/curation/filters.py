@@ -12,10 +12,10 @@ from typing import TypeVar
 
 from regimen.curation.ledger import Ledger, Outcome
 from regimen.errors import DataError
-from regimen.records import Instance, Message, Preference
+from regimen.records import Instance, Labelled, Message, Preference, Ranked, Stepwise
 
 Filter = Callable[[Sequence[Instance]], list[str | None]]
-Kept = TypeVar("Kept", Instance, Preference)
+Kept = TypeVar("Kept", Instance, Preference, Labelled, Ranked, Stepwise)
 
 
 class ExactDuplicates:
@@ -150,7 +150,7 @@ FILTERS: Mapping[str, Filter] = {
 def judged(
     name: str, instances: Sequence[Kept], fn: Callable[[Sequence[Kept]], list[str | None]]
 ) -> tuple[list[Kept], Outcome]:
-    """What a filter of instances, or of pairs, keeps of a batch, in order, and the account of it.
+    """What a filter of records of one kind keeps of a batch, in order, and the account of it.
 
     Raises:
         DataError: ``filter-length``: the filter did not give one verdict per instance.

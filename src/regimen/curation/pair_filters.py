@@ -1,12 +1,13 @@
-"""Filters of preference pairs: from pairs to, for each, a reason to remove it or None.
+"""Filters of judged answers: from records of one kind to, for each, a reason to remove it or None.
 
-What holds for instances holds for pairs: ``both_sides`` runs a filter of instances on the prompt
-with either answer. Besides, there are reasons that only a pair can have:
+The records are pairs, labelled answers, lists with scores and answers in steps. What holds for
+instances holds for them: ``each_answer`` runs a filter of instances on the prompt with every
+answer. Besides, there are reasons that instances do not have:
 
-    exact_duplicate         of an earlier pair
-    contradictory           the same two answers are preferred both ways in one dimension; all such
-                            pairs go
-    equal_answers           both sides say the same
+    exact_duplicate         of an earlier record
+    contradictory           the same two answers are preferred both ways in one dimension, or an
+                            answer is labelled both ways; all such records go
+    equal_answers           both sides of a pair say the same
     near_duplicate_prompt   the prompt is too close to another one before it
 """
 
@@ -18,46 +19,73 @@ from fractions import Fraction
 
 from regimen.curation.filters import ExactDuplicates, Filter
 from regimen.curation.novelty import NoveltyPool
-from regimen.records import Instance, Message, Preference, content_of, stable_hash
+from regimen.records import (
+    Instance,
+    Labelled,
+    Message,
+    Preference,
+    Ranked,
+    Stepwise,
+    content_of,
+    stable_hash,
+)
 
-PairFilter = Callable[[Sequence[Preference]], list[str | None]]
+Judged = Preference | Labelled | Ranked | Stepwise
+JudgedFilter = Callable[[Sequence[Judged]], list[str | None]]
 
 
-def both_sides(filter: Filter) -> PairFilter:
-    """A filter of instances for pairs: one with either answer is removed for the first reason."""
+def answers_of(record: Judged) -> dict[str, tuple[Message, ...]]:
+    """The answers of a record by what a reason calls them; "" where there is one alone."""
+    if isinstance(record, Preference):
+        return {"chosen": record.chosen, "rejected": record.rejected}
+    if isinstance(record, Ranked):
+        return {f"answer {place}": one for place, one in enumerate(record.answers, start=1)}
+    if isinstance(record, Stepwise):
+        return {"": (Message(role="assistant", content="\n".join(record.steps)),)}
+    return {"": record.answer}
 
-    def judge(pairs: Sequence[Preference]) -> list[str | None]:
-        sides = [_side(pair, pair.chosen) for pair in pairs]
-        sides += [_side(pair, pair.rejected) for pair in pairs]
-        found = filter(sides)
-        chosen, rejected = found[: len(pairs)], found[len(pairs) :]
-        return [
-            _named(first, "chosen") or _named(second, "rejected")
-            for first, second in zip(chosen, rejected, strict=True)
+
+def each_answer(filter: Filter) -> JudgedFilter:
+    """A filter of instances for judged answers: a record is removed for the first reason of any."""
+
+    def judge(records: Sequence[Judged]) -> list[str | None]:
+        answers = [answers_of(one) for one in records]
+        sides = [
+            Instance(messages=(*one.prompt, *turns), lineage=one.lineage)
+            for one, own in zip(records, answers, strict=True)
+            for turns in own.values()
         ]
+        found = iter(filter(sides))
+        named = [[_named(next(found), side) for side in own] for own in answers]
+        return [next((reason for reason in own if reason), None) for own in named]
 
     return judge
 
 
-def _side(pair: Preference, answer: Sequence[Message]) -> Instance:
-    return Instance(messages=(*pair.prompt, *answer), lineage=pair.lineage)
-
-
 def _named(reason: str | None, side: str) -> str | None:
-    """The reason with the side that has it in its detail."""
-    if reason is None:
-        return None
+    """The reason with the answer that has it in its detail."""
+    if reason is None or not side:
+        return reason
     slug, _, detail = reason.partition(": ")
     return f"{slug}: {side}: {detail}" if detail else f"{slug}: {side}"
 
 
-def pair_duplicates(pairs: Sequence[Preference]) -> list[str | None]:
-    """All but the first of equal pairs."""
+def duplicates(records: Sequence[Judged]) -> list[str | None]:
+    """All but the first of equal records."""
     seen = ExactDuplicates()
     return [
         seen.reason(one.content_id, one.instance_id, one.lineage.source, one.lineage.row)
-        for one in pairs
+        for one in records
     ]
+
+
+def contradictory_labels(answers: Sequence[Labelled]) -> list[str | None]:
+    """Answers that are labelled both ways for one prompt; neither label is to be believed."""
+    keys = [stable_hash([content_of(one.prompt), content_of(one.answer)]) for one in answers]
+    ways: dict[str, set[bool]] = defaultdict(set)
+    for key, one in zip(keys, answers, strict=True):
+        ways[key].add(one.desirable)
+    return ["contradictory" if len(ways[key]) == 2 else None for key in keys]
 
 
 def contradictory(pairs: Sequence[Preference]) -> list[str | None]:
@@ -86,16 +114,16 @@ def equal_answers(pairs: Sequence[Preference]) -> list[str | None]:
     ]
 
 
-def near_duplicate_prompts(threshold: float) -> PairFilter:
-    """Pairs whose prompt's ROUGE-L with an earlier, different prompt is at least ``threshold``.
+def near_duplicate_prompts(threshold: float) -> JudgedFilter:
+    """Records whose prompt's ROUGE-L with an earlier, different prompt is at least ``threshold``.
 
-    Pairs of one prompt stay together, and so do prompts that begin with the same question: one
+    Records of one prompt stay together, and so do prompts that begin with the same question: one
     conversation goes on from the other. ``threshold`` is read as it is written, in decimals.
     """
     limit = str(Fraction(str(threshold)))
 
-    def judge(pairs: Sequence[Preference]) -> list[str | None]:
-        asked = [tuple(m.text for m in one.prompt if m.role == "user") for one in pairs]
+    def judge(records: Sequence[Judged]) -> list[str | None]:
+        asked = [tuple(m.text for m in one.prompt if m.role == "user") for one in records]
         openings = {"\n".join(turns): turns[:1] for turns in asked}
         near = NoveltyPool((), limit).admit_all(list(openings))
         close = {

@@ -16,8 +16,15 @@ ROWS = 2_048
 """Rows of a piece."""
 LINEAGE = ("source", "row", "task", "template")
 """What is told of a training row beside its id and its text."""
-SIDES = ("prompt", "chosen", "rejected")
-"""Where the turns of a pair are; a model is trained on both of its answers."""
+SIDES = (
+    ("prompt", "chosen", "rejected"),
+    ("prompt", "answer"),
+    ("prompt", "answers"),
+    ("prompt", "steps"),
+    ("messages",),
+)
+"""Where the turns are: of a pair, of which a model is trained on both answers, of a labelled
+answer, of a list, of an answer in steps, of an instance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +90,21 @@ def _batches(
 ) -> Iterator[tuple[pa.RecordBatch, tuple[str, ...]]]:
     """Pieces of the files with these columns, and those in which the turns are."""
     for path in files:
-        sides = SIDES if _holds_pairs(path) else ("messages",)
+        sides = _sides(path)
         for batch in read_batches(path, [*columns, *sides], ROWS):
             yield batch, sides
 
 
-def _holds_pairs(path: Path) -> bool:
-    """Whether a file is one of preferences; a file that cannot be read is told by the reader."""
+def _sides(path: Path) -> tuple[str, ...]:
+    """The columns that hold the turns; a file that cannot be read is told by the reader."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return set(SIDES) <= set(pq.read_schema(path).names)
+        names = set(pq.read_schema(path).names)
     except (OSError, pa.ArrowException):
-        return False
+        return SIDES[-1]
+    return next((sides for sides in SIDES if names.issuperset(sides)), SIDES[-1])
 
 
 def _turns_of(batch: pa.RecordBatch, sides: Sequence[str]) -> Turns:
@@ -110,7 +118,17 @@ def _turns_of(batch: pa.RecordBatch, sides: Sequence[str]) -> Turns:
 
 
 def _turns(messages: pa.ListArray) -> Turns:
-    """The turns by role, from the columns of the messages: a dictionary for each takes longer."""
+    """The turns by role, from the columns of the messages: a dictionary for each takes longer.
+
+    Of a list of answers those of all answers; steps are what the assistant says.
+    """
+    import pyarrow as pa
+
+    if pa.types.is_string(messages.type.value_type):
+        steps = [list(one or ()) for one in messages.to_pylist()]
+        return Turns([[] for _ in steps], steps)
+    if pa.types.is_list(messages.type.value_type):
+        return _nested(messages)
     structs = messages.flatten()
     roles, contents = structs.field("role").to_pylist(), structs.field("content").to_pylist()
     parts = structs.field("parts").to_pylist()
@@ -128,4 +146,17 @@ def _turns(messages: pa.ListArray) -> Turns:
         said.users.append(users)
         said.answers.append(answers)
         place += size or 0
+    return said
+
+
+def _nested(answers: pa.ListArray) -> Turns:
+    """The turns of lists of answers, those of each row together."""
+    each = _turns(answers.flatten())
+    said = Turns([], [])
+    place = 0
+    for size in answers.value_lengths().to_pylist():
+        end = place + (size or 0)
+        said.users.append([text for own in each.users[place:end] for text in own])
+        said.answers.append([text for own in each.answers[place:end] for text in own])
+        place = end
     return said

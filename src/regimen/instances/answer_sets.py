@@ -39,12 +39,14 @@ class PairRule:
         min_margin: scores that are closer than this are a tie, as equal ones always are.
         aspects: what a rating is the mean of; the overall score when empty.
         annotators: columns that hold one annotator's vote each.
+        desirable_from: ratings from here on are good, where answers are labelled and not compared.
     """
 
     choose: Choose = "all"
     min_margin: float = 0.0
     aspects: tuple[str, ...] = ()
     annotators: tuple[str, ...] = ()
+    desirable_from: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +149,9 @@ def pairs_of(found: AnswerSet, rule: PairRule) -> Pairs:
     left_out = {what: count for what, count in left_out.items() if count}
     if len(usable) < 2:
         lost = Dropped(
-            record=_said(found), reason="no_comparison", detail=f"{len(usable)} usable answers"
+            record=said(found, *found.answers),
+            reason="no_comparison",
+            detail=f"{len(usable)} usable answers",
         )
         return Pairs(kept=(), dropped=(lost,), left_out=left_out)
     kept: list[Preference] = []
@@ -212,11 +216,11 @@ def _pair(found: AnswerSet, better: Numbered, worse: Numbered) -> Preference:
     )
 
 
-def _said(found: AnswerSet) -> str:
-    """A set in a line of text, for the ledger."""
+def said(found: AnswerSet, *answers: Answer) -> str:
+    """The question of a set with some of its answers as one text, for the ledger."""
     asked = found.prompt[-1].text if found.prompt else ""
-    said = [turn.text for answer in found.answers for turn in answer.turns]
-    return "\n---\n".join([f"{found.lineage.source}:{found.lineage.row}", asked, *said])
+    texts = [turn.text for answer in answers for turn in answer.turns]
+    return "\n---\n".join([f"{found.lineage.source}:{found.lineage.row}", asked, *texts])
 
 
 def demonstration(pair: Preference) -> Instance:

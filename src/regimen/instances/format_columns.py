@@ -19,18 +19,21 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "sharegpt": ("conversations",),
     "alpaca": ("instruction", "output"),
     "prompt_completion": ("prompt", "completion"),
+    "stepwise": ("prompt", "steps", "labels"),
     "ranked": ("prompt", "answers"),
     "compared": ("prompt", "a", "b"),
     "oasst": ("message_tree_id", "prompt"),
     "written": ("query", "answer"),
 }
 _ALSO_SO: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "stepwise": (("prompt", "completions", "labels"),),
     "ranked": (("instruction", "completions"),),
     "oasst": (("message_id", "replies"), MESSAGE_ROW),
 }
 """Other columns by which a format is told."""
 _NEEDED: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "messages": (("messages",), ("conversations",)),
+    "stepwise": (("steps", "labels"), ("completions", "labels")),
     "ranked": (("answers",), ("completions",)),
     "compared": (("a", "b"),),
     "oasst": (("prompt",), ("message_id", "replies"), MESSAGE_ROW),
@@ -43,7 +46,7 @@ OPTIONAL = (
     *("input", "history", "system", "tools", "label", "kto_tag", "labels", "margin", "score"),
     *("ranks", "scores", "breaks", "author", "author_a", "author_b", "completions"),
     *("score_chosen", "score_rejected", "rank", "lang", "replies", *MESSAGE_ROW),
-    "dimensions",
+    *("dimensions", "steps"),
 )
 LABELS = ("language", "licence", "category", "family", "task")
 SPELLINGS = {"language": ("language", "lang"), "licence": ("licence", "license")}

@@ -38,11 +38,12 @@ from regimen.instances.readers import (
     usable,
 )
 from regimen.instances.row_records import CONVERSIONS
+from regimen.instances.step_rows import stepwise_row
 from regimen.instances.task_files import TASK_SUFFIXES, read_task_file
 from regimen.instances.turns import Unusable
-from regimen.records import Instance, Lineage, Preference, Task
+from regimen.records import Instance, Lineage, Preference, Stepwise, Task
 
-Record = Task | Instance | Preference | AnswerSet | RowFailure
+Record = Task | Instance | Preference | Stepwise | AnswerSet | RowFailure
 
 _PEEKED_ROWS = 20
 
@@ -225,12 +226,14 @@ def _format_of(values: Mapping[str, Any], file: Path, options: _Options) -> str:
 
 def _row_records(
     row: RawRow, found: str, file: str, label: str, options: _Options
-) -> Sequence[Instance | Preference | AnswerSet | RowFailure]:
+) -> Sequence[Instance | Preference | Stepwise | AnswerSet | RowFailure]:
     """The record of a row, or why there is none; a tree has a set for each turn with answers."""
     lineage, weight = _lineage(row, label, options), options.weight
     try:
         if found == "oasst":
             return oasst.tree_sets(row.values, lineage, weight)
+        if found == "stepwise":
+            return [stepwise_row(row.values, lineage, weight)]
         if found in ANSWER_CONVERSIONS:
             return [ANSWER_CONVERSIONS[found](row.values, lineage, weight, options.pairs)]
         return [CONVERSIONS[found](row.values, lineage, weight)]

@@ -37,6 +37,7 @@ Format = Literal[
     "ranked",
     "compared",
     "labelled",
+    "stepwise",
     "oasst",
     "written",
     "natural_instructions",
@@ -94,8 +95,10 @@ class SourceSettings(Section):
     pairs: PairSettings = PairSettings()
     """How several answers to a prompt become pairs."""
 
-    preferences_as: Literal["pairs", "demonstrations", "both"] = "pairs"
-    """What preferences are for: pairs, their best answers as instances, or both."""
+    preferences_as: Literal["pairs", "demonstrations", "both", "labelled", "ranked"] = "pairs"
+    """What preferences are for: ``pairs``, their best answers as ``demonstrations``, or ``both``;
+    ``labelled`` keeps each answer with its label, ``ranked`` the answers to a prompt with their
+    scores."""
 
     families: Texts = ()
     """Use the tasks of these families only; all families when empty."""
@@ -116,6 +119,12 @@ class SourceSettings(Section):
                     at=(name,),
                     fix="Remove it, or name the 'dataset'.",
                 )
+        if self.pairs.desirable_from is not None and self.preferences_as != "labelled":
+            yield Conflict(
+                what="says which ratings are good, and no answer is labelled",
+                at=("pairs", "desirable_from"),
+                fix="Add 'preferences_as: labelled' to the source, or remove it.",
+            )
         if self.starter is not None and self.format != "auto":
             yield Conflict(
                 what="has no effect on starter material, whose format is known",

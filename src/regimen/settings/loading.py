@@ -1,4 +1,4 @@
-"""A settings file and its overrides to ``PipelineSettings``, with all problems at once."""
+"""A settings file and its overrides to ``FileSettings``, with all problems at once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from regimen.errors import SettingsError
+from regimen.settings.chains import FileSettings, name_runs
 from regimen.settings.overrides import apply_overrides
-from regimen.settings.pipeline import PipelineSettings
+from regimen.settings.pipeline import STAGES, PipelineSettings
 from regimen.settings.places import Document
 from regimen.settings.problems import raise_problems, translate
 from regimen.settings.words import field_at, section_of
@@ -20,7 +21,7 @@ from regimen.settings.yaml12 import dump, parse
 SUFFIXES = (".yaml", ".yml")
 
 
-def load_settings(path: Path | str | None, overrides: Sequence[str] = ()) -> PipelineSettings:
+def load_settings(path: Path | str | None, overrides: Sequence[str] = ()) -> FileSettings:
     """Read a settings file.
 
     Args:
@@ -41,7 +42,7 @@ def load_settings(path: Path | str | None, overrides: Sequence[str] = ()) -> Pip
     return _validated(document)
 
 
-def settings_from(data: Mapping[str, Any], origin: str = "settings") -> PipelineSettings:
+def settings_from(data: Mapping[str, Any], origin: str = "settings") -> FileSettings:
     """Settings from plain data; the same checks and messages, without lines.
 
     Raises:
@@ -59,6 +60,8 @@ def resolved(settings: PipelineSettings) -> dict[str, Any]:
         for name, section in zip(names, sections, strict=True):
             if "seed" in section:
                 section["seed"] = settings.seed_of(name)
+    if isinstance(settings, FileSettings):
+        data["then"] = [resolved(one) for one in settings.then]
     return data
 
 
@@ -74,7 +77,7 @@ def dump_yaml(settings: PipelineSettings) -> str:
 
 def json_schema() -> dict[str, Any]:
     """JSON schema of a settings file, with the fields' docstrings as descriptions."""
-    schema = PipelineSettings.model_json_schema()
+    schema = FileSettings.model_json_schema()
     _describe_later_tunings(schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
@@ -90,10 +93,11 @@ def _describe_later_tunings(schema: dict[str, Any]) -> None:
     if not later["required"]:
         del later["required"]
     definitions["LaterTuneSettings"] = later
-    forms = schema["properties"]["tune"]["anyOf"][0]["oneOf"]
-    (several,) = (form for form in forms if form.get("type") == "array")
-    several["prefixItems"] = [several["items"]]
-    several["items"] = {"$ref": "#/$defs/LaterTuneSettings"}
+    for run in (schema, definitions["PipelineSettings"]):
+        forms = run["properties"]["tune"]["anyOf"][0]["oneOf"]
+        (several,) = (form for form in forms if form.get("type") == "array")
+        several["prefixItems"] = [several["items"]]
+        several["items"] = {"$ref": "#/$defs/LaterTuneSettings"}
 
 
 def _plain(value: Any) -> Any:
@@ -105,14 +109,15 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, PurePath) else value
 
 
-def _validated(document: Document) -> PipelineSettings:
+def _validated(document: Document) -> FileSettings:
     """Validate; problems of reading and of validation are raised together."""
     settings = None
     _fill_empty_sections(document)
+    name_runs(document.data)
     try:
-        settings = PipelineSettings.model_validate(document.data)
+        settings = FileSettings.model_validate(document.data)
     except ValidationError as error:
-        document.problems += translate(error, document, PipelineSettings)
+        document.problems += translate(error, document, FileSettings)
     raise_problems(document.problems, document.origin)
     if settings is None:  # translate() names at least one problem for every ValidationError
         raise AssertionError("a validation error without a problem")
@@ -122,7 +127,7 @@ def _validated(document: Document) -> PipelineSettings:
 def _fill_empty_sections(document: Document) -> None:
     """``evaluate:`` with nothing after it asks for the stage with its defaults, not for none."""
     for path in document.empty:
-        if path and section_of(field_at(PipelineSettings, path)) is not None:
+        if path and section_of(field_at(FileSettings, path)) is not None:
             holder = document.data
             for part in path[:-1]:
                 holder = holder[part]
@@ -190,7 +195,7 @@ def _empty(origin: str) -> SettingsError:
     return SettingsError(
         f"{origin} is empty",
         slug="settings-empty",
-        expected="at least one stage: " + ", ".join(PipelineSettings.model_fields),
+        expected="at least one stage: " + ", ".join(STAGES),
         fix="Start from a file in recipes/.",
         where=origin,
     )

@@ -30,7 +30,7 @@ def _how_many(value: Any) -> str:
 
 
 class PipelineSettings(Section):
-    """A settings file: the stages that it lists are the stages that run.
+    """A run: the stages that it lists are the stages that run.
 
     Relative paths count from the working directory.
     """

@@ -21,6 +21,7 @@ from regimen.settings.judge import AnswerJudgeSettings
 from regimen.settings.sampled import SampledSettings
 
 Margin = Annotated[float, Field(ge=0, le=1_000_000)]
+Rating = Annotated[float, Field(ge=-1_000_000, le=1_000_000)]
 DimensionWeight = Annotated[float, Field(ge=-1_000_000, le=1_000_000)]
 Compared = Literal["all", "adjacent", "best_worst"]
 
@@ -39,6 +40,9 @@ class PairSettings(Section):
 
     annotators: Texts = ()
     """Columns that hold one annotator's vote each, for the format ``compared``."""
+
+    desirable_from: Rating | None = None
+    """Answers rated at least this are good, the others not, for ``preferences_as: labelled``."""
 
 
 class RewardModelSettings(Section):

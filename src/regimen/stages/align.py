@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,13 @@ from regimen.settings.align import AlignSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.training import ModelSettings
 from regimen.stages.align_rewards import rendered_rewards, reward_job, reward_work
-from regimen.stages.align_rows import Rows, align_rows, conditioned_method, source_of
+from regimen.stages.align_rows import (
+    Rows,
+    align_rows,
+    conditioned_method,
+    left_aside,
+    source_of,
+)
 from regimen.stages.arrangements import wants_bf16
 from regimen.stages.common import StageResult, path_key, read_json, run_stage
 from regimen.stages.profile import profile_stage
@@ -206,7 +212,10 @@ def _rendered(
     """The model, the tokens of the rows, and what became of which record."""
     seed = settings.seed_of("align")
     prepared = prepare_model(model, section, seed=seed, merged=run.path(MERGED))
+    aside = left_aside(section, source)
     found = align_rows(section, prepared.renderer, run, source, seed)
+    if aside:
+        found = replace(found, told={**(found.told or {}), "left_aside": aside})
     rendered = (row.rendered for row in found.answers)
     rows = token_rows(found.conversations or rendered)
     save_token_rows(run.path("tokens.arrow"), rows)

@@ -35,7 +35,7 @@ from regimen.runs import Run
 from regimen.settings.align import AlignSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.training import ModelSettings
-from regimen.stages.align_rows import read_records
+from regimen.stages.align_rows import left_aside, read_records
 from regimen.stages.arrangements import wants_bf16
 from regimen.stages.reward_quality import measure, show, write_quality
 from regimen.stages.rows import Account, account, origin
@@ -142,6 +142,8 @@ def rendered_rewards(
     save_token_rows(run.path("tokens.arrow"), token_rows(row.rendered for row in learnt))
     rows = replace(load_token_rows(run.path("tokens.arrow")), scored=True)
     told = {"rendering": counts, "rows": len(learnt), "held_out_rows": len(apart)}
+    aside = left_aside(section, source)
+    told |= {"left_aside": aside} if aside else {}
     return RewardWork(prepared, rows, learnt, apart, spec, told)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from regimen import console
 from regimen.alignment.conditioned import Hindsight, Quark
 from regimen.alignment.forms import (
     READABLE,
@@ -25,6 +26,7 @@ from regimen.curation.ledger import Step
 from regimen.errors import DataError, TokenError
 from regimen.objectives.table import METHODS, Form
 from regimen.records import Instance, Labelled, Preference, Ranked, Stepwise
+from regimen.reports.files import count_rows
 from regimen.runs import Run
 from regimen.settings.align import AlignSettings
 from regimen.stages.rows import Account, account, origin
@@ -72,19 +74,49 @@ def accepted(section: AlignSettings) -> tuple[type[AnyRecord], ...]:
     return READABLE[form]
 
 
-def source_of(section: AlignSettings, data: Path | None) -> Path:
+def learnt_from(section: AlignSettings, data: Path | None) -> Path | None:
     """The file to learn from: what is named, or of a directory the first that has a record.
+
+    It need not be there; None where neither the settings nor a build name one.
+    """
+    named = section.data or data
+    place = None if named is None else Path(named)
+    if place is not None and place.is_dir():
+        return next(iter(_readable(section, place)), place / FILES[accepted(section)[0]])
+    return place
+
+
+def _readable(section: AlignSettings, place: Path) -> list[Path]:
+    """The files of a directory that the method can learn from, those with records first."""
+    files = [place / FILES[kind] for kind in accepted(section)]
+    rows = {file: count_rows(file) for file in files if file.is_file()}
+    return sorted(rows, key=lambda file: not rows[file])
+
+
+def left_aside(section: AlignSettings, source: Path) -> dict[str, int]:
+    """Rows by file that lie beside what is learnt from and that the method could read too.
+
+    Where ``build`` wrote them together, one kind alone is learnt: it is said, not decided silently.
+    """
+    if section.data is not None and Path(section.data).is_file():
+        return {}
+    others = [file for file in _readable(section, source.parent) if file != source]
+    rows = {file.name: count for file in others if (count := count_rows(file))}
+    for name, count in rows.items():
+        console.line(
+            f"align: learns from {source.name}; {name} ({count:,} rows) is left aside. "
+            "Name it with align.data, or bring both into one form with preferences_as."
+        )
+    return rows
+
+
+def source_of(section: AlignSettings, data: Path | None) -> Path:
+    """The file to learn from, as ``learnt_from``.
 
     Raises:
         DataError: there is none.
     """
-    named = section.data or data
-    wanted = [FILES[kind] for kind in accepted(section)]
-    place = None if named is None else Path(named)
-    if place is not None and place.is_dir():
-        files = [place / name for name in wanted if (place / name).is_file()]
-        full = [file for file in files if read_table(file).num_rows]
-        place = next(iter([*full, *files]), place / wanted[0])
+    place = learnt_from(section, data)
     if place is None or not place.is_file():
         raise DataError(
             "There are no preferences to learn from.",

@@ -26,9 +26,10 @@ from regimen.stages.asked import formatting_spec
 from regimen.stages.build_items import build_items
 from regimen.stages.common import StageResult, path_key, run_stage
 from regimen.stages.feedback import feedback_inputs, give_feedback
+from regimen.stages.judged import JudgedAnswers, curate
 from regimen.stages.on_policy import NAME as ON_POLICY
 from regimen.stages.on_policy import on_policy_inputs, on_policy_pairs
-from regimen.stages.preferences import curate, make_preferences
+from regimen.stages.preferences import make_preferences
 from regimen.stages.producing import ROWS_AT_ONCE, Plan, chunks, clean_filters, token_counter
 from regimen.stages.rewording import reword
 from regimen.stages.sampled import Sources, needs_of, prompts_of
@@ -116,7 +117,7 @@ def _work(section: BuildSettings, settings: PipelineSettings, run: Run) -> Mappi
         formatting_spec(section.formatting), seed, section.curation, tokenizer, tuple(items)
     )
     written = _produce(section, plan, material, split, ready, run, ledger)
-    if not written.rows and not material.preferences and not given.pairs:
+    if not (written.rows or material.preferences or material.judged or given.pairs):
         raise DataError(
             "Curation left no instance.",
             slug="nothing-left",
@@ -124,11 +125,12 @@ def _work(section: BuildSettings, settings: PipelineSettings, run: Run) -> Mappi
             fix="Look at ledger/*.removed.parquet and *.failed.jsonl for the reason of each row.",
         )
     preferences = _preferences(section, material, split, plan, ledger, given.pairs)
+    judged = material.judged.curated(section.curation, plan.items, ledger)
     about: dict[str, Any] = {"lints": lints} if lints else {}
     about |= {"feedback": given.about} if given.about else {}
     if preferences:
         about["pairs"] = pair_statistics(preferences, material.votes)
-    return _write(run, ledger, written, preferences, items, split, about)
+    return _write(run, ledger, written, preferences, judged, items, split, about)
 
 
 def _sources(section: BuildSettings, split: Split, seed: int, tokenizer: str) -> Sources:
@@ -221,7 +223,7 @@ def _preferences(
             own = wanted.on_policy
             asked = prompts_of(own, ON_POLICY, sources, ledger, needs_of(own.score))
             found += on_policy_pairs(own, asked, plan.seed, ledger)
-    return curate(found, section.curation, plan.items, ledger)
+    return curate("preferences", found, section.curation, plan.items, ledger)
 
 
 def _write(
@@ -229,6 +231,7 @@ def _write(
     ledger: Ledger,
     written: Written,
     preferences: list[Preference],
+    judged: JudgedAnswers,
     items: list[Item],
     split: Split,
     about: Mapping[str, Any],
@@ -236,7 +239,8 @@ def _write(
     summary = ledger.write()
     write_table(run.path("preferences.parquet"), preferences_to_table(preferences))
     write_table(run.path("items.parquet"), items_to_table(items))
-    card = written.card.card(preferences, summary)
+    told = judged.write(run)
+    card = written.card.card(preferences, summary, judged.records) | told
     card["held_out"] = {suite: len(tasks) for suite, tasks in split.suites.items()}
     balance = written.positions.report()
     card |= {"option_positions": balance} if balance else {}
@@ -263,6 +267,7 @@ def _write(
         "instances": written.rows,
         "training_tasks": card["tasks"],
         "preferences": len(preferences),
+        **told,
         "items": len(items),
         "held_out_tasks": {suite: len(tasks) for suite, tasks in split.suites.items()},
     }

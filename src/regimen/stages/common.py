@@ -36,6 +36,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regimen.stages.sources",
         "regimen.stages.splits",
         "regimen.stages.preferences",
+        "regimen.stages.judged",
         "regimen.stages.pairing",
         "regimen.stages.reward_scores",
         "regimen.stages.on_policy",

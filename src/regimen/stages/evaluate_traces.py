@@ -10,14 +10,15 @@ from regimen.evaluation.traces import Traces, trace
 from regimen.records import Item
 from regimen.reports.files import count_rows
 from regimen.settings.pipeline import PipelineSettings
+from regimen.stages.align_rows import learnt_from
 from regimen.stages.raft import ROUND
 from regimen.stages.tune import instances_path
 
 
 def training_files(settings: PipelineSettings, root: Path) -> dict[str, Path]:
-    """The files of instances and pairs that a run learns from, by the name to tell them under.
+    """The files of instances and judged answers that a run learns from, by what they are called.
 
-    Empty where they are not known: nothing of the run learns instances or pairs.
+    Empty where they are not known: nothing of the run learns either.
     """
     built = root / "build" if settings.build is not None else None
     found: dict[str, Path] = {}
@@ -34,7 +35,7 @@ def training_files(settings: PipelineSettings, root: Path) -> dict[str, Path]:
         for path in sorted((root / "align").glob(f"{ROUND.format('*')}/build/instances.parquet")):
             add(path)
     elif settings.align is not None:
-        path = instances_path(settings.align.data or built, "preferences.parquet")
+        path = learnt_from(settings.align, built)
         if path is not None and path.is_file():
             add(path)
     return found

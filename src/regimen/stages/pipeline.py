@@ -9,6 +9,7 @@ from typing import Any
 from regimen import console, runs
 from regimen.errors import RunError, SettingsError
 from regimen.records import stable_hash
+from regimen.settings.chains import FileSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.training import ModelSettings
 from regimen.stages.common import StageResult, read_json
@@ -19,6 +20,24 @@ PUBLISHED = {
     "compress": ("compression.json",),
     "evaluate": ("evaluation.json",),
 }
+
+
+def run_file(settings: FileSettings) -> dict[str, Any]:
+    """Every run of a file, one after the other, each as ``run_pipeline`` does it.
+
+    Returns:
+        What ``--json`` prints: that of the first run, with those after it in ``then``.
+    """
+    first, *later = settings.runs
+    result = run_pipeline(first)
+    if not later:
+        return result
+    told = []
+    for number, one in enumerate(later, start=2):
+        console.line()
+        console.line(f"run {number} of {len(later) + 1}: {one.run}")
+        told.append(run_pipeline(one))
+    return {**result, "then": told}
 
 
 def run_pipeline(

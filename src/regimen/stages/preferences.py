@@ -1,26 +1,15 @@
-"""Preference pairs of ``build``: those that it makes, and what is removed of all of them."""
+"""Preference pairs that ``build`` makes, beside those that sources hold."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from regimen.curation.filters import apply
-from regimen.curation.ledger import Ledger
-from regimen.curation.pair_filters import (
-    PairFilter,
-    both_sides,
-    contradictory,
-    equal_answers,
-    near_duplicate_prompts,
-    pair_duplicates,
-)
 from regimen.instances.draws import seeded
 from regimen.instances.encodings import FormattingSpec
 from regimen.instances.evaluation_items import askable_items
-from regimen.records import Item, Message, Preference, Task
-from regimen.settings.build import CurationSettings, PreferenceSettings
-from regimen.stages.producing import clean_filters, leak_filters
+from regimen.records import Message, Preference, Task
+from regimen.settings.build import PreferenceSettings
 
 Tokens = Callable[[str], int]
 
@@ -41,34 +30,6 @@ def make_preferences(
     if section.corrupted_answers and tasks:
         found += corrupted(tasks, section.corrupted_answers, spec, seed, tokens)
     return found
-
-
-def curate(
-    pairs: Sequence[Preference],
-    rules: CurationSettings,
-    items: Sequence[Item],
-    ledger: Ledger,
-) -> list[Preference]:
-    """What is left of pairs after the rules for instances, on both sides, and those for pairs.
-
-    Each rule is a step of the ledger, ``preferences-<rule>``; the last, ``preferences``, removes
-    duplicates.
-    """
-    if not pairs:
-        ledger.step("preferences").close()
-        return []
-    filters: dict[str, PairFilter] = {"equal": equal_answers}
-    for name, rule in (clean_filters(rules) | leak_filters(rules, items)).items():
-        filters[name] = both_sides(rule)
-    filters["contradictory"] = contradictory
-    if rules.near_duplicate_prompts is not None:
-        filters["near-prompts"] = near_duplicate_prompts(rules.near_duplicate_prompts)
-    kept = list(pairs)
-    for name, judge in filters.items():
-        kept = apply(f"preferences-{name}", kept, judge, ledger)
-    if rules.exact_duplicates:
-        kept = apply("preferences", kept, pair_duplicates, ledger)
-    return kept
 
 
 def corrupted(

@@ -11,15 +11,24 @@ from regimen.curation.ledger import Ledger
 from regimen.errors import DataError
 from regimen.instances.answer_sets import AnswerSet, PairRule
 from regimen.instances.readers import RowFailure
-from regimen.records import Instance, Lineage, Message, Preference, Task
+from regimen.records import (
+    Instance,
+    Labelled,
+    Lineage,
+    Message,
+    Preference,
+    Ranked,
+    Stepwise,
+    Task,
+)
 from regimen.settings.build import BuildSettings, SourceSettings
+from regimen.stages.judged import JudgedAnswers, take_apart
 from regimen.stages.pairing import demonstrations, no_pairs, pair_up
 from regimen.stages.user_code import load_function
 
-Record = Task | Instance | Preference | AnswerSet | RowFailure
+Record = Task | Instance | Preference | Labelled | Ranked | Stepwise | AnswerSet | RowFailure
 
-
-Weighed = TypeVar("Weighed", Instance, Preference)
+Weighed = TypeVar("Weighed", Instance, Preference, Labelled, Ranked, Stepwise)
 
 
 @dataclass(slots=True)
@@ -35,6 +44,7 @@ class Material:
     weights: dict[str, float] = field(default_factory=dict)
     instances: list[Instance] = field(default_factory=list)
     preferences: list[Preference] = field(default_factory=list)
+    judged: JudgedAnswers = field(default_factory=JudgedAnswers)
     votes: dict[str, list[Voted]] = field(default_factory=dict)
 
 
@@ -76,7 +86,7 @@ def read_sources(section: BuildSettings, seed: int, ledger: Ledger) -> Material:
         if not pairs and not sets and step.removed["tie"]:
             raise no_pairs(name, step.removed, pair_rule(source), name)
         _use(material, source, sets, pairs, name, step_name.removeprefix("read-"), ledger)
-    found = material.tasks or material.instances or material.preferences
+    found = material.tasks or material.instances or material.preferences or material.judged
     if section.sources and not found:
         raise DataError(
             "The sources hold nothing that can be used.",
@@ -133,6 +143,12 @@ def _take(
         return task
     if isinstance(record, Instance):
         material.instances.append(_weigh(record, record.weight * source.weight))
+    elif isinstance(record, Labelled):
+        material.judged.labelled.append(_weigh(record, record.weight * source.weight))
+    elif isinstance(record, Ranked):
+        material.judged.ranked.append(_weigh(record, record.weight * source.weight))
+    elif isinstance(record, Stepwise):
+        material.judged.stepwise.append(_weigh(record, record.weight * source.weight))
     return record
 
 
@@ -155,11 +171,18 @@ def _use(
     slug: str,
     ledger: Ledger,
 ) -> None:
-    """Add pairs as pairs, and best answers as demonstrations, as the source says."""
+    """Add answers as pairs, labels, lists or demonstrations, as the source says."""
+    kind = source.preferences_as
+    if kind in ("labelled", "ranked"):
+        if sets or pairs:
+            made = take_apart(kind, slug, sets, pairs, pair_rule(source), ledger, name)
+            apart = [_weigh(one, one.weight * source.weight) for one in made]
+            getattr(material.judged, kind).extend(apart)
+        return
     best = list(pairs)
     if sets:
-        made = pair_up(slug, sets, pair_rule(source), ledger, name)
-        pairs, best = [*pairs, *made.pairs], [*best, *made.best]
+        paired = pair_up(slug, sets, pair_rule(source), ledger, name)
+        pairs, best = [*pairs, *paired.pairs], [*best, *paired.best]
         voted = [(one.prompt_id, one.votes) for one in sets if len(one.votes) > 1]
         if voted:
             material.votes.setdefault(name, []).extend(voted)
@@ -210,13 +233,13 @@ def _records(source: SourceSettings, seed: int) -> Iterable[Record]:
 
 def _row(value: Any, number: int, source: SourceSettings) -> Record:
     """What a function of the user's yields: a record, or a mapping read like a row of a file."""
-    if isinstance(value, Task | Instance | Preference | AnswerSet | RowFailure):
+    if isinstance(value, Record):
         return value
     return RowFailure(
         row=number,
         error="not_a_record",
         got=type(value).__name__,
-        fix="Yield Task, Instance or Preference records.",
+        fix="Yield Task, Instance, Preference, Labelled, Ranked or Stepwise records.",
         source=source_name(source),
     )
 
