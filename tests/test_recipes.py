@@ -29,7 +29,7 @@ def test_a_recipe_is_short_valid_and_names_files_that_are_there(
     text = file.read_text(encoding="utf-8")
     assert f"#   regimen run {file}\n" in text
     assert len(text.splitlines()) <= 70
-    assert max(map(len, text.splitlines())) <= 100
+    assert all(len(line) <= 100 for line in text.splitlines())
     settings = load_settings(file)
     for place in re.findall(r"(?:recipes|src)/[\w./-]+", text):
         assert Path(place).exists(), place

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,8 +99,8 @@ def test_a_pair_is_two_labels_or_a_list() -> None:
     assert [one.kept[0].weight for one in all_ranked([], [pair], RULE)] == [3.0]
 
 
-@pytest.mark.parametrize("kind", ["ranks", "scores", "votes", "labels", "rules"])
 @given(
+    st.sampled_from(["ranks", "scores", "votes", "labels", "rules"]),
     st.lists(st.tuples(st.sampled_from(["", "a", "b"]), st.sampled_from([None, -1.0, 0.0, 1.0]))),
     st.sampled_from([None, 0.5]),
 )

@@ -112,6 +112,13 @@ def test_what_is_wrong_is_told_with_its_place(change: dict[str, object], told: s
     assert told in caught.value.render()
 
 
+def test_the_first_run_may_have_no_stages() -> None:
+    settings = settings_from(
+        {"run": "a", "then": [{"report": {}}, {"report": {}, "run": "$run/x"}]}
+    )
+    assert [one.run for one in settings.runs] == ["a-2", "a/x"]
+
+
 def test_the_schema_knows_later_runs() -> None:
     schema = json_schema()
     assert schema["properties"]["then"]["items"] == {"$ref": "#/$defs/PipelineSettings"}

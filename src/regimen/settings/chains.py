@@ -19,13 +19,21 @@ class FileSettings(PipelineSettings):
     """A settings file: a run, and the runs that go on from it."""
 
     then: Annotated[tuple[PipelineSettings, ...], Strict(False)] = ()
-    """Runs after this one, each with stages of its own, in order. In their texts ``$run`` at the
-    beginning is the directory of the first run: ``$run/tune/final``. One without ``run`` is
-    written to ``$run-2``, ``$run-3`` and so on; without ``seed`` it has the first one's."""
+    """Runs after this one, each with stages of its own, in order; the first may have none. In
+    their texts ``$run`` at the beginning is the directory of the first run: ``$run/tune/final``.
+    One without ``run`` is written to ``$run-2``, ``$run-3`` and so on; without ``seed`` it has the
+    first one's."""
+
+    @property
+    def has_later_runs(self) -> bool:
+        """Whether there is a ``then``."""
+        return bool(self.then)
 
     @property
     def runs(self) -> tuple[PipelineSettings, ...]:
-        """Every run as settings of its own, in order."""
+        """Every run that has stages (or a study) as settings of its own, in order."""
+        if self.then and not self.stages:
+            return self.then
         own = {name: getattr(self, name) for name in PipelineSettings.model_fields}
         return (PipelineSettings.model_construct(**own), *self.then)
 

@@ -75,6 +75,11 @@ class PipelineSettings(Section):
         return tuple(stage for stage in STAGES if getattr(self, stage) is not None)
 
     @property
+    def has_later_runs(self) -> bool:
+        """Whether runs of the same file come after this one."""
+        return False
+
+    @property
     def tunings(self) -> dict[str, TuneSettings]:
         """The tunings by the name of their stage: ``tune``; ``tune-0``, ``tune-1`` of a list."""
         if isinstance(self.tune, tuple):
@@ -108,7 +113,7 @@ class PipelineSettings(Section):
         """Each stage finds what it works on."""
         if self.study is not None:
             yield from self._study_conflicts(self.study)
-        elif not self.stages:
+        elif not self.stages and not self.has_later_runs:
             yield Conflict(
                 what="no stage is listed, so there is nothing to do",
                 expected="at least one of " + ", ".join(STAGES),

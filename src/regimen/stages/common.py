@@ -131,6 +131,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         "regimen.stages.generators",
         "regimen.stages.evaluate_systems",
         "regimen.stages.evaluate_traces",
+        "regimen.stages.align_rows",
     ),
 }
 
