@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 MOST = 6
 """Ids named where several, or none, are meant."""
+JUDGED = (
+    ("preference", "preferences"),
+    ("labelled answer", "labelled"),
+    ("ranked list", "ranked"),
+    ("answer in steps", "stepwise"),
+)
+"""What a build writes beside its instances: what a record is called, and its file."""
+
 LINEAGE = (
     *("source", "row", "task", "family", "category", "language", "licence", "template"),
     *("demonstrations", "option_permutation", "generator", "seed", "variant", "verdicts"),
@@ -72,7 +80,7 @@ def _places(run: Path) -> list[Place]:
     listed = [
         Place("item", run / "build/items.parquet", "item_id"),
         *(Place("instance", path, "instance_id") for path in _training(run)),
-        Place("preference", run / "build/preferences.parquet", "instance_id"),
+        *(Place(kind, run / f"build/{name}.parquet", "instance_id") for kind, name in JUDGED),
         *(Place("removed", path, "record_id") for path in _removed(run)),
         Place("item", run / "evaluate/answers.parquet", "item_id"),
     ]
@@ -196,8 +204,7 @@ def _record(run: Path, place: Place, key: str) -> dict[str, Any]:
         turns = _plain_turns(record)
     else:
         lineage = row
-        sides = ("messages",) if place.kind == "instance" else ("prompt", "chosen", "rejected")
-        turns = [turn for side in sides for turn in _turns(row[side], side)]
+        turns = _all_turns(row)
     return {
         "kind": place.kind,
         "id": key,
@@ -249,6 +256,17 @@ def _rows_in(path: Path, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
         return {}
     rows = read_table(path, filters=[("item_id", "in", sorted(set(keys)))]).to_pylist()
     return {row["item_id"]: row for row in sorted(rows, key=lambda row: row["system"] == "tuned")}
+
+
+def _all_turns(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The turns of a row of any kind; of a list those of every answer with its score."""
+    sides = ("messages", "prompt", "chosen", "rejected", "answer")
+    turns = [turn for side in sides for turn in _turns(row.get(side) or (), side)]
+    for answer, score in zip(row.get("answers") or (), row.get("scores") or (), strict=True):
+        turns += [(f"{role} ({score:g})", text) for role, text in _turns(answer)]
+    for step, label in zip(row.get("steps") or (), row.get("step_labels") or (), strict=True):
+        turns.append((f"step ({label:g})", step))
+    return turns
 
 
 def _turns(messages: Sequence[Mapping[str, Any]], side: str = "") -> list[tuple[str, str]]:
