@@ -144,7 +144,8 @@ def test_kto_learns_labels_of_single_answers(recipe: Run, shared_data: Path) -> 
     found = recipe(
         "sft-kto",
         f"build.sources={json.dumps(sources)}",
-        "build.curation.max_characters=700",
+        "build.curation.max_characters=500",
+        "align.num_train_epochs=3",
         *SMALL,
     )
     ledger = found["build"]
