@@ -12,6 +12,7 @@ from helpers.built import build_section, card, steps, write
 from regimen.evaluation.training_rows import read_numbered, read_turns
 from regimen.settings.align import AlignSettings
 from regimen.stages.align_rows import learnt_from, left_aside
+from regimen.stages.show_trace import show_trace
 from regimen.tables import read_table, table_to_labelled, table_to_ranked, table_to_stepwise
 
 LABELLED = (
@@ -159,3 +160,19 @@ def test_what_is_evaluated_leaks_through_any_of_them(here: Path) -> None:
     removed = steps()["labelled-leaks"]["removed"]
     assert sum(removed.values()) > 0
     assert all(reason.startswith("leak") for reason in removed)
+
+
+@pytest.mark.parametrize(
+    ("file", "kind", "roles"),
+    [
+        ("labelled", "labelled answer", ["user", "assistant"]),
+        ("ranked", "ranked list", ["user", *(f"assistant ({n})" for n in ("0", "-1", "-2"))]),
+        ("stepwise", "answer in steps", ["user", "step (1)", "step (1)"]),
+    ],
+)
+def test_each_of_them_can_be_traced(there: Path, file: str, kind: str, roles: list[str]) -> None:
+    key = read_table(there / f"{file}.parquet")["instance_id"].to_pylist()[0]
+    found = show_trace(there.parent, key)
+    assert found["kind"] == kind
+    assert [role for role, _ in found["messages"]] == roles
+    assert found["ledger"][0]["verdict"] == "kept"
