@@ -4,7 +4,7 @@
 
 `qlora_1b`: LoRA on 1.1 billion drawn weights in 4 bits, and with the base left on disk.
 `sft_full_135m`: all weights of the 135 M shape in the smallest form, against TRL's smallest and
-against our fastest. A full run writes benchmarks/results/memory.json.
+against our fastest. A full run writes benchmarks/results/memory.json; of one work, its part.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from command import carry_out, parser, require_peers
 from processes import HERE, Failure, Run, run, spread
 from regimen import console
 from render import write_page
-from result import machine
+from result import machine, read
 from work import LORA, MAX_LENGTH, MODEL_135M, Rows, draw_rows, write
 
 NAME = "memory"
+FILE = f"{NAME}.json"
 MIB = 1 << 20
 MODEL_1B: dict[str, Any] = MODEL_135M | {
     "vocab_size": 32_000,
@@ -237,6 +238,18 @@ def ratios(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return found
 
 
+def with_others(new: dict[str, Any], old: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A result of some works with what was measured of the others before, on the same machine and
+    with the same versions; else it stands alone.
+    """
+    same = old is not None and old["versions"] == new["versions"]
+    if old is None or not same or old["machine"]["cpu"] != new["machine"]["cpu"]:
+        return new
+    done = {row["work"] for row in new["rows"]}
+    rows = [*(row for row in old["rows"] if row["work"] not in done), *new["rows"]]
+    return new | {"rows": rows, "ratios": ratios(rows)}
+
+
 def show(result: Mapping[str, Any]) -> None:
     """Print the result as tables."""
     body = [
@@ -265,7 +278,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     works = [given.work] if given.work else list(WORKS)
     return carry_out(
         given,
-        lambda: bench(given.peer_python, works, quick=given.quick),
+        lambda: with_others(
+            bench(given.peer_python, works, quick=given.quick),
+            None if given.quick else read(HERE / "results" / FILE),
+        ),
         show,
         lambda _: write_page(),
     )

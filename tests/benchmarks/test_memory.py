@@ -1,0 +1,41 @@
+"""The result of benchmarks/memory.py: works measured one after the other, and its ratios."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from memory import with_others
+
+
+def row(work: str, side: str, name: str, mib: float, rate: float) -> dict[str, Any]:
+    numbers = {"memory_mib": {"median": mib}, "tokens_per_second": {"median": rate}}
+    return {"work": work, "side": side, "name": name, **numbers}
+
+
+def result(rows: list[dict[str, Any]], cpu: str = "one") -> dict[str, Any]:
+    return {"versions": {"torch": "2"}, "machine": {"cpu": cpu}, "rows": rows, "ratios": {}}
+
+
+LORA = [row("qlora_1b", "regimen", "nf4", 1000, 10), row("qlora_1b", "trl", "nf4", 3000, 5)]
+FULL = [
+    row("sft_full_135m", "regimen", "fastest", 2000, 30),
+    row("sft_full_135m", "regimen", "lomo", 400, 20),
+    row("sft_full_135m", "trl", "sgd", 1600, 10),
+]
+
+
+def test_a_work_replaces_its_own_rows_and_keeps_those_of_others() -> None:
+    older = result([*LORA, row("sft_full_135m", "trl", "sgd", 1, 1)])
+    found = with_others(result(FULL), older)
+    assert [one["name"] for one in found["rows"]] == ["nf4", "nf4", "fastest", "lomo", "sgd"]
+    ratios = found["ratios"]
+    assert ratios["qlora_1b_memory_vs_trl"] == pytest.approx(3.0)
+    assert ratios["sft_full_135m_memory_vs_trl"] == pytest.approx(4.0)
+    assert ratios["sft_full_135m_time_over_our_fastest"] == pytest.approx(1.5)
+
+
+def test_what_another_machine_measured_is_not_mixed_in() -> None:
+    assert with_others(result(FULL), result(LORA, cpu="another"))["rows"] == FULL
+    assert with_others(result(FULL), None)["rows"] == FULL
