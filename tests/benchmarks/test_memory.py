@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-from memory import with_others
 
 
 def row(work: str, side: str, name: str, mib: float, rate: float) -> dict[str, Any]:
@@ -26,9 +25,9 @@ FULL = [
 ]
 
 
-def test_a_work_replaces_its_own_rows_and_keeps_those_of_others() -> None:
+def test_a_work_replaces_its_own_rows_and_keeps_those_of_others(bench: SimpleNamespace) -> None:
     older = result([*LORA, row("sft_full_135m", "trl", "sgd", 1, 1)])
-    found = with_others(result(FULL), older)
+    found = bench.memory.with_others(result(FULL), older)
     assert [one["name"] for one in found["rows"]] == ["nf4", "nf4", "fastest", "lomo", "sgd"]
     ratios = found["ratios"]
     assert ratios["qlora_1b_memory_vs_trl"] == pytest.approx(3.0)
@@ -36,6 +35,6 @@ def test_a_work_replaces_its_own_rows_and_keeps_those_of_others() -> None:
     assert ratios["sft_full_135m_time_over_our_fastest"] == pytest.approx(1.5)
 
 
-def test_what_another_machine_measured_is_not_mixed_in() -> None:
-    assert with_others(result(FULL), result(LORA, cpu="another"))["rows"] == FULL
-    assert with_others(result(FULL), None)["rows"] == FULL
+def test_what_another_machine_measured_is_not_mixed_in(bench: SimpleNamespace) -> None:
+    assert bench.memory.with_others(result(FULL), result(LORA, cpu="another"))["rows"] == FULL
+    assert bench.memory.with_others(result(FULL), None)["rows"] == FULL
