@@ -51,6 +51,9 @@ ONLY_TORCH = {"tokens", "models", "generation", "adapters", "memory", "objective
 }
 """Rows 4 to 10 and alignment run where neither pydantic nor the settings are."""
 
+CORE = {"torch", "transformers", "peft", "pyarrow"} | {"numpy", "safetensors", "tokenizers"}
+"""What these rows may import where they are imported: four libraries and what these need."""
+
 MOST_LINES, MOST_FUNCTION_LINES = 400, 80
 
 # (rule, where): "date: reason"
@@ -64,6 +67,8 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     "run; it is an error of the settings",
     ("except", "stages.tracking"): "2026-11-25: a tracker is somebody else's code on somebody "
     "else's server, may raise anything, and must not stop a training",
+    ("core", "models.int8"): "2026-11-29: a layer of bitsandbytes, imported where a base has such",
+    ("core", "generation.endpoints.client"): "2026-11-29: for models behind a network alone",
     ("chat_template", "settings.lm_eval"): "2026-11-28: a setting has the name that lm-eval gives "
     "it, and says whether prompts go through the renderer",
     ("chat_template", "stages.evaluate_lm_eval"): "2026-11-28: reads that setting",
@@ -233,6 +238,19 @@ def test_training_rows_reach_neither_pydantic_nor_settings() -> None:
                     yield module.name, f"reaches {name}"
 
     assert violations("pydantic", found()) == []
+
+
+def test_training_rows_import_four_libraries_and_what_these_need() -> None:
+    def found() -> Iterator[tuple[str, str]]:
+        for module in modules():
+            if module.part not in ONLY_TORCH:
+                continue
+            for imported, line in imports(module, late=False):
+                name = imported.partition(".")[0]
+                if name not in CORE | {"regimen"} | sys.stdlib_module_names:
+                    yield module.name, f"line {line} imports {imported}"
+
+    assert violations("core", found()) == []
 
 
 def test_data_statistics_and_reports_load_no_torch() -> None:

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from jinja2 import TemplateError as JinjaError
-
 from regimen.errors import TokenError
 from regimen.records import Message
 from regimen.tokens.spans import check_content, content_start, trim_after_end
@@ -231,6 +229,8 @@ class Renderer:
         return message.weight if learnt or self.policy == "all" else 0.0
 
     def _text(self, messages: Sequence[Message], *, generate: bool) -> str:
+        from jinja2 import TemplateError
+
         if not messages:
             raise TokenError(
                 "An answer stands before anything that is asked.",
@@ -246,7 +246,7 @@ class Renderer:
                     add_generation_prompt=generate,
                 )
             )
-        except JinjaError as error:
+        except TemplateError as error:
             raise TokenError(
                 "The chat template does not take this conversation.",
                 slug="template-refuses",
