@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from regimen.generation.cache import Cache
 from regimen.generation.cache_int8 import Int8Cache, int8_heads
-from regimen.models import attention
-from regimen.models.attention import Call
+from regimen.models.segments import Call, causal_mask, explicit_attention
 
 POSITIONS = 12
 
@@ -28,8 +27,8 @@ def expected(cache, query_HD, row, last, call):
     key, value = (
         stored[0][row, : last + 1].transpose(0, 1)[None] for stored in (cache.keys, cache.values)
     )
-    allowed = attention.causal_mask(1, last + 1, call.window, key.device)
-    out = attention.explicit_attention(query_HD[None, :, None], key, value, allowed, call)
+    allowed = causal_mask(1, last + 1, call.window, key.device)
+    out = explicit_attention(query_HD[None, :, None], key, value, allowed, call)
     return out[0, :, 0]
 
 

@@ -64,13 +64,12 @@ def modules():
 
 def small():
     """A drawn model with LoRA, prepared."""
+    import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from regimen.adapters.lora import Lora
     from regimen.adapters.methods import add_adapter
     from regimen.models.forward import prepare
-
-    import torch
 
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}

@@ -153,12 +153,12 @@ def test_an_attention_argument_that_nobody_knows_means_padded_batches(name, monk
 
 
 def test_a_wrong_ragged_answer_is_caught_by_the_probe(monkeypatch):
-    from regimen.models import attention
+    from regimen.models import mixers
 
     model = make("llama", SMALL)
-    honest = attention.segment_attention
+    honest = mixers.segment_attention
     monkeypatch.setattr(
-        attention,
+        mixers,
         "segment_attention",
         lambda q, k, *more: honest(q, k.flip(2), *more),
     )

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from regimen.models import attention
-from regimen.models.attention import Call
 from regimen.models.hardware import on_large_pages
+from regimen.models.mixers import Asked, mix
 from regimen.models.native.mixing import Attention, attention_step
 from regimen.models.native.ops import alike, store_rows
+from regimen.models.segments import Call, explicit_attention
 from regimen.models.virtual import Prefix
 from regimen.tokens.ragged import Plan
 
@@ -74,10 +74,10 @@ class Cache:
             return self.decode(layer, query_THD, call)
         heads = (query_THD, key_TKD, value_TKD)
         if _is_common(call, *heads):
-            mix = Attention(self.plan, _scale(call, key_TKD), call.window)
-            return mix.forward(*(x.contiguous() for x in heads))[0]
+            compiled = Attention(self.plan, _scale(call, key_TKD), call.window)
+            return compiled.forward(*(x.contiguous() for x in heads))[0]
         query, key, value = (x.transpose(0, 1)[None] for x in heads)
-        return attention.segment_attention(query, key, value, self.plan, call)[0]
+        return mix(Asked(query, key, value, self.plan, call))[0]
 
     def held(self, layer: int, row_T: Tensor, position_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Keys and values (rows, positions, K, D) up to these positions of rows, and where in them
@@ -137,7 +137,7 @@ def _padded(
     mask = mask[:, None, None]
     query = query_THD[:, :, None]
     if call.softcap is not None or call.sinks_H is not None:
-        return attention.explicit_attention(query, key, value, mask, call)[:, :, 0]
+        return explicit_attention(query, key, value, mask, call)[:, :, 0]
     grouped = query.shape[1] != key.shape[1]
     out = F.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, scale=call.scaling, enable_gqa=grouped

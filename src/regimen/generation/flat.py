@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from regimen.generation.cache import Cache
 from regimen.generation.weights import Norm
-from regimen.models.attention import Call
+from regimen.models.segments import Call
 from regimen.models.native import ops
 from regimen.models.native.products import Copied
 

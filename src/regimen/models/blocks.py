@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regimen.models.attention import Call, Heard, MaskPlan
+from regimen.models.attention import Heard, MaskPlan
 from regimen.models.differences import relative_difference
 from regimen.models.native import ops
 from regimen.models.native.mixing import Attention, attends
@@ -32,6 +32,7 @@ from regimen.models.projections import (
     parts_of,
     project,
 )
+from regimen.models.segments import Call
 from regimen.models.tiles import is_again
 from regimen.tokens.ragged import Plan
 
