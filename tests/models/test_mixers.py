@@ -123,9 +123,8 @@ def naive_varlen(query, key, value, ends_q, ends_k, most_q, most_k, *, scale, wi
     call = Call(scale, None if left < 0 else left + 1)
     outs = []
     for i in range(len(ends_q) - 1):
-        parts = (query[ends_q[i] : ends_q[i + 1]],) + tuple(
-            x[ends_k[i] : ends_k[i + 1]] for x in (key, value)
-        )
+        rows = slice(ends_k[i], ends_k[i + 1])
+        parts = (query[ends_q[i] : ends_q[i + 1]], key[rows], value[rows])
         q, k, v = (x.transpose(0, 1)[None] for x in parts)
         outs.append(attend(q, k, v, call)[0].transpose(0, 1))
     return torch.cat(outs)
@@ -159,7 +158,7 @@ def with_naive(asked):
 
 @pytest.fixture
 def unfused(monkeypatch):
-    """FlexAttention as it is written, with neither a compiler nor the warning that there is none."""
+    """FlexAttention as it is written, without a compiler and the warning that there is none."""
     from torch.nn.attention import flex_attention
 
     monkeypatch.setattr(flex_attention, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)

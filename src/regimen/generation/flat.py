@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from regimen.generation.cache import Cache
 from regimen.generation.weights import Norm
-from regimen.models.segments import Call
 from regimen.models.native import ops
 from regimen.models.native.products import Copied
+from regimen.models.segments import Call
 
 ROWS = 128
 """Rows that the gated network takes at once, so that they stay in the cache."""

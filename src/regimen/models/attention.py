@@ -170,8 +170,8 @@ def _attention(
         assert plan is not None
         if attention_mask.prefix is not None:
             prefix = attention_mask.prefix[int(getattr(module, "layer_idx", 0))]
-        asked = Asked(query, key, value, plan, call, dropout, prefix)
-        return mix(asked).to(kind), None
+        out = mix(Asked(query, key, value, plan, call, dropout, prefix))
+        return out.to(kind), None
 
 
 def _without_plan(

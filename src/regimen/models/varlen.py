@@ -56,7 +56,7 @@ def refuses(asked: Asked) -> str:
     width, call = asked.query.shape[-1], asked.call
     if kernel() is None:
         return "torch has no varlen_attn"
-    if asked.query.dtype not in HALF or not asked.query.dtype == asked.key.dtype:
+    if asked.query.dtype not in HALF or asked.query.dtype != asked.key.dtype:
         return "numbers of more than 16 bits"
     if width % 8 or width > WIDEST or asked.value.shape[-1] != width:
         return "the width of the heads"

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.native.test_ops import COMPILED, EITHER, close, way  # noqa: F401
-from regimen.models.segments import Call, causal_mask, explicit_attention
 from regimen.models.native import ops
 from regimen.models.native.mixing import Attention, attends, attention_step
+from regimen.models.segments import Call, causal_mask, explicit_attention
 from regimen.tokens.ragged import Plan
 
 
