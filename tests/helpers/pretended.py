@@ -33,6 +33,15 @@ class Elsewhere(torch.Tensor):
     def is_cuda(self):
         return True
 
+    def tolist(self):
+        return place(self, False).tolist()
+
+    def __repr__(self, **_more):
+        return f"there: {place(self, False)!r}"
+
+    def __format__(self, form):
+        return format(place(self, False), form)
+
     def numpy(self, *_args, **_more):
         raise TypeError("can't convert cuda:0 device type tensor to numpy")
 
@@ -41,9 +50,8 @@ class Elsewhere(torch.Tensor):
         kwargs = dict(kwargs or {})
         name = func.overloadpacket.__name__
         _check(name, args, kwargs)
-        for place, value in kwargs.items():
-            if place == "device":
-                kwargs[place] = torch.device("cpu")
+        if "device" in kwargs:
+            kwargs["device"] = torch.device("cpu")
         with torch._C._DisableTorchDispatch():
             out = func(*args, **kwargs)
         if name.endswith("_") and not name.endswith("__") and isinstance(args[0], torch.Tensor):

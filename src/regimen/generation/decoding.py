@@ -5,6 +5,7 @@ Shape letters: R rows, T tokens of a flat batch, N of them that are read, D widt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -51,7 +52,7 @@ class Decoder:
         bf16: bool,
         kv_cache: str = "full",
     ) -> None:
-        self.model, self.bf16 = model, bf16
+        self.model, self.bf16, self.device = model, bf16, model.device
         self.head = model.head()
         prefix = standing_before(model)
         self.ahead = next(iter(prefix.values()))[0].shape[2] if prefix else 0
@@ -63,6 +64,10 @@ class Decoder:
         dtype = torch.bfloat16 if bf16 else torch.float32
         self.network = flat_network(model, positions, dtype) if copies else None
         self.vocabulary = Vocabulary(self.head, rows, dtype) if copies else None
+
+    def there(self, numbers: Sequence[int]) -> Tensor:
+        """Whole numbers where the model computes."""
+        return torch.tensor(numbers, device=self.device)
 
     @property
     def batch_tokens(self) -> int:
@@ -92,7 +97,8 @@ def standing_before(model: LanguageModel) -> Prefix | None:
     virtual = virtual_of(model.model)
     if virtual is None or virtual.embeddings_VD is None:
         return None if virtual is None else virtual.prefix
-    cache, place_V = Cache(1, virtual.positions), torch.arange(virtual.positions)
+    cache = Cache(1, virtual.positions)
+    place_V = torch.arange(virtual.positions, device=model.device)
     cache.point(Plan((virtual.positions,), (-1,)), torch.zeros_like(place_V), place_V)
     by_modules(model, cache, None, place_V, embeddings_TD=virtual.embeddings_VD)
     return {

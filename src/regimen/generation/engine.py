@@ -153,10 +153,10 @@ class Engine:
         if not places:
             return
         rows = [row for row in running if row is not None]
-        ids = torch.tensor([row.ids[-1] for row in rows])
-        position = torch.tensor([len(row.prompt.ids) + len(row.ids) - 1 for row in rows])
+        ids = decoder.there([row.ids[-1] for row in rows])
+        position = decoder.there([len(row.prompt.ids) + len(row.ids) - 1 for row in rows])
         position += decoder.ahead
-        decoder.cache.point(None, torch.tensor(places), position)
+        decoder.cache.point(None, decoder.there(places), position)
         yield from self._choose(decoder, decoder.hidden(ids, position), places, running)
 
     def _choose(
@@ -185,9 +185,11 @@ def _read_into(
     position = torch.cat([torch.arange(start, len(ids)) for ids, _, start in prompts])
     position += decoder.ahead
     places = torch.tensor([place for _, place, _ in prompts])
-    decoder.cache.point(plan, torch.repeat_interleave(places, sizes), position)
+    rows, ends = torch.repeat_interleave(places, sizes), sizes.cumsum(0) - 1
     tokens = torch.tensor([i for ids, _, start in prompts for i in ids[start:]])
-    hidden = decoder.hidden(tokens, position, sizes.cumsum(0) - 1)
+    tokens, position, rows, ends = (x.to(decoder.device) for x in (tokens, position, rows, ends))
+    decoder.cache.point(plan, rows, position)
+    hidden = decoder.hidden(tokens, position, ends)
     decoder.cache.last |= zip(places.tolist(), hidden, strict=True)
 
 

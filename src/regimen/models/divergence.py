@@ -49,7 +49,8 @@ def divergence(
     try:
         for network, _ in modes:
             network.eval()
-        for batch in batches:
+        for given in batches:
+            batch = given.to(first.device)
             one, other = (
                 it.hidden(batch, batch.source_row_N)[batch.source_row_N] for it in (first, second)
             )
@@ -77,4 +78,4 @@ def _sums(one_ND: Tensor, other_ND: Tensor, heads: tuple[Head, Head], target_N: 
     kl_N = (first_NV.exp() * (first_NV - second_NV)).sum(-1)
     picked = [-values.gather(1, target_N[:, None]).sum() for values in (first_NV, second_NV)]
     agree = (first_NV.argmax(-1) == second_NV.argmax(-1)).sum()
-    return torch.stack([kl_N.sum(), *picked, agree]).double()
+    return torch.stack([kl_N.sum(), *picked, agree]).double().cpu()

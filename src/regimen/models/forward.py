@@ -37,6 +37,12 @@ class LanguageModel:
     reason: str = ""
 
     @property
+    def device(self) -> torch.device:
+        """Where its embedding is, and its batches have to be."""
+        found: torch.device = base_of(self.model).get_input_embeddings().weight.device
+        return found
+
+    @property
     def context_length(self) -> int:
         """Most tokens that the model can read; very many where its config does not say."""
         return int(getattr(self.model.config, "max_position_embeddings", 0) or 1 << 30)

@@ -11,11 +11,13 @@ import os
 import platform
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from regimen.models.native.ops import why_not
+from regimen.models.quantised import is_quantised
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
 _MADV_HUGEPAGE, _LARGE_PAGE = 14, 2 << 20  # Linux's mman.h; x86-64 and most of arm64
@@ -95,6 +97,13 @@ def device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def placed(model: Any) -> Any:
+    """The model on the CUDA device, where there is one; what is in few bits is there already."""
+    if not torch.cuda.is_available() or is_quantised(model):
+        return model
+    return model.to("cuda")
 
 
 def bf16_is_fast() -> bool:

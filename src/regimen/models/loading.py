@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from regimen.errors import ModelError, near
+from regimen.models.hardware import placed
 from regimen.models.mapped import release
 from regimen.models.quantised import check_quantised, is_plain, make_trainable
 from regimen.models.streaming import load_streamed
@@ -63,6 +64,8 @@ def load_tokenizer(path: str) -> Any:
 def load_model(spec: ModelSpec, *, seed: int = 0, quantisation: Any = None) -> Any:
     """The model that a spec names, in ``spec.dtype``; fresh weights are drawn from ``seed``.
 
+    It is on the CUDA device where there is one, and on the CPU elsewhere.
+
     A base that is quantised, or to be quantised, is read tensor by tensor, and what is silently
     wrong in its layers is mended.
 
@@ -88,9 +91,10 @@ def load_model(spec: ModelSpec, *, seed: int = 0, quantisation: Any = None) -> A
                 got=repr(kind),
                 fix=near(kind, _model_types()),
             ) from error
-        return AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+        fresh = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
             config, dtype=dtype
         )
+        return placed(fresh)
     _check_folder(spec.path, "config.json", "model")
     extra = {"quantization_config": quantisation} if quantisation is not None else {}
     told = logging.get_verbosity()
@@ -127,7 +131,7 @@ def load_model(spec: ModelSpec, *, seed: int = 0, quantisation: Any = None) -> A
             " takes",
             fix="Set quantise: nf4 or int8, which take GPT-2's layers too, or remove it.",
         )
-    return model
+    return placed(model)
 
 
 def _library(quantisation: Any) -> str:

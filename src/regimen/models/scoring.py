@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from regimen.errors import ModelError
 from regimen.models.forward import CUTS, base_of
+from regimen.models.hardware import placed
 
 
 def with_scores(network: Any, names: Sequence[str], *, seed: int, pad_id: int) -> Any:
@@ -123,7 +124,7 @@ def load_scores(path: str, *, dtype: str = "float32") -> Any:
             expected="a model that was trained to score",
             fix="Name the folder 'final' of an `align` with a reward method.",
         )
-    return model
+    return placed(model)
 
 
 def add_cuts(network: Any, start_J: Tensor) -> None:

@@ -141,18 +141,21 @@ def _batches(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Documents, divergences, losses of the other model, and agreement of some tokens: (N,)."""
     owners = torch.tensor(reference.held_out.owner)
-    for batch, states_ND in zip(reference.batches, reference.states, strict=True):
+    for given, states_ND in zip(reference.batches, reference.states, strict=True):
+        batch = given.to(other.device)
         ours_NV = _logps(states_ND, reference.head)
         theirs_NV = _logps(_states(other, batch, reference.bf16), other.head())
         kl_N = (ours_NV.exp() * (ours_NV - theirs_NV)).sum(-1)
         nll_N = -theirs_NV.gather(1, batch.target_N[:, None])[:, 0]
-        row_N = torch.tensor(batch.instance_S)[batch.target_segment_N]
-        yield owners[row_N], kl_N, nll_N, ours_NV.argmax(-1) == theirs_NV.argmax(-1)
+        row_N = torch.tensor(batch.instance_S)[given.target_segment_N]
+        alike_N = ours_NV.argmax(-1) == theirs_NV.argmax(-1)
+        yield owners[row_N], kl_N.cpu(), nll_N.cpu(), alike_N.cpu()
 
 
 @torch.inference_mode()
 def _states(model: LanguageModel, batch: RaggedBatch, bf16: bool) -> Tensor:
     """Hidden states from which tokens are predicted: (N, D)."""
+    batch = batch.to(model.device)
     with torch.autocast(batch.ids_T.device.type, dtype=torch.bfloat16, enabled=bf16):
         hidden_TD = model.hidden(batch, batch.source_row_N)
     return hidden_TD[batch.source_row_N]

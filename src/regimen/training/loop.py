@@ -174,7 +174,6 @@ def accumulate(
     Raises:
         TrainingError: a loss that is not finite.
     """
-    device = next(model.model.parameters()).device
     embedding = base_of(model.model).get_input_embeddings()
     weights: dict[str, float] = {}
     for batch in batches:
@@ -185,7 +184,7 @@ def accumulate(
     rows = 0.0
     for batch in batches:
         with mark("forward"), embedding_noise(embedding, batch, options.neftune_noise_alpha):
-            out = batch_loss(model, objective, batch.to(device), bf16=options.bf16, weights=weights)
+            out = batch_loss(model, objective, batch.to(model.device), bf16=options.bf16, weights=weights)
             loss = sum_components(out, weights)
         if not torch.isfinite(loss):
             raise _not_finite("loss", float(loss.detach()), [batch], row_name)

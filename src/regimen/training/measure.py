@@ -23,6 +23,8 @@ def measured_batches(
 ) -> Iterator[tuple[tuple[int, ...], RaggedBatch, Tensor]]:
     """Row numbers, batch and log-probabilities (nats) of its targets, in the order of the rows.
 
+    Both are on the CPU.
+
     The model is in eval mode meanwhile: dropout must reach neither a reference nor a score.
     """
     plan = packing_plan(rows.lengths, seed=0, epoch=0, token_budget=tokens_per_batch, shuffle=False)
@@ -31,7 +33,7 @@ def measured_batches(
             batch = ragged_batch(rows.segments(numbers))
             logp_N = _reduced(model, batch, {"logp"}, bf16).logp_N
             assert logp_N is not None
-            yield numbers, batch, logp_N
+            yield numbers, batch, logp_N.cpu()
 
 
 def measured_scores(
@@ -43,13 +45,12 @@ def measured_scores(
     """
     plan = packing_plan(rows.lengths, seed=0, epoch=0, token_budget=tokens_per_batch, shuffle=False)
     found: list[Tensor] = [torch.zeros(0)] * len(rows)
-    device = next(model.model.parameters()).device
     with _measuring(model):
         for numbers in plan:
-            batch = ragged_batch(rows.segments(numbers)).to(device)
+            batch = ragged_batch(rows.segments(numbers))
             score_NH = _reduced(model, batch, {"scores"}, bf16).score_NH
             assert score_NH is not None
-            row_N = torch.tensor(batch.instance_S)[batch.target_segment_N.cpu()]
+            row_N = torch.tensor(batch.instance_S)[batch.target_segment_N]
             for number in numbers:
                 found[number] = score_NH.cpu()[row_N == number]
     return found
@@ -162,7 +163,8 @@ def _measuring(model: LanguageModel) -> Iterator[None]:
 def _reduced(
     model: LanguageModel, batch: RaggedBatch, needs: Collection[str], bf16: bool
 ) -> Reduced:
-    """What the head reducer says of a batch's targets."""
+    """What the head reducer says of a batch's targets, on the model's device."""
+    batch = batch.to(model.device)
     with torch.autocast(batch.ids_T.device.type, dtype=torch.bfloat16, enabled=bf16):
         return reduce(
             model.hidden(batch, batch.source_row_N),
@@ -179,7 +181,6 @@ def mean_nll(model: LanguageModel, rows: TokenRows, *, tokens_per_batch: int, bf
     total = weight = 0.0
     measured = measured_batches(model, rows, tokens_per_batch=tokens_per_batch, bf16=bf16)
     for _, batch, logp_N in measured:
-        weight_N = batch.weight_N.to(logp_N.device)
-        total -= float((weight_N * logp_N).sum())
-        weight += float(weight_N.sum())
+        total -= float((batch.weight_N * logp_N).sum())
+        weight += float(batch.weight_N.sum())
     return total / weight

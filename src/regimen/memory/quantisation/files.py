@@ -18,6 +18,7 @@ from regimen.errors import ModelError
 from regimen.memory.quantisation.grid import ROW, TENSOR, Grid
 from regimen.memory.quantisation.linear import QuantLinear
 from regimen.memory.quantisation.spec import Activations
+from regimen.models.hardware import placed
 
 METHOD = "compressed-tensors"
 PACKED, INT = "pack-quantized", "int-quantized"
@@ -191,7 +192,7 @@ def load_quantised(path: str | Path, *, dtype: str = "float32") -> Any:
         raise _unreadable(path, f"missing {lacking[:3]}, not known {sorted(extra)[:3]}")
     network.tie_weights()
     network.name_or_path = str(path)
-    return network.eval()
+    return placed(network.eval())
 
 
 def _unreadable(path: str | Path, got: str) -> ModelError:

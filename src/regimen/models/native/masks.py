@@ -19,7 +19,8 @@ def draw_kept(kept: Tensor, share: float) -> None:
 
     The generator goes on as after ``bernoulli_`` of as many numbers.
     """
-    if kept.dtype == torch.bool and kept.is_contiguous() and compiled() and _as_torch():
+    here = kept.device.type == "cpu" and kept.dtype == torch.bool and kept.is_contiguous()
+    if here and compiled() and _as_torch():
         _draw(kept, share)
     else:
         kept.bernoulli_(share)
