@@ -68,6 +68,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("except", "stages.tracking"): "2026-11-25: a tracker is somebody else's code on somebody "
     "else's server, may raise anything, and must not stop a training",
     ("core", "models.int8"): "2026-11-29: a layer of bitsandbytes, imported where a base has such",
+    ("core", "models.triton.rows"): "2026-11-29: imported where Triton is, on a CUDA device",
     ("core", "generation.endpoints.client"): "2026-11-29: for models behind a network alone",
     ("chat_template", "settings.lm_eval"): "2026-11-28: a setting has the name that lm-eval gives "
     "it, and says whether prompts go through the renderer",

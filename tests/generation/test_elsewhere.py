@@ -3,6 +3,8 @@
 Generation and measuring on an accelerator that computes as the CPU does.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from helpers.objective_cases import VOCABULARY, network
 from regimen.adapters.lora import Lora
 from regimen.adapters.methods import add_adapter
 from regimen.adapters.prompts import PrefixTuning, Prompt
+from regimen.generation import decoding, static
 from regimen.generation.engine import Engine
 from regimen.generation.rows import Prompt as Asked
 from regimen.models import mixers
@@ -50,7 +53,13 @@ def prompts():
 
 @pytest.mark.parametrize(
     ("kind", "kv_cache"),
-    [("plain", "full"), ("plain", "int8"), ("lora", "full"), ("prompt", "full"), ("prefix", "full")],
+    [
+        ("plain", "full"),
+        ("plain", "int8"),
+        ("lora", "full"),
+        ("prompt", "full"),
+        ("prefix", "full"),
+    ],
 )
 def test_generated_ids_are_the_cpus(kind, kv_cache):
     def told(model):
@@ -58,6 +67,53 @@ def test_generated_ids_are_the_cpus(kind, kv_cache):
         return {name: found.ids for name, found in engine.generate(list(prompts()))}
 
     assert told(pretended.move(adapted(kind))) == told(adapted(kind))
+
+
+def replayed(run):
+    """As a CUDA graph: what runs once goes on with the tensors that it had then."""
+    with torch.inference_mode():
+        out = run()
+    return lambda: out.copy_(run()), out
+
+
+@pytest.mark.parametrize("record", [replayed, None])
+@pytest.mark.parametrize("fields", [{}, {"sliding_window": 4}])
+def test_recorded_steps_give_the_cpus_ids(monkeypatch, record, fields):
+    steps = []
+
+    class Step(static.StaticStep):
+        def __init__(self, cache, run, _record, *more):
+            super().__init__(cache, run, record, *more)
+            steps.append(self)
+
+    monkeypatch.setattr(decoding, "StaticStep", Step)
+    many = [replace(one, id=f"{one.id} {n}") for n in range(3) for one in prompts()]
+    config = {"model": "mistral" if fields else "llama", **fields}
+
+    def told(place):
+        engine = Engine(prepare(place(network(**config))), (0,), rows=11)
+        return {name: found.ids for name, found in engine.generate(many)}
+
+    assert told(pretended.move) == told(lambda model: model)
+    (step,) = steps
+    assert step.why_not == ""
+    assert set(step._kept) <= {8, 11}
+    assert all((kept.replay is None) == (record is None) for kept in step._kept.values())
+
+
+def test_a_model_that_cannot_be_recorded_goes_on_kernel_by_kernel():
+    def fails(_run):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    cache = static.StaticCache(8, 4)
+    step = static.StaticStep(
+        cache, lambda ids, at: torch.stack([ids, at], 1), fails, torch.device("cpu"), 0
+    )
+    for _ in range(2):
+        found = step.hidden([2, 5], [7, 8], [1, 3])
+        assert found.tolist() == [[7, 1], [8, 3]]
+    assert "not permitted" in step.why_not
+    assert step.record is None
 
 
 def test_likelihoods_are_the_cpus():

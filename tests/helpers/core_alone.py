@@ -24,8 +24,8 @@ HIDDEN = {
 OTHERS = {"yaml", "typer", "rich", "jinja2", "httpx", "regex", "psutil"}
 """There for torch, transformers and peft alone."""
 PARTS = ("tokens", "models", "objectives", "adapters", "training", "generation", "memory")
-ASIDE = ("models.int8", "generation.endpoints", "generation.stored")
-"""Modules for a library of their own: bases in 8 bits, models behind a network, their answers."""
+ASIDE = ("models.int8", "models.triton.rows", "generation.endpoints", "generation.stored")
+"""Modules for a library of their own, and answers of models behind a network."""
 
 
 class Without(PathFinder):

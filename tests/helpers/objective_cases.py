@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from regimen.models.forward import LanguageModel, prepare
 from regimen.models.scoring import add_cuts, with_scores
@@ -21,16 +21,17 @@ NAMES = (*OBJECTIVES, *METHODS, *REWARDS)
 """Every objective. Those of ``CONDITIONED`` learn by ``supervised``."""
 
 
-def network(seed=0, **fields):
+def network(seed=0, model="llama", **fields):
     """A drawn model with heads of 16 numbers, which every kernel takes."""
     torch.manual_seed(seed)
     sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, **sizes, **heads, **fields))
-    for parameter in model.parameters():
+    config = AutoConfig.for_model(model, vocab_size=VOCABULARY, **sizes, **heads, **fields)
+    made = AutoModelForCausalLM.from_config(config)
+    for parameter in made.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.1)
-    return model
+    return made
 
 
 def _ids(draw, least, most):

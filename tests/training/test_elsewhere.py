@@ -9,6 +9,7 @@ import torch
 
 from helpers import pretended
 from helpers.objective_cases import NAMES, case
+from regimen.memory.activations import Activations, arrange
 from regimen.models import mixers
 from regimen.tokens.ragged import ragged_batch
 from regimen.training.gradients import step_gradients
@@ -27,6 +28,18 @@ def step(rows, objective, model, **options):
     numbers = range(len(rows))
     batches = [ragged_batch(rows.segments(part)) for part in (numbers[:3], numbers[3:])]
     return step_gradients(model, objective, batches, LoopOptions(learning_rate=1e-3, **options))
+
+
+@pytest.mark.parametrize("kind", ["keep", "selective", "full", "offload"])
+def test_what_is_kept_of_a_forward_pass_does_not_change_the_gradients(kind, there):
+    rows, objective, model = case("supervised")
+    _, expected = step(rows, objective, model)
+    rows, objective, model = case("supervised", pretended.move)
+    arrange(model.model, Activations(kind=kind))
+    model.model.train()
+    _, found = step(rows, objective, model)
+    for key, gradient in found.items():
+        torch.testing.assert_close(gradient.cpu(), expected[key], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.matrix

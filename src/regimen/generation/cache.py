@@ -51,12 +51,15 @@ class Cache:
             stored[place, :positions] = stored[source, :positions]
         self.last[place] = self.last[source]
 
+    def fresh(self, given_TKD: Tensor) -> Tensor:
+        """A block for keys or values like these, with any content: (R, M, K, D)."""
+        return given_TKD.new_empty((self.rows, self.positions, *given_TKD.shape[1:]))
+
     def store(self, layer: int, key_TKD: Tensor, value_TKD: Tensor) -> None:
         """Keep the keys and values of the flat batch."""
         if layer not in self.keys:
-            shape = (self.rows, self.positions)
-            self.keys[layer] = on_large_pages(key_TKD.new_empty(shape + key_TKD.shape[1:]))
-            self.values[layer] = on_large_pages(value_TKD.new_empty(shape + value_TKD.shape[1:]))
+            self.keys[layer] = on_large_pages(self.fresh(key_TKD))
+            self.values[layer] = on_large_pages(self.fresh(value_TKD))
             if layer in self.prefix:
                 for stored, given in zip(
                     (self.keys[layer], self.values[layer]), self.prefix[layer], strict=True

@@ -14,6 +14,7 @@ from torch import Tensor
 from regimen.generation.cache import Cache
 from regimen.generation.cache_int8 import Int8Cache
 from regimen.generation.copying import by_modules, flat_network
+from regimen.generation.static import StaticCache, StaticStep, recorded
 from regimen.generation.vocabulary import Scores, Vocabulary
 from regimen.models.forward import LanguageModel
 from regimen.models.head import full_logits
@@ -57,8 +58,12 @@ class Decoder:
         prefix = standing_before(model)
         self.ahead = next(iter(prefix.values()))[0].shape[2] if prefix else 0
         positions += self.ahead
-        self.cache = CACHES[kv_cache](rows, positions, prefix)
         weight = self.head.weight_VD
+        self.cache, self.static = CACHES[kv_cache](rows, positions, prefix), None
+        if self.device.type == "cuda" and kv_cache == "full":
+            self.cache = static = StaticCache(rows, positions, prefix)
+            record = recorded if new_tokens >= WORTH and torch.cuda.is_available() else None
+            self.static = StaticStep(static, self.hidden, record, self.device, self.ahead)
         copies = new_tokens >= WORTH and weight.device.type == "cpu"
         copies = copies and weight.dtype == torch.float32 and _fits(model)
         dtype = torch.bfloat16 if bf16 else torch.float32
@@ -84,6 +89,18 @@ class Decoder:
         with torch.autocast(ids_T.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             hidden = by_modules(self.model, self.cache, ids_T, position_T)
         return hidden if read_N is None else hidden[read_N]
+
+    def step(self, places: Sequence[int], ids: Sequence[int], positions: Sequence[int]) -> Tensor:
+        """Last hidden states of one token of each of the rows at these places: (R, D).
+
+        Valid until the next step.
+        """
+        positions = [position + self.ahead for position in positions]
+        if self.static is not None:
+            return self.static.hidden(places, ids, positions)
+        position_R = self.there(positions)
+        self.cache.point(None, self.there(places), position_R)
+        return self.hidden(self.there(ids), position_R)
 
     def scores(self, hidden_RD: Tensor) -> Scores:
         """Of the next id, after each row. Valid until the next call."""

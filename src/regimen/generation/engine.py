@@ -153,11 +153,9 @@ class Engine:
         if not places:
             return
         rows = [row for row in running if row is not None]
-        ids = decoder.there([row.ids[-1] for row in rows])
-        position = decoder.there([len(row.prompt.ids) + len(row.ids) - 1 for row in rows])
-        position += decoder.ahead
-        decoder.cache.point(None, decoder.there(places), position)
-        yield from self._choose(decoder, decoder.hidden(ids, position), places, running)
+        ids = [row.ids[-1] for row in rows]
+        positions = [len(row.prompt.ids) + len(row.ids) - 1 for row in rows]
+        yield from self._choose(decoder, decoder.step(places, ids, positions), places, running)
 
     def _choose(
         self, decoder: Decoder, hidden_RD: Tensor, places: list[int], running: list[Row | None]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from regimen.errors import ModelError, TrainingError
+from regimen.memory.offloading import to_cpu
 from regimen.memory.scratch import Kept, Scratch
 from regimen.models.forward import backbone_of, base_of
 from regimen.models.recompute import Recompute
@@ -86,7 +87,7 @@ def offload(model: Any, options: Activations) -> None:
             fix="Set memory.offload_to: disk, or memory.activations: full.",
         )
     to_disk = options.offload_to == "disk" or (options.offload_to is None and on_cpu)
-    moved = _to_disk(model, options) if to_disk else Recompute(_to_cpu, _from_cpu)
+    moved = _to_disk(model, options) if to_disk else Recompute(*to_cpu(SMALL))
     checkpoint_activations(model, moved)
 
 
@@ -160,19 +161,3 @@ def _to_disk(model: Any, options: Activations) -> Recompute:
         return tensor.to(kept[1])
 
     return Recompute(pack, unpack)
-
-
-def _to_cpu(tensor: Tensor) -> Any:
-    """A copy in memory that the accelerator reads at full speed."""
-    if tensor.device.type == "cpu" or tensor.numel() * tensor.element_size() < SMALL:
-        return tensor
-    kept = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-    # in the order of the stream: the way back waits for it
-    return kept.copy_(tensor, non_blocking=True), tensor.device
-
-
-def _from_cpu(kept: Any) -> Tensor:
-    if isinstance(kept, Tensor):
-        return kept
-    tensor: Tensor = kept[0].to(kept[1], non_blocking=True)
-    return tensor

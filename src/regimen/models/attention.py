@@ -11,7 +11,7 @@ Shape letters: T tokens, H query heads, K key heads, D width of a head.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -198,7 +198,10 @@ def _without_plan(
     return out.transpose(1, 2), None
 
 
-def register() -> None:
-    """Make the implementation known to transformers under ``NAME``; calling twice is harmless."""
-    AttentionInterface.register(NAME, _attention)
+def register(wrap: Callable[[Any], Any] = lambda function: function) -> None:
+    """Make the implementation known to transformers under ``NAME``; calling twice is harmless.
+
+    ``wrap`` is laid around the function, for those who compile what calls it.
+    """
+    AttentionInterface.register(NAME, wrap(_attention))
     AttentionMaskInterface.register(NAME, _mask)

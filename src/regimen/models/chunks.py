@@ -9,7 +9,7 @@ Shape letters: N supervised rows, C rows of a chunk, R rows of a tile, V vocabul
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,19 +52,32 @@ class Shape:
     factor: float | None = None
 
 
-def chunk_rows(vocabulary: int, itemsize: int = 4, size: int = 1 << 25) -> int:
+SIZES: Mapping[str, int] = {"cpu": 1 << 25, "cuda": 1 << 29}
+"""Bytes of a chunk's products by the type of the device; for each chunk the weight is read."""
+
+
+def chunk_rows(vocabulary: int, itemsize: int = 4, size: int = SIZES["cpu"]) -> int:
     """Rows of a chunk so that its products, of ``itemsize`` bytes each, take about ``size`` bytes.
 
     Below about 128 rows the gradient of the weight costs more reading and writing than arithmetic.
     """
-    return max(16, min(2048, size // (itemsize * max(vocabulary, 1))))
+    return max(16, min(max(2048, size >> 14), size // (itemsize * max(vocabulary, 1))))
+
+
+def chunk_size(device: torch.device) -> int:
+    """Bytes of a chunk's products on a device."""
+    return SIZES.get(device.type, SIZES["cpu"])
 
 
 def tiles(product_CV: Tensor, *, whole: bool = False) -> Iterator[slice]:
-    """Rows of a chunk in pieces that fit the cache; on an accelerator the chunk is one piece."""
+    """Rows of a chunk in pieces that fit the cache or, on an accelerator, a part of its memory."""
     rows, vocabulary = product_CV.shape
-    small = product_CV.device.type == "cpu" and not whole
-    size = max(4, (1 << 19) // vocabulary) if small else rows
+    if whole:
+        size = rows
+    elif product_CV.device.type == "cpu":
+        size = max(4, (1 << 19) // vocabulary)
+    else:  # in fp32, with what is made of it, a tile takes several times its size
+        size = max(4, (1 << 26) // vocabulary)
     for start in range(0, rows, size):
         yield slice(start, min(start + size, rows))
 
@@ -84,7 +97,7 @@ def logits_of(product_RV: Tensor, bias: Tensor | None, finish: Finish) -> Tensor
 def is_plain(product_CV: Tensor, bias: Tensor | None, finish: Finish) -> bool:
     """Whether products are logits, and are reduced in their own memory and type, all at once."""
     finished = bias is not None or finish.scale != 1.0 or finish.softcap is not None
-    return ops.compiled(product_CV) and not finished
+    return (ops.compiled(product_CV) or ops.accelerated(product_CV)) and not finished
 
 
 def logit_tiles(

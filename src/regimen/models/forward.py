@@ -11,6 +11,7 @@ from torch import Tensor
 from regimen.errors import ModelError
 from regimen.models import attention
 from regimen.models.blocks import SelfAttention, self_attention
+from regimen.models.compiling import compile_layers
 from regimen.models.differences import relative_difference
 from regimen.models.fused import fuse, reading
 from regimen.models.head import Head, full_logits
@@ -142,8 +143,12 @@ def _merged_weight(module: Any) -> Tensor:
     return weight
 
 
-def prepare(model: Any) -> LanguageModel:
-    """Switch a model to ragged attention if a probe shows equal results, else to padded batches."""
+def prepare(model: Any, *, compiled: bool = False) -> LanguageModel:
+    """Switch a model to ragged attention if a probe shows equal results, else to padded batches.
+
+    ``compiled`` leaves the modules as they are, for ``models.compiling.compile_layers``, and
+    compiles them if they take flat batches.
+    """
     base = base_of(model)
     original = base.config._attn_implementation
     if original == attention.NAME:
@@ -153,8 +158,8 @@ def prepare(model: Any) -> LanguageModel:
         return LanguageModel(model, False, reason)
     attention.register()
     expected = _alone(base)
-    on_cpu = base.get_input_embeddings().weight.device.type == "cpu"
-    if on_cpu:
+    kind = base.get_input_embeddings().weight.device.type
+    if kind in ("cpu", "cuda") and not compiled:
         fuse(base)
     base.set_attn_implementation(attention.NAME)
     if base.config._attn_implementation != attention.NAME:
@@ -164,7 +169,9 @@ def prepare(model: Any) -> LanguageModel:
     if reason:
         base.set_attn_implementation(original)
         return LanguageModel(model, False, reason)
-    if on_cpu:
+    if compiled:
+        compile_layers(backbone_of(model))
+    elif kind == "cpu":
         before = _fuse_attention(probed)
         if before and _probe(probed, expected, forest=False):
             for name, module in before.items():

@@ -1,4 +1,6 @@
-"""Norms over the last dimension, x / rms(x) * weight (Zhang and Sennrich 2019), for CPUs.
+"""Norms over the last dimension, x / rms(x) * weight (Zhang and Sennrich 2019).
+
+For CPUs and, by torch's own kernel, for CUDA devices.
 
 Written out in single operations, as in transformers, a norm reads and writes its input a dozen
 times in the two passes and keeps two copies of it; here it keeps the input alone.
@@ -13,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from regimen.models.native import ops
 
@@ -47,8 +50,17 @@ class RmsNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The normalised input, in its type; computed in fp32."""
+        if x.device.type == "cuda":
+            return self._at_once(x)
         weight = factor_of(self.weight, self.shift)
         y: Tensor = _RmsNorm.apply(x.float(), weight, self.eps)  # type: ignore[no-untyped-call]
+        return y.to(x.dtype)
+
+    def _at_once(self, x: Tensor) -> Tensor:
+        """By torch's kernel, which computes in fp32 and keeps the input and 1 / rms."""
+        weight = self.weight + self.shift if self.shift else self.weight
+        kind = torch.promote_types(x.dtype, weight.dtype)
+        y = F.rms_norm(x.to(kind), weight.shape, weight.to(kind), self.eps)
         return y.to(x.dtype)
 
 

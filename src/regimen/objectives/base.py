@@ -12,7 +12,7 @@ from regimen.models.head import Reduced
 from regimen.models.teaching import Taught
 from regimen.tokens.ragged import RaggedBatch
 
-Metrics = Mapping[str, float]
+Metrics = Mapping[str, float | Tensor]
 NLL = "nll"
 """The component that the head reducer's ``nll_sum`` is: alone in it, and times 1."""
 
@@ -22,7 +22,8 @@ class LossOut:
     """Sums of an objective's components over a batch, not yet divided, and what to log.
 
     ``metrics`` are sums as well; each is divided by the weight of the component it is named for,
-    or by ``rows`` where no component has its name.
+    or by ``rows`` where no component has its name. One that is a tensor is read after the backward
+    pass, so that nothing waits for it.
     """
 
     components: Mapping[str, Tensor]

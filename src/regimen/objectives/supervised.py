@@ -50,4 +50,4 @@ class Supervised:
             row_N = row_N + smooth * (reduced.lse_N - reduced.mean_logit_N)
             row_N = row_N + self.z_loss * reduced.lse_N.square()
             total = (weight_N * row_N).sum()
-        return LossOut({NLL: total}, {NLL: float(nll)}, float(len(weight_N)))
+        return LossOut({NLL: total}, {NLL: nll}, float(len(weight_N)))

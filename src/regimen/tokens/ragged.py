@@ -9,8 +9,8 @@ the row of the hidden state that predicts it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -94,20 +94,21 @@ class RaggedBatch:
         return int(self.ids_T.numel())
 
     def to(self, device: torch.device | str) -> RaggedBatch:
-        """The batch on another device; the plan stays on the host."""
-        moved = {
-            name: getattr(self, name).to(device)
-            for name in (
-                "ids_T",
-                "position_T",
-                "segment_T",
-                "target_N",
-                "source_row_N",
-                "weight_N",
-                "target_segment_N",
-            )
-        }
-        return RaggedBatch(plan=self.plan, instance_S=self.instance_S, **moved)
+        """The batch on another device; the plan stays on the host.
+
+        The host does not wait for copies of a pinned batch to a CUDA device: they come in the order
+        of the stream, before whatever reads them.
+        """
+        waits = torch.device(device).type != "cuda"
+        return self._each(lambda tensor: tensor.to(device, non_blocking=not waits))
+
+    def pinned(self) -> RaggedBatch:
+        """The batch in memory that a CUDA device reads by itself."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> RaggedBatch:
+        tensors = (field.name for field in fields(self) if field.name not in ("plan", "instance_S"))
+        return replace(self, **{name: change(getattr(self, name)) for name in tensors})
 
 
 def ragged_batch(segments: Sequence[Segment]) -> RaggedBatch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -15,6 +16,9 @@ from regimen.training.options import LoopOptions
 
 class Data:
     """Token rows in the order of the packing plan, addressed by one integer."""
+
+    ahead: ClassVar[bool] = True
+    """Whether a micro-batch is the same however early it is made."""
 
     def __init__(self, rows: TokenRows, options: LoopOptions) -> None:
         self.rows, self.options = rows, options

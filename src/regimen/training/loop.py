@@ -25,6 +25,7 @@ from regimen.models.noise import embedding_noise
 from regimen.objectives.base import NLL, LossOut, Objective, OverStep, Teaching
 from regimen.tokens.ragged import RaggedBatch
 from regimen.tokens.store import TokenRows
+from regimen.training.ahead import At, micro_batches
 from regimen.training.data import Data, total_steps
 from regimen.training.marks import mark
 from regimen.training.optimizers.fused import FusedBackward
@@ -85,13 +86,17 @@ def train(
     model.model.train()
     if not state.cursor:  # a checkpoint brings the states of the generators with it
         torch.manual_seed(options.seed)
-    with kept_buffers(base_of(model.model).get_input_embeddings()), collecting_what_is_new():
-        return _steps(model, data, objective, optimizer, parameters, options, hooks, state, upkeep)
+    kept = kept_buffers(base_of(model.model).get_input_embeddings())
+    with kept, collecting_what_is_new(), micro_batches(data, model.device) as at:
+        return _steps(
+            *(model, data, at, objective, optimizer, parameters, options, hooks, state, upkeep)
+        )
 
 
 def _steps(
     model: LanguageModel,
     data: Data,
+    at: At,
     objective: Objective,
     optimizer: torch.optim.Optimizer,
     parameters: Sequence[Tensor],
@@ -108,7 +113,7 @@ def _steps(
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
         with mark("data"):
-            batches = list(_step_batches(data, state, options, steps))
+            batches = list(_step_batches(at, state, options))
         upkeep.before(state.step)
         # gradients of several micro-batches add up first, so no step can be taken in between
         fused = optimizer if isinstance(optimizer, FusedBackward) and len(batches) == 1 else None
@@ -145,12 +150,10 @@ def _penalise(upkeep: Upkeep) -> dict[str, float]:
     return {"penalty": float(penalty.detach())}
 
 
-def _step_batches(
-    data: Data, state: State, options: LoopOptions, steps: int | None
-) -> Iterator[RaggedBatch]:
+def _step_batches(at: At, state: State, options: LoopOptions) -> Iterator[RaggedBatch]:
     """The micro-batches of one optimizer step; advances the cursor."""
     for _ in range(options.accumulation):
-        batch, epoch = data.at(state.cursor)
+        batch, epoch = at(state.cursor)
         state.cursor += 1
         state.epoch = epoch
         state.tokens += batch.num_tokens
@@ -184,16 +187,22 @@ def accumulate(
     rows = 0.0
     for batch in batches:
         with mark("forward"), embedding_noise(embedding, batch, options.neftune_noise_alpha):
-            out = batch_loss(model, objective, batch.to(model.device), bf16=options.bf16, weights=weights)
+            out = batch_loss(
+                model, objective, batch.to(model.device), bf16=options.bf16, weights=weights
+            )
             loss = sum_components(out, weights)
-        if not torch.isfinite(loss):
+        waits = loss.device.type == "cpu"  # elsewhere, the backward pass is queued first
+        if waits and not torch.isfinite(loss):
             raise _not_finite("loss", float(loss.detach()), [batch], row_name)
         with mark("backward"):
             loss.backward()  # type: ignore[no-untyped-call]
-        sums["loss"] += float(loss.detach())
+        total = float(loss.detach())
+        if not math.isfinite(total):
+            raise _not_finite("loss", total, [batch], row_name)
+        sums["loss"] += total
         rows += out.rows
         for name, value in out.metrics.items():
-            sums[name] = sums.get(name, 0.0) + value
+            sums[name] = sums.get(name, 0.0) + float(value)
     for name in sums.keys() - {"loss"}:
         sums[name] /= max(weights.get(name, rows), 1e-12)
     return sums

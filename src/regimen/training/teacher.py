@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -60,6 +61,8 @@ class OwnAnswers(Data):
     and the samples themselves, follow from the seed and the micro-batch's number alone, so that an
     interrupted training goes on with the same ones.
     """
+
+    ahead: ClassVar[bool] = False  # the student answers as it is when its turn comes
 
     def __init__(
         self, rows: TokenRows, options: LoopOptions, model: LanguageModel, sampling: Sampling

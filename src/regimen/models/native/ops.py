@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -115,6 +116,21 @@ def call(name: str, *arguments: Any) -> None:
     _functions()[name](*plain, torch.get_num_threads())
 
 
+@cache
+def kernels() -> Any:
+    """The kernels for CUDA devices; None where Triton is not installed."""
+    if find_spec("triton") is None:
+        return None
+    from regimen.models.triton import rows
+
+    return rows
+
+
+def accelerated(*tensors: Tensor) -> bool:
+    """Whether kernels for CUDA devices take these tensors."""
+    return all(t.device.type == "cuda" for t in tensors) and kernels() is not None
+
+
 def alike(*tensors: Tensor) -> bool:
     """Whether the compiled loops take these tensors, and all are of one type."""
     return compiled(*tensors) and len({t.dtype for t in tensors}) == 1
@@ -179,6 +195,9 @@ def swiglu(gate_TF: Tensor, up_TF: Tensor) -> Tensor:
         out = torch.empty_like(gate_TF)
         call("swiglu", gate_TF, up_TF, out, TYPES.index(out.dtype), out.numel())
         return out
+    if accelerated(gate_TF, up_TF):
+        found: Tensor = kernels().swiglu(gate_TF, up_TF)
+        return found
     return F.silu(gate_TF).mul_(up_TF)
 
 
@@ -190,6 +209,9 @@ def swiglu_back(gate_TF: Tensor, up_TF: Tensor, grad_TF: Tensor) -> tuple[Tensor
         given = (gate_TF, up_TF, grad_TF, out, grad_TF, grad_up)
         call("swiglu_back", *given, TYPES.index(out.dtype), out.numel())
         return out, grad_TF, grad_up
+    if accelerated(gate_TF, up_TF, grad_TF):
+        found: tuple[Tensor, Tensor, Tensor] = kernels().swiglu_back(gate_TF, up_TF, grad_TF)
+        return found
     active = F.silu(gate_TF)
     out = active * up_TF
     grad_up = active.mul_(grad_TF)
@@ -239,6 +261,9 @@ def nll_rows(logits_TV: Tensor, target_T: Tensor, weight_T: Tensor, *, gradient:
         target_T, weight_T = target_T.contiguous(), weight_T.contiguous()
         call("nll_rows", logits_TV, target_T, weight_T, logp, *logits_TV.shape, int(gradient))
         return logp
+    if accelerated(logits_TV, weight_T) and logits_TV.stride(-1) == 1:
+        found: Tensor = kernels().nll_rows(logits_TV, target_T, weight_T, gradient=gradient)
+        return found
     target, weight = target_T[:, None], weight_T[:, None]
     low_TV, logits_TV = logits_TV, logits_TV.float()
     picked, largest = logits_TV.gather(1, target), logits_TV.amax(1, True)

@@ -1,0 +1,1 @@
+"""Kernels in Triton, which comes with torch's CUDA builds."""

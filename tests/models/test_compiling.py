@@ -1,0 +1,56 @@
+"""pytest tests/models/test_compiling.py -m slow"""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from helpers.objective_cases import case, network
+from regimen.errors import ModelError
+from regimen.models import attention, compiling
+from regimen.models.forward import backbone_of, prepare
+from regimen.tokens.ragged import Segment, ragged_batch
+from regimen.training.gradients import step_gradients
+from regimen.training.options import LoopOptions
+
+
+@pytest.mark.slow
+def test_compiled_layers_have_the_gradients_of_plain_ones_and_are_compiled_once(monkeypatch):
+    torch._dynamo.reset()
+    seen = Counter()
+
+    def backend(graph, _inputs):
+        seen.update(["graphs"])
+        return graph.forward
+
+    plain = compiling.compile_layers
+    monkeypatch.setattr(
+        "regimen.models.forward.compile_layers", lambda backbone: plain(backbone, backend=backend)
+    )
+    rows, objective, _ = case("supervised")
+    model = prepare(network(), compiled=True)
+    counts = []
+    try:
+        for part in ([0, 1], [2, 3, 4], [5, 6, 7, 0], [1, 3]):
+            batch = ragged_batch(rows.segments(part))
+            found = step_gradients(model, objective, [batch], LoopOptions(learning_rate=1.0))
+            expected = step_gradients(
+                prepare(network()), objective, [batch], LoopOptions(learning_rate=1.0)
+            )
+            assert found[0] == pytest.approx(expected[0], rel=1e-5)
+            for name, gradient in found[1].items():
+                torch.testing.assert_close(gradient, expected[1][name], rtol=1e-4, atol=1e-6)
+            counts.append(seen["graphs"])
+    finally:
+        attention.register()
+        torch._dynamo.reset()
+    assert counts[0] > 0
+    assert counts[-1] == counts[1]
+    shared = ragged_batch([Segment([1, 2, 3], [0.0] * 3), Segment([4, 5], [1.0, 1.0], parent=0)])
+    assert model.hidden(shared).shape == (5, 64)
+
+
+def test_a_model_without_layers_of_that_name_is_refused():
+    with pytest.raises(ModelError, match="layers-not-compiled"):
+        compiling.compile_layers(torch.nn.Linear(2, 2))
+    assert backbone_of(network()).layers
