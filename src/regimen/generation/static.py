@@ -36,7 +36,7 @@ def recorded(run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
     Raises:
         RuntimeError: something of it cannot be recorded, for example a copy to the host.
     """
-    apart = torch.cuda.Stream()
+    apart = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     apart.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(apart):  # what is chosen or compiled at the first time is, before
         for _ in range(2):

@@ -20,7 +20,8 @@ class Side:
 
     def __init__(self, device: torch.device) -> None:
         there = device.type == "cuda" and torch.cuda.is_available()
-        self.stream: Any = torch.cuda.Stream(device) if there else None
+        streams: Any = torch.cuda.Stream
+        self.stream: Any = streams(device) if there else None
 
     def after_main(self) -> AbstractContextManager[Any]:
         """Inside, work goes to the second stream, after what the first was given until now."""

@@ -54,11 +54,11 @@ class KeyValueSink(Protocol):
         """Store the new keys and values and return the attention output (T, H, D)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # of a frozen one, torch.compile guards every field by its value
 class MaskPlan:
     """What the mask function returns: the plan, and the window of this kind of layer.
 
-    ``prefix`` has keys and values by layer that stand before every path.
+    ``prefix`` has keys and values by layer that stand before every path. Nobody changes it.
     """
 
     plan: Plan | None

@@ -10,7 +10,7 @@ the row of the hidden state that predicts it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -107,8 +107,9 @@ class RaggedBatch:
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> RaggedBatch:
-        tensors = (field.name for field in fields(self) if field.name not in ("plan", "instance_S"))
-        return replace(self, **{name: change(getattr(self, name)) for name in tensors})
+        every = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed = {n: change(it) for n, it in every.items() if isinstance(it, Tensor)}
+        return RaggedBatch(**{**every, **changed})
 
 
 def ragged_batch(segments: Sequence[Segment]) -> RaggedBatch:
