@@ -18,18 +18,28 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 import pytest
 from hypothesis import HealthCheck, settings
 
+from helpers.collector import leave_what_stays
+from helpers.examples import THOROUGH
+
 # Thousands of tests and the libraries they load are objects that stay: walking over them for cycles
 # costs a tenth of the time.
 gc.set_threshold(50_000, 20, 50)
 
-settings.register_profile(
-    "regimen",
-    derandomize=True,
-    max_examples=40,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+# What tests write is of no use after a power cut, so none waits for the disk.
+os.fsync = lambda descriptor: None
+
+EXAMPLES = {"regimen": 20, "thorough": THOROUGH}
+"""Examples of a property: in the default run, and with ``--hypothesis-profile=thorough``."""
+
+for name, number in EXAMPLES.items():
+    settings.register_profile(
+        name,
+        derandomize=True,
+        max_examples=number,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
 settings.load_profile("regimen")
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,6 +64,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for place, item in enumerate(some):
             if place % PART != first:
                 item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of cycles walk over the libraries and the tests again: that took most of
+    a second each time that a stage lets a model go.
+    """
+    leave_what_stays()
 
 
 @pytest.fixture(scope="session")

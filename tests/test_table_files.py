@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from regimen.records import Instance, Lineage, Message
 from regimen.table_files import TableWriter
 from regimen.tables import instances_schema, instances_to_table, read_table, table_to_instances
@@ -30,7 +31,7 @@ def write(path: Path, sizes: list[int], per_group: int) -> None:
     assert writer.rows == sum(sizes)
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(st.lists(st.integers(0, 9), max_size=6), st.integers(1, 8))
 def test_the_bytes_depend_on_the_rows_alone(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], per_group: int

@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from regimen.evaluation.calibration import (
     Graded,
     answer_confidence,
@@ -204,7 +205,7 @@ def test_what_is_no_share_is_refused(confidence, correct):
         calibration_error(confidence, correct, ["a"] * len(confidence))
 
 
-@settings(max_examples=10)
+@examples(10)
 @given(st.integers(1, 30))
 def test_small_samples_have_every_number(n):
     one = Graded(score_C=np.log([0.7, 0.3]), right=(True, False))

@@ -5,10 +5,11 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
+from helpers.examples import examples
 from regimen.evaluation.ratios import unseen_share
 from regimen.evaluation.statistics import (
     clustered_mean,
@@ -215,7 +216,7 @@ def test_intervals_hold_the_estimate_and_stay_in_range(some):
     assert -1 <= paired.low <= paired.difference <= paired.high <= 1
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(rows)
 def test_rate_interval_solves_the_score_equation(some):
     """Wilson: (estimate - p)^2 = t^2 p (1 - p) / n_eff at both ends, found here by bisection."""

@@ -8,10 +8,11 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from helpers.examples import examples
 from regimen.errors import EvaluationError
 from regimen.evaluation.agreement import agreement, judge_against_people, panel
 from regimen.evaluation.bradley_terry import Contest, strengths
@@ -139,7 +140,7 @@ def test_one_side_always_wins_stays_finite():
     assert found.win_rate.high <= 1
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=12, max_size=40), st.integers(0, 99))
 def test_swapping_the_systems_mirrors_the_win_rates(wins, seed):
     lengths = [tuple(pair) for pair in np.random.default_rng(seed).integers(1, 90, (len(wins), 2))]

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from regimen.generation.cache import Cache
 from regimen.generation.cache_int8 import Int8Cache, int8_heads
 from regimen.models.segments import Call, causal_mask, explicit_attention
@@ -40,7 +41,7 @@ def expected(cache, query_HD, row, last, call):
     st.sampled_from([None, 0.3]),
     st.booleans(),
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_each_row_sees_its_own_positions(rows, heads, window, scaling, capped):
     heads, key_heads = heads
     cache = filled(5, key_heads, 6, 4)

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import small_models
+from helpers.examples import examples
 from helpers.small_models import MODELS, PADDED
 from regimen.errors import ModelError
 from regimen.generation import decoding
@@ -66,7 +67,7 @@ LLAMA = prepare(make("llama"))
 
 
 @given(st.permutations(range(6)), st.integers(1, 6))
-@settings(max_examples=10)
+@examples(10)
 def test_a_sample_does_not_depend_on_its_neighbours(order, rows):
     asked = [Prompt(p.id, p.ids, 6, temperature=1.0, top_p=0.9, seed=int(p.id)) for p in prompts()]
     together = dict(Engine(LLAMA, [], rows=6).generate(asked))

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from regimen.errors import GenerationError
 from regimen.generation import sampling
 from regimen.generation.sampling import sample
@@ -46,7 +47,7 @@ def test_frequencies_are_the_probabilities_of_the_nucleus(top_p, patience, narro
     st.sampled_from([0.0, 0.05, 0.3, 0.5, 0.95, 1.0]),
     st.integers(0, 1000),
 )
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_what_is_drawn_is_in_the_nucleus_also_where_ids_tie(values, top_p, seed):
     logits = torch.tensor(values, dtype=torch.float32)
     # a share that rounding cannot take to either side of a sum of these

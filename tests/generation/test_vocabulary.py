@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from regimen.generation import vocabulary
 from regimen.generation.vocabulary import Scores, Vocabulary
 from regimen.models.head import Head, full_logits
@@ -29,7 +30,7 @@ def way(monkeypatch, request):
     softcap=st.sampled_from([None, 2.0]),
     scale=st.sampled_from([1.0, 0.25]),
 )
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_scores_are_those_of_the_whole_head(size, counts, bias, softcap, scale):
     draw = torch.Generator().manual_seed(size)
     bias_V = torch.randn(size, generator=draw) if bias else None

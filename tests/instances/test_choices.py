@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from regimen.instances.templates import (
     RenderFailure,
     Rendering,
@@ -141,7 +142,7 @@ def test_a_failure_in_the_middle_of_a_block_does_not_reach_the_next_row(
     assert isinstance(failed, RenderFailure)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=6, unique_by=str.strip),
        st.integers(0, 2**40))  # fmt: skip
 def test_a_permutation_is_one_and_names_what_is_shown(

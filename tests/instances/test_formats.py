@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from regimen.errors import DataError
 from regimen.instances.format_columns import detect_format
 from regimen.instances.formats import Record, read_source
@@ -233,7 +234,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(
     name=st.sampled_from(sorted(CONVERSIONS)),
     row=st.dictionaries(

@@ -7,9 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from helpers.formatted import answer, prompt
 from regimen.instances.draws import Draws
 from regimen.instances.encodings import FormattingSpec
@@ -208,7 +209,7 @@ def check_demonstrations(
         assert spec.max_tokens is None or words(prompt(one)) <= spec.max_tokens
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(tasks(), SPECS, SEEDS)
 def test_every_row_gives_right_instances_or_a_reason(
     worker: TemplateWorker, task: Task, spec: FormattingSpec, seed: int
@@ -227,7 +228,7 @@ def test_every_row_gives_right_instances_or_a_reason(
     )
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(tasks(), SPECS, SEEDS, st.integers(1, 4))
 def test_order_and_pieces_change_no_instance(
     worker: TemplateWorker, task: Task, spec: FormattingSpec, seed: int, size: int

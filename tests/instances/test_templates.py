@@ -11,9 +11,10 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from regimen.errors import TemplateError
 from regimen.instances import template_process, template_worker, templates
 from regimen.instances.templates import (
@@ -210,7 +211,7 @@ LITERALS = st.text(st.characters(exclude_characters="{}\r%#"), max_size=20)
 NAMES = st.sampled_from(["x", "text", "answer"])
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     pieces=st.lists(st.one_of(st.tuples(st.just(""), LITERALS), st.tuples(NAMES, st.just("")))),
     values=st.fixed_dictionaries({"x": st.text(), "text": st.text(), "answer": st.integers()}),

@@ -6,9 +6,10 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from regimen.judging.numbers import Number, Quantity, quantities
 from regimen.judging.rules import numeric
 
@@ -142,7 +143,7 @@ def test_groups_of_thousands_are_one_number(number: int) -> None:
     assert last_number(f"{number:,}") == last_number(f"{number:,}".replace(",", "\u202f")) == number
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(*2 * [st.text("0123456789.,-+/%^e '$½²十万三亿\\frac{}xk٣٫", max_size=14)])
 def test_agreement_is_symmetric_and_a_number_equals_itself(a: str, b: str) -> None:
     assert numeric(a, [b]) == numeric(b, [a])

@@ -11,10 +11,11 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
+from helpers.examples import examples
 from regimen.errors import MissingExtraError
 from regimen.judging import overlap
 from regimen.judging.overlap import (
@@ -87,7 +88,7 @@ def test_rouge_l_agrees_with_a_naive_one(a: list[str], b: list[str]) -> None:
     assert rouge_l(" ".join(a), [" ".join(b)]) == pytest.approx(expected)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(TEXTS, TEXTS)
 def test_rouge_l_sni_is_the_package_to_the_last_bit(answer: str, reference: str) -> None:
     assert rouge_l_sni(answer, [reference]) == THEIRS.score(reference, answer)["rougeL"].fmeasure

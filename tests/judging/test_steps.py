@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from regimen.assets.starter.lexicon import LANGUAGES
 from regimen.assets.starter.tasks.formats import FORMATS, write_answer
 from regimen.instances.asking import ask, with_rationale
@@ -16,7 +17,7 @@ from regimen.judging.steps import steps_exact, without_steps
 from regimen.records import Task
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     st.sampled_from(["before", "after"]),
     st.sampled_from(sorted(WORDINGS)),

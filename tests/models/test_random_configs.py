@@ -1,9 +1,10 @@
 """Random small models and random forests of segments: together as each path alone."""
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from helpers.small_models import MODELS, make
 from regimen.memory.activations import checkpoint_activations
 from regimen.models.forward import prepare
@@ -69,7 +70,7 @@ def alone(model, parts, plan):
 
 
 @given(fields(), forests(), st.booleans())
-@settings(max_examples=25)
+@examples(25)
 def test_any_forest_in_any_model_equals_its_paths_alone(config, parts, checkpointing):
     name, drawn = config
     model = make(name, drawn)

@@ -8,9 +8,10 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from regimen.alignment.forms import Row, answer_table, with_mismatched
 from regimen.models.head import Reduced
 from regimen.objectives.answers import BEST, OTHER, AnswerObjective, Answers, AnswerTable
@@ -336,7 +337,7 @@ def test_kto_and_bco_can_be_summed():
 
 
 @given(st.permutations(range(4)))
-@settings(max_examples=20)
+@examples(20)
 def test_ranked_losses_do_not_depend_on_the_order_of_the_answers(order):
     scores, logps = [3.0, 1.0, 1.0, 2.0], [-5.0, -1.0, -2.0, -4.0]
 

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from regimen.curation.ledger import Ledger
 from regimen.stages.rows import Account
 from regimen.tokens.store import load_token_rows
@@ -161,7 +162,7 @@ def test_a_long_pair_is_left_out_or_loses_its_oldest_turns(text_project, policy,
 
 
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 10), st.integers(0, 3))))
-@settings(max_examples=20)
+@examples(20)
 def test_every_record_is_kept_or_removed(tmp_path_factory, records):
     ledger = Ledger(tmp_path_factory.mktemp("ledger"))
     with ledger.step("rendering") as step:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from regimen.studies.fits import (
     STEPS,
     choose,
@@ -63,7 +64,7 @@ def test_a_curve_that_still_rises_has_no_knee() -> None:
     assert knees_of(rising, along, 0.08)[0] == 4
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(st.floats(-0.2, 0.2), st.floats(0.001, 0.2))
 def test_curves_do_not_depend_on_the_unit_of_the_levels(a: float, b: float) -> None:
     y = a + b * np.log(LEVELS)

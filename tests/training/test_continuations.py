@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from helpers.small_models import MODELS, PADDED, make
 from regimen.adapters.lora import Lora
 from regimen.adapters.methods import add_adapter
@@ -86,7 +87,7 @@ LLAMA, REFERENCE = prepare(make("llama", EVERY["llama"])), make("llama", EVERY["
     st.integers(0, 99),
     st.sampled_from([4, 16, 8192]),
 )
-@settings(max_examples=15)
+@examples(15)
 def test_whatever_the_lengths_and_the_batches(shapes, seed, tokens):
     rows = [shared(*drawn(seed + n, *lengths)) for n, lengths in enumerate(shapes)]
     check(LLAMA, REFERENCE, rows, tokens)

@@ -6,10 +6,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from helpers.examples import examples
 from regimen.errors import TrainingError
 from regimen.models.forward import prepare
 from regimen.objectives.answers import AnswerObjective, AnswerTable
@@ -86,7 +87,7 @@ OBJECTIVES = {
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 @given(cuts=st.sets(st.integers(1, 5)))
-@settings(max_examples=8)
+@examples(8)
 def test_accumulation_over_uneven_micro_batches_equals_one_batch(name, cuts):
     objective, data = OBJECTIVES[name]
     everything = tuple(range(len(data)))

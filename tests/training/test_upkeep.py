@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.collector import FREEZE, UNFREEZE
 from regimen.training.upkeep import clip, collecting_what_is_new
 
 
@@ -41,8 +42,13 @@ def test_what_is_not_finite_is_told_by_the_norm():
     assert not clip(some, 1.0) < float("inf")
 
 
-def test_old_objects_are_frozen_inside_alone():
-    assert gc.get_freeze_count() == 0
-    with collecting_what_is_new():
-        assert gc.get_freeze_count() > 0
-    assert gc.get_freeze_count() == 0
+def test_old_objects_are_frozen_inside_alone(monkeypatch):
+    monkeypatch.setattr(gc, "freeze", FREEZE)
+    monkeypatch.setattr(gc, "unfreeze", UNFREEZE)
+    UNFREEZE()
+    try:
+        with collecting_what_is_new():
+            assert gc.get_freeze_count() > 0
+        assert gc.get_freeze_count() == 0
+    finally:
+        FREEZE()

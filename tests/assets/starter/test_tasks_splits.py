@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from regimen.assets.starter.tasks import catalogue, families, split
 from regimen.assets.starter.tasks.splits import HELD_OUT_FAMILIES
 from regimen.records import Task
@@ -18,7 +19,7 @@ def coordinates(task: Task) -> set[tuple[str, str, str]]:
     return {(name, value, task.language) for name, value in task.tags.items()}
 
 
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(
     st.sets(st.sampled_from(families("en")), max_size=4),
     st.sets(st.sampled_from(["fr", "es"]), max_size=2),

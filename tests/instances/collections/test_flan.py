@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from regimen.errors import DataError, TemplateError
 from regimen.instances.collections.files import FileText
 from regimen.instances.collections.flan import parse_patterns, pattern_source, read_patterns
@@ -177,7 +178,7 @@ def worker() -> Iterator[TemplateWorker]:
         yield running
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(patterns=st.lists(st.tuples(written, literals), min_size=1, max_size=4))
 def test_a_pattern_prints_what_format_prints(worker: TemplateWorker, patterns: list[Any]) -> None:
     values = {"premise": "a {{ b }}", "x1": "", "größe": "%}", "_a": "\n"}

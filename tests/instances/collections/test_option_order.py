@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from regimen.instances.collections.option_order import can_shuffle
 from regimen.instances.templates import Rendering, TemplateWorker, template_job
 from regimen.records import Template
@@ -113,7 +114,7 @@ def worker() -> Iterator[TemplateWorker]:
         yield running
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(
     values=st.permutations(["ox", "hen", "cat"]),
     label=st.integers(0, 2),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jinja2
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from regimen.instances.collections.promptsource import read_promptsource
@@ -52,6 +52,8 @@ def test_masking_and_putting_back_is_the_identity(source: str, answer: bool, pla
 
 @given(sources, sources)
 def test_nothing_of_the_answer_is_sent(prompt: str, answer: str) -> None:
+    # a brace right before code opens another expression, which reaches to the end
+    assume(not re.search(r"\{\{[{%#]", prompt))
     source = f"{prompt} ||| {answer}"
     masked = mask(source, answer=True)
     assert masked.put_back(masked.text) == source

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from helpers.small_models import MODELS, SMALL, make
 from regimen.errors import ModelError
 from regimen.memory.quantisation.apply import QUANTIZERS, quantise
@@ -126,7 +127,7 @@ def test_folded_scales_change_nothing(name, windows) -> None:
 
 
 @given(st.integers(0, 500), st.sampled_from([2, 3, 4, 8]), st.sampled_from([ROW, 4]))
-@settings(deadline=None, max_examples=40)
+@examples(40)
 def test_the_scale_of_awq_is_never_worse_than_none(seed, bits, size) -> None:
     draw = torch.Generator().manual_seed(seed)
     x = torch.randn(40, 8, generator=draw) * torch.rand(8, generator=draw).pow(4) * 10

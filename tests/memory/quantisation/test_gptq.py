@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from regimen.errors import ModelError
 from regimen.memory.quantisation import gptq as module
 from regimen.memory.quantisation.gptq import gptq, gptq_or_nearest, output_error_O
@@ -82,7 +83,7 @@ def test_groups_are_scaled_when_their_turn_comes(monkeypatch) -> None:
     st.booleans(),
     st.integers(0, 1000),
 )
-@settings(deadline=None, max_examples=40)
+@examples(40)
 def test_never_worse_than_rounding_to_nearest(bits, size, symmetric, act_order, seed) -> None:
     weight, gram = problem(seed)
     grid = Grid(bits, size, symmetric)

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from helpers.examples import examples
 from models.native.test_ops import COMPILED, EITHER, way  # noqa: F401
 from regimen.models.native import ops
 from regimen.models.native.mixing import Attention
@@ -84,7 +85,7 @@ def test_rotation(way, width):  # noqa: F811
 
 @EITHER
 @given(vocabulary=st.integers(1, 70), rows=st.integers(1, 5), spread=st.sampled_from([0.1, 3.0]))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_log_probabilities_and_their_gradient(way, vocabulary, rows, spread):  # noqa: F811
     logits = some(rows, vocabulary, seed=vocabulary) * spread
     target = torch.randint(vocabulary, (rows,), generator=torch.Generator().manual_seed(rows))

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from models.native.test_ops import COMPILED, EITHER, close, way  # noqa: F401
 from regimen.models.native import ops
 from regimen.models.native.mixing import Attention, attends, attention_step
@@ -51,7 +52,7 @@ def test_independent_segments(way, lengths, heads, groups, width):  # noqa: F811
 
 @pytest.mark.parametrize("way", [COMPILED], indirect=True)
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_any_forest_any_window(way, data):  # noqa: F811
     lengths = data.draw(st.lists(st.integers(1, 45), min_size=1, max_size=6))
     parents = [data.draw(st.integers(-1, s - 1)) for s in range(len(lengths))]
@@ -90,7 +91,7 @@ def test_torch_alone_takes_flat_plans_only(monkeypatch):
 
 @pytest.mark.parametrize("way", [COMPILED], indirect=True)
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_one_query_of_each_row_over_a_cache(way, data):  # noqa: F811
     rows, positions = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 40))
     heads, groups = data.draw(st.sampled_from([(1, 1), (2, 2), (4, 2)]))

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from helpers.examples import examples
 from regimen.models.native import ops
 from regimen.models.native.build import built
 
@@ -88,7 +89,7 @@ def test_rotation_and_back_are_transposed_matrices(way, width):
 @given(
     vocabulary=st.integers(1, 70), rows=st.integers(1, 5), spread=st.sampled_from([0.1, 3.0, 60.0])
 )
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_log_probabilities_and_their_gradient(way, vocabulary, rows, spread):
     (logits,) = leaves((rows, vocabulary), seed=vocabulary)
     logits = (logits.detach() * spread).requires_grad_()

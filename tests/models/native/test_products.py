@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.examples import examples
 from models.native.test_ops import COMPILED, EITHER, way  # noqa: F401
 from regimen.models.native import products
 from regimen.models.native.products import Input, add_outer, back, forth, multiply
@@ -33,7 +34,7 @@ def near(found, expected, dtype=torch.float32, step=2e-6):
 @EITHER
 @TYPES
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_a_sum_of_products(way, dtype, data):  # noqa: F811
     rows, columns = data.draw(SIZES), data.draw(SIZES)
     weights = data.draw(st.sampled_from([torch.float32, torch.bfloat16]))
@@ -88,7 +89,7 @@ def test_columns_of_a_matrix_are_read_and_written_where_they_stand(way, dtype): 
 @EITHER
 @TYPES
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_gradients_of_weights_are_summed_in_fp32(way, dtype, data):  # noqa: F811
     tokens, outputs, inputs = (data.draw(SIZES) for _ in range(3))
     grad, x = some(tokens, outputs, dtype=dtype), some(tokens, inputs, dtype=dtype, seed=1)

@@ -14,10 +14,11 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from helpers.examples import examples
 from regimen.adapters.lora import Lora
 from regimen.adapters.methods import add_adapter
 from regimen.errors import TrainingError
@@ -182,7 +183,7 @@ def test_state_is_as_large_as_the_table_says(name: str, shape: tuple[int, int]) 
 
 
 @given(st.sampled_from(["galore", "apollo"]), *(st.integers(2, 40) for _ in range(3)))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_a_rank_as_long_as_the_shorter_side_projects_nothing(
     name: str, rows: int, columns: int, rank: int
 ) -> None:
