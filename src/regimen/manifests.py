@@ -6,7 +6,9 @@ import json
 import os
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -105,18 +107,22 @@ def is_fresh(directory: Path | str, key: Mapping[str, str]) -> bool:
     return not why_stale(directory, key)
 
 
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    """Packages that are installed with their versions; reading one takes milliseconds."""
+    found = []
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found.append((name, metadata.version(name)))
+    return tuple(found)
+
+
 def environment() -> dict[str, Any]:
     """Machine and versions, for the volatile part of a manifest; names no host and no user."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     machine = {
         "system": platform.system(),
         "processor": platform.machine(),
         "cpus": os.cpu_count() or 1,
         "python": platform.python_version(),
     }
-    return {"machine": machine, "versions": versions}
+    return {"machine": machine, "versions": dict(_versions())}

@@ -1,19 +1,28 @@
 """A small project that tunes a tiny model on plain text, for tests of the training stages."""
 
+import gc
 import hashlib
 import json
+import shutil
+from functools import cache
 
 import pytest
 import torch
+import typer.main
 import yaml
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from regimen import runs
 from regimen.cli import main
 from regimen.tokens.bpe import train_tokenizer
 
 TEXTS = [
     f"the {a} dog sees {b} cats and the {a} cat sees {b} dogs" for a in "abcdef" for b in "xyz"
 ]
+
+
+RESULTS = {}
+"""What runs to the end of equal settings on equal files ended with, of this process."""
 
 
 class TextProject:
@@ -64,6 +73,19 @@ class TextProject:
         """Weights and metrics."""
         return self.weights(name), self.metrics(name)
 
+    def straight(self, **more):
+        """The result of a run that nothing interrupts; settings that ran before run no more.
+
+        A run is its settings and what it reads, so another test's result is as good.
+        """
+        read = [self.folder / "text.txt", *sorted((self.folder / "base").iterdir())]
+        hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in read]
+        key = json.dumps([more, hashes], sort_keys=True)
+        if key not in RESULTS:
+            assert self.run(self.settings("straight", **more)) == 0
+            RESULTS[key] = self.result("straight")
+        return RESULTS[key]
+
 
 def make_project(folder):
     """Write ``text.txt`` and ``base`` into a folder."""
@@ -84,16 +106,44 @@ def make_project(folder):
     return TextProject(folder)
 
 
+COMMAND, SOURCES = cache(typer.main.get_command), cache(runs.source_key)
+COLLECT = gc.collect
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_a_process_does_once():
+    """Hundreds of runs in one process: its commands and its source code stay what they are.
+
+    Nor does it look for cycles among the libraries' objects each time that a stage drops a model:
+    what is young is enough.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(typer.main, "get_command", COMMAND)
+        patched.setattr(runs, "source_key", lambda modules: SOURCES(tuple(modules)))
+        patched.setattr(gc, "collect", lambda generation=2: COLLECT(min(generation, 1)))
+        yield
+
+
+@pytest.fixture(scope="session")
+def made_project(tmp_path_factory):
+    """The files of a project, made once. Shared: copy them."""
+    folder = tmp_path_factory.mktemp("made")
+    make_project(folder)
+    return folder
+
+
 @pytest.fixture
-def text_project(tmp_path, monkeypatch):
+def text_project(tmp_path, monkeypatch, made_project):
     monkeypatch.chdir(tmp_path)
-    return make_project(tmp_path)
+    shutil.copytree(made_project, tmp_path, dirs_exist_ok=True)
+    return TextProject(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def shared_project(tmp_path_factory):
+def shared_project(tmp_path_factory, made_project):
     """One project for all tests of a file, whose working directory it is as well."""
     with pytest.MonkeyPatch.context() as patched:
         folder = tmp_path_factory.mktemp("project")
         patched.chdir(folder)
-        yield make_project(folder)
+        shutil.copytree(made_project, folder, dirs_exist_ok=True)
+        yield TextProject(folder)

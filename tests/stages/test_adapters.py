@@ -60,8 +60,15 @@ def test_a_kind_is_trained_and_answers_as_it_was_saved(text_project, name):
     assert bool(told.get("not_for_vllm")) is (name not in ("lora", "eva") and not own)
 
 
-@pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("adapter", [{"r": 4}, {"kind": "tokens"}], ids=["lora", "tokens"])
+@pytest.mark.parametrize(
+    ("tied", "adapter"),
+    [
+        pytest.param(True, {"r": 4}, id="lora-True"),
+        pytest.param(False, {"kind": "tokens"}, id="tokens-False"),
+        pytest.param(False, {"r": 4}, id="lora-False", marks=pytest.mark.slow),
+        pytest.param(True, {"kind": "tokens"}, id="tokens-True", marks=pytest.mark.slow),
+    ],
+)
 def test_new_tokens_train_as_rows_and_nothing_else_of_the_embedding(text_project, tied, adapter):
     base = text_project.folder / "base"
     if not tied:

@@ -63,7 +63,13 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("what", OTHER)
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(name, marks=[] if name in ("adapter", "two") else [pytest.mark.slow])
+        for name in OTHER
+    ],
+)
 def test_a_checkpoint_of_another_training_is_refused_and_says_which(
     text_project, what, monkeypatch, capfd
 ):
@@ -100,8 +106,7 @@ def test_without_a_whole_checkpoint_training_begins_again_and_says_so(
     said = capfd.readouterr().out
     assert "checkpoint-3 is damaged (model.safetensors is not what was written)" in said
     assert "begins again, because no whole checkpoint is left" in said
-    assert text_project.run(text_project.settings("straight", save_steps=None)) == 0
-    assert text_project.result("broken") == text_project.result("straight")
+    assert text_project.result("broken") == text_project.straight(save_steps=None)
 
 
 @contextmanager
@@ -136,7 +141,6 @@ def test_what_the_libraries_say_of_a_full_disk_is_understood(text_project, name,
 
 def test_a_disk_that_is_full_at_the_end_costs_the_last_steps_only(text_project, capfd):
     file = text_project.settings("broken", save_steps=4, max_steps=8)
-    assert text_project.run(text_project.settings("straight", save_steps=4, max_steps=8)) == 0
     from regimen.stages import training
 
     write = training.write_model
@@ -156,10 +160,10 @@ def test_a_disk_that_is_full_at_the_end_costs_the_last_steps_only(text_project, 
     assert not names & {"final", ".final.partial", "manifest.json"}
     assert text_project.run(file) == 0
     assert "goes on from" in capfd.readouterr().out
-    assert text_project.result("broken") == text_project.result("straight")
+    assert text_project.result("broken") == text_project.straight(save_steps=4, max_steps=8)
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("code", [errno.ENOSPC, pytest.param(errno.EDQUOT, marks=pytest.mark.slow)])
 def test_a_disk_that_is_full_elsewhere_is_an_error_too(text_project, code, monkeypatch, capfd):
     file = text_project.settings("broken")
     log = Run.log
@@ -177,8 +181,7 @@ def test_a_disk_that_is_full_elsewhere_is_an_error_too(text_project, code, monke
     assert "metrics.jsonl" in text
     assert (text_project.folder / "runs/broken/tune/checkpoint-4").is_dir()
     assert text_project.run(file) == 0
-    assert text_project.run(text_project.settings("straight")) == 0
-    assert text_project.result("broken") == text_project.result("straight")
+    assert text_project.result("broken") == text_project.straight()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -117,6 +117,7 @@ def test_every_template_renders_for_every_row(here, capsys, name):
             assert all(option in prompt for option in job.values["options"])
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("ending", FORMATS)
 def test_every_kind_of_file_gives_the_same_task(here, capsys, ending):
     rows = texts(text=sentence, label=[0, 1, 2])

@@ -29,8 +29,8 @@ def plain(shared_project):
         {"activations": "selective"},
         {"activations": "offload", "offload_directory": "elsewhere"},
         {"activations": "full", "stream": True},
-        {"activations": "offload", "stream": True},
-        {"stream": True},
+        pytest.param({"activations": "offload", "stream": True}, marks=pytest.mark.slow),
+        pytest.param({"stream": True}, marks=pytest.mark.slow),
     ],
     ids=lambda memory: "-".join(map(str, memory.values())),
 )

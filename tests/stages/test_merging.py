@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,12 +26,13 @@ def combine(*arguments: str) -> int:
     return int(stopped.value.code or 0)
 
 
-@pytest.fixture
-def on_nf4(text_project):
-    file = text_project.settings(
+@pytest.fixture(scope="module")
+def on_nf4(shared_project):
+    """An adapter, in the folder of all tests here: each writes under names of its own."""
+    file = shared_project.settings(
         "few", adapter=LORA, quantise="nf4", max_steps=8, learning_rate=0.03
     )
-    assert text_project.run(file) == 0
+    assert shared_project.run(file) == 0
     return "runs/few/tune/final"
 
 
@@ -88,15 +90,17 @@ def test_another_way_can_be_chosen_and_a_misspelt_one_is_told(on_nf4, capfd) -> 
 
 
 def test_without_rows_of_the_training_the_choice_is_the_users(on_nf4, capfd) -> None:
-    (Path(on_nf4).parent / "tokens.arrow").unlink()
-    assert combine(on_nf4, "--merged", "--out", "four") == 1
+    shutil.copytree("runs/few", "runs/bare")
+    Path("runs/bare/tune/tokens.arrow").unlink()
+    bare = "runs/bare/tune/final"
+    assert combine(bare, "--merged", "--out", "four") == 1
     assert "nothing to measure" in capfd.readouterr().err
-    assert combine(on_nf4, "--merged", "--into", "dequantised", "--out", "four") == 0
+    assert combine(bare, "--merged", "--into", "dequantised", "--out", "four") == 0
 
 
-def test_the_next_training_starts_from_what_the_adapter_saw(on_nf4, text_project) -> None:
-    file = text_project.settings("next", model={"path": on_nf4}, max_steps=1, learning_rate=1e-9)
-    assert text_project.run(file) == 0
+def test_the_next_training_starts_from_what_the_adapter_saw(on_nf4, shared_project) -> None:
+    file = shared_project.settings("next", model={"path": on_nf4}, max_steps=1, learning_rate=1e-9)
+    assert shared_project.run(file) == 0
     tokenizer = load_tokenizer(on_nf4)
     wanted = dict(merged(on_nf4, tokenizer, "dequantised").named_parameters())
     for name, weight in load_model(ModelSpec(path="runs/next/tune/final")).named_parameters():
@@ -106,10 +110,10 @@ def test_the_next_training_starts_from_what_the_adapter_saw(on_nf4, text_project
 
 
 def test_adapters_that_saw_their_base_in_other_bits_are_not_combined(
-    on_nf4, text_project, capfd
+    on_nf4, shared_project, capfd
 ) -> None:
-    file = text_project.settings("plain", adapter=LORA, max_steps=2)
-    assert text_project.run(file) == 0
+    file = shared_project.settings("plain", adapter=LORA, max_steps=2)
+    assert shared_project.run(file) == 0
     assert saw("runs/plain/tune/final") is None
     both = [on_nf4, "runs/plain/tune/final"]
     assert combine(*both, "--out", "both") == 1

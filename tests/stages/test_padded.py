@@ -11,6 +11,7 @@ from helpers.small_models import PADDED, make
 WHY = {"mamba": "recurrent state", "jamba": "recurrent state", "bloom": "its attention"}
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", [*WHY, "falcon"])
 def test_it_says_so_and_its_first_loss_is_that_of_transformers(text_project, name, capfd):
     tokenizer = AutoTokenizer.from_pretrained(text_project.folder / "base")

@@ -1,6 +1,9 @@
 """pytest tests/stages/test_pipeline.py"""
 
 import json
+import shutil
+from contextlib import redirect_stdout
+from io import StringIO
 
 import pytest
 import torch
@@ -51,6 +54,11 @@ def base(tmp_path_factory):
 @pytest.fixture
 def project(tmp_path, base, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    return write_project(tmp_path, base)
+
+
+def write_project(tmp_path, base):
+    """Sources and settings of a whole line in a folder."""
     rows = [f'  - {{input: "{a}, {b}", output: {a}}}' for a in COLOURS for b in COLOURS if a != b]
     for name in ("first", "other"):
         text = TASK.replace("name: first", f"name: {name}") + "\n".join(rows)
@@ -98,6 +106,18 @@ def project(tmp_path, base, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, base):
+    """A project whose line was run, and what that said. Shared: run in a copy."""
+    folder, said = write_project(tmp_path_factory.mktemp("whole"), base), StringIO()
+    with pytest.MonkeyPatch.context() as patched, redirect_stdout(said):
+        patched.chdir(folder)
+        with pytest.raises(SystemExit) as stopped:
+            main(["run", "regimen.yaml", "--json"])
+    assert stopped.value.code == 0, said.getvalue()
+    return folder, json.loads(said.getvalue().strip().splitlines()[-1])
+
+
 def run(capsys, *arguments):
     with pytest.raises(SystemExit) as stopped:
         main(["run", "regimen.yaml", "--json", *arguments])
@@ -110,8 +130,12 @@ def reused(result):
     return {stage: entry["reused"] for stage, entry in result["stages"].items()}
 
 
-def test_the_whole_line_then_nothing_then_what_a_template_changes(project, capsys):
-    first = run(capsys)
+def test_the_whole_line_then_nothing_then_what_a_template_changes(
+    whole, tmp_path, monkeypatch, capsys
+):
+    made, first = whole
+    project = shutil.copytree(made, tmp_path / "project")
+    monkeypatch.chdir(project)
     assert reused(first) == dict.fromkeys(("build", "tune", "align", "evaluate"), False)
     for name in ("evaluation.json", "ledger/summary.json", "manifest.json", "settings.yaml"):
         assert (project / "run" / name).is_file(), name
@@ -193,8 +217,8 @@ def test_an_adapter_is_tuned_aligned_and_loads_in_peft(project, base, capsys, qu
     assert any(dict(model.named_parameters())[name].abs().sum() > 0 for name in names)
 
 
-def test_a_full_checkpoint_loads_in_transformers_untouched(project, base, capsys):
-    run(capsys)
+def test_a_full_checkpoint_loads_in_transformers_untouched(whole):
+    project, _ = whole
     for folder in ("tune/final", "align/final", "tune/checkpoint-2"):
         model = AutoModelForCausalLM.from_pretrained(project / "run" / folder)
         tokenizer = AutoTokenizer.from_pretrained(project / "run" / folder)

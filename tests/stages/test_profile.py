@@ -76,7 +76,6 @@ def test_a_finished_stage_stays_what_it_is(text_project, capfd):
 
 
 def test_an_interrupted_training_can_still_be_gone_on_with(text_project, monkeypatch, capfd):
-    assert text_project.run(text_project.settings("straight")) == 0
     file = text_project.settings("p")
     calls, weights = [], Supervised.weights
 
@@ -93,7 +92,7 @@ def test_an_interrupted_training_can_still_be_gone_on_with(text_project, monkeyp
     capfd.readouterr()
     assert text_project.run(file) == 0
     assert "goes on from" in capfd.readouterr().out
-    assert text_project.result("p") == text_project.result("straight")
+    assert text_project.result("p") == text_project.straight()
 
 
 def test_a_failing_profile_leaves_nothing(text_project, monkeypatch):

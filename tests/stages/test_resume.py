@@ -16,6 +16,8 @@ WAYS = {
     "aware of rounding": {"quantisation_aware": {"bits": 3, "group_size": 16}},
     "lora with dropout": {"adapter": {"kind": "lora", "r": 4, "dropout": 0.2}},
 }
+SAMPLE = (("muon, accumulation", signal.SIGINT), ("lora with dropout", signal.SIGTERM))
+"""What the default run tries; the other pairs are slow."""
 
 
 def interrupt_at(monkeypatch, step, number):
@@ -32,12 +34,15 @@ def interrupt_at(monkeypatch, step, number):
     monkeypatch.setattr(Supervised, "weights", sending)
 
 
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+    ("way", "number"),
+    [
+        pytest.param(way, number, marks=[] if (way, number) in SAMPLE else [pytest.mark.slow])
+        for way in WAYS
+        for number in (signal.SIGINT, signal.SIGTERM)
+    ],
 )
 def test_a_signal_saves_and_the_same_command_goes_on(text_project, way, number, monkeypatch, capfd):
-    assert text_project.run(text_project.settings("straight", **WAYS[way])) == 0
     file = text_project.settings("broken", **WAYS[way])
     with monkeypatch.context() as patched:
         interrupt_at(patched, 5, number)
@@ -46,7 +51,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(text_project, way, number, 
     assert not (text_project.folder / "runs/broken/tune/manifest.json").exists()
     assert text_project.run(file) == 0
     assert "goes on from" in capfd.readouterr().out
-    assert text_project.result("broken") == text_project.result("straight")
+    assert text_project.result("broken") == text_project.straight(**WAYS[way])
 
 
 def test_without_save_steps_a_signal_still_saves(text_project, monkeypatch, capfd):
@@ -55,8 +60,7 @@ def test_without_save_steps_a_signal_still_saves(text_project, monkeypatch, capf
         interrupt_at(patched, 4, signal.SIGTERM)
         assert text_project.run(file) == 143
     assert text_project.run(file) == 0
-    assert text_project.run(text_project.settings("straight", save_steps=None)) == 0
-    assert text_project.result("broken") == text_project.result("straight")
+    assert text_project.result("broken") == text_project.straight(save_steps=None)
 
 
 def test_other_settings_start_anew(text_project, monkeypatch, capfd):
@@ -68,6 +72,7 @@ def test_other_settings_start_anew(text_project, monkeypatch, capfd):
     assert "goes on from" not in capfd.readouterr().out
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("what", ["truncated", "tampered", "missing", "no hashes"])
 def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(
     text_project, what, monkeypatch, capfd
@@ -94,8 +99,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(
     assert "checkpoint-7 is damaged" in said
     assert "goes on from" in said
     assert "checkpoint-6" in said
-    assert text_project.run(text_project.settings("straight")) == 0
-    assert text_project.result("broken") == text_project.result("straight")
+    assert text_project.result("broken") == text_project.straight()
 
 
 def test_a_full_disk_is_an_error_and_the_checkpoint_before_stays(text_project, monkeypatch, capfd):
@@ -120,8 +124,7 @@ def test_a_full_disk_is_an_error_and_the_checkpoint_before_stays(text_project, m
     folder = text_project.folder / "runs/broken/tune"
     assert [p.name for p in folder.iterdir() if "checkpoint" in p.name] == ["checkpoint-2"]
     assert text_project.run(file) == 0
-    assert text_project.run(text_project.settings("straight")) == 0
-    assert text_project.result("broken") == text_project.result("straight")
+    assert text_project.result("broken") == text_project.straight()
 
 
 DRIVER = """

@@ -218,13 +218,12 @@ def test_each_of_several_tunings_is_checked_from_where_it_starts(project, capsys
 
 
 METHODS = [
-    {"method": "kto"},
     {"method": "quark", "quantiles": 2},
     {"method": [{"name": "ipo"}, {"name": "sft", "weight": 0.2}]},
     *(
         pytest.param(method, marks=pytest.mark.slow)
         for method in (
-            *({"method": name} for name in ("orpo", "rrhf", "bco", "unlikelihood")),
+            *({"method": name} for name in ("kto", "orpo", "rrhf", "bco", "unlikelihood")),
             {"method": "chain_of_hindsight", "good": "well", "max_length": 120},
         )
     ),

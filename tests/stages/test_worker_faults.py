@@ -58,7 +58,7 @@ def test_a_consumer_that_stops_ends_the_workers(error: type[BaseException]) -> N
     next(made)
     with pytest.raises(error):
         made.throw(error)  # type: ignore[attr-defined]
-    other = products(PLAN, chunks(50), 2)
+    other = products(PLAN, chunks(50), 1)
     next(other)
     other.close()  # type: ignore[attr-defined]
     never_read = products(PLAN, chunks(50), 2)

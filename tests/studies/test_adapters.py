@@ -201,10 +201,16 @@ def table(found: Any, title: str) -> list[dict[str, Any]]:
     return [dict(zip(one["columns"], row, strict=True)) for row in one["rows"]]
 
 
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Outcome], Any]:
+    """What the study of known effects makes and finds."""
+    return studied(asked_about(), tmp_path_factory.mktemp("known"))
+
+
 def test_the_rate_is_chosen_by_items_and_seeds_that_the_results_have_no_part_in(
-    tmp_path: Path,
+    known: tuple[list[Outcome], Any],
 ) -> None:
-    made, found = studied(asked_about(), tmp_path)
+    made, found = known
     rates = {(row["method"], row["rows"], row["rate"]): row for row in table(found, "Learning")}
     assert rates["lora", 3000, "0.003"]["note"] == "chosen"
     assert rates["lora", 3000, "0.01"]["note"] == ""
@@ -267,8 +273,8 @@ def test_items_that_choose_and_items_of_the_results_share_each_task(tasks: list[
         assert counts[0] - counts[1] in (0, 1)
 
 
-def test_claims_and_frontiers_of_known_effects(tmp_path: Path) -> None:
-    _, found = studied(asked_about(), tmp_path)
+def test_claims_and_frontiers_of_known_effects(known: tuple[list[Outcome], Any]) -> None:
+    _, found = known
     assert verdicts(found) == {
         "LoRA keeps up with full tuning": "reproduced",
         "LoRA learns less": "the opposite",
@@ -305,8 +311,8 @@ def test_claims_and_frontiers_of_known_effects(tmp_path: Path) -> None:
     assert "6 claims" in found.verdict
 
 
-def test_costs_come_from_the_records_of_the_trainings(tmp_path: Path) -> None:
-    _, found = studied(asked_about(), tmp_path)
+def test_costs_come_from_the_records_of_the_trainings(known: tuple[list[Outcome], Any]) -> None:
+    _, found = known
     row = next(row for row in table(found, "What it takes") if row["method"] == "lora")
     assert (row["parameters"], row["peak GiB"], row["tokens/s"]) == (100, 1.25, 3000)
     assert row["MiB"] == round((4000 + 16 * 100) / 2**20, 2)

@@ -165,9 +165,16 @@ def measured(cell: Cell) -> dict[str, Any]:
     return {"drift": dict.fromkeys(WORLD_SUITES, told), "retention": retention}
 
 
-def test_claims_say_what_was_gained_and_what_it_cost(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list[Outcome], Any]:
+    """The study of known effects: what was asked, made and found."""
     asked = asked_about()
-    found = STUDY.findings(asked, studied(tmp_path, asked))
+    made = studied(tmp_path_factory.mktemp("known"), asked)
+    return asked, made, STUDY.findings(asked, made)
+
+
+def test_claims_say_what_was_gained_and_what_it_cost(known: tuple[Any, ...]) -> None:
+    _, _, found = known
     assert verdicts(found) == {
         "compliance halves": "reproduced",
         "over-refusal is no worse": "reproduced",
@@ -232,9 +239,8 @@ def test_a_single_rate_is_taken_and_an_arm_that_never_worked_is_left_out(tmp_pat
     assert left == {*METHODS} - {"dpo"}
 
 
-def test_tables_and_figures_have_divergence_and_length(tmp_path: Path) -> None:
-    asked = asked_about()
-    found = STUDY.findings(asked, studied(tmp_path, asked))
+def test_tables_and_figures_have_divergence_and_length(known: tuple[Any, ...]) -> None:
+    asked, _, found = known
     reward, frontier = found.figures
     by_label = {point["label"]: point for point in reward["points"]}
     assert set(by_label) == {"parent", *ARMS}
@@ -260,9 +266,8 @@ def _page(asked: Any, found: Any) -> Any:
     return _body(section, STUDY, asked, [], found, "")
 
 
-def test_a_method_without_result_leaves_its_claims_out(tmp_path: Path) -> None:
-    asked = asked_about()
-    whole = studied(tmp_path, asked)
+def test_a_method_without_result_leaves_its_claims_out(known: tuple[Any, ...]) -> None:
+    asked, whole, _ = known
     made = [one for one in whole if one.cell.factors.get("arm") != "sft"]
     names = verdicts(STUDY.findings(asked, made))
     assert "compliance halves" in names

@@ -33,7 +33,9 @@ def alone(subject):
     return measure_alone(subject.plain(), subject.rows, subject.twin.formula)
 
 
-@pytest.mark.parametrize("way", SPECIAL)
+@pytest.mark.parametrize(
+    "way", ["full", pytest.param("adapter", marks=pytest.mark.slow), "preferences"]
+)
 def test_every_contract_holds_or_does_not_apply(subject_of, lora, way):
     given, missing = SPECIAL[way]
     subject = subject_of(**{**given, "adapter": lora if given["adapter"] else None})
