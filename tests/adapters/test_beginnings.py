@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from helpers.small_models import MODELS, make
+from regimen.adapters import beginnings
 from regimen.adapters.beginnings import low_rank
 from regimen.adapters.files import load_adapter, save_adapter
 from regimen.adapters.lora import Lora
@@ -78,7 +79,8 @@ def test_directions_of_the_inputs_leave_the_model_as_it_was(arch: str, tmp_path:
     torch.testing.assert_close(logits(loaded), logits(network), atol=1e-5, rtol=1e-5)
 
 
-def test_too_few_tokens_for_the_directions_are_told() -> None:
+def test_too_few_tokens_for_the_directions_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beginnings, "MOST_READ", 9)
     few = token_rows([Rendered((4, 5), (0.0, 1.0))])
     with pytest.raises(AdapterError, match="do not show the directions"):
         eva("llama", few, r=16)

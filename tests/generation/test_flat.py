@@ -61,11 +61,13 @@ def both_ways(model, asked, monkeypatch, rows):
     return found
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", TAKEN)
 def test_the_common_layer_is_taken(name):
     assert flat_network(prepare(model_of(name, TAKEN[name])), 40) is not None
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", LEFT)
 def test_other_layers_are_left_to_their_modules(name):
     assert flat_network(prepare(model_of(name, LEFT[name])), 40) is None

@@ -118,6 +118,7 @@ def test_also_where_a_model_is_arranged_before_it_is_prepared(name, options):
     assert max(found) <= (3e-6 if options.tile_rows else 0.0)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", ["llama", "qwen3", "gemma2", "gpt2", "mixtral"])
 def test_also_under_lora_whose_dropout_is_drawn_again(name):
     prepared = prepare(lora(make(name, ALL[name]).train(), dropout=0.3))
@@ -128,6 +129,7 @@ def test_also_under_lora_whose_dropout_is_drawn_again(name):
         assert apart(plain, step(prepared)) == (0.0, 0.0)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("options", [*EXACT, *TILED])
 def test_also_in_bf16_and_where_gradients_are_added_in_place(options):
     plain = trained("llama", Activations(), bf16=True)

@@ -213,6 +213,7 @@ def test_a_base_in_4_bits_streams(tmp_path):
     assert_equal(*results)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("kind", ["ia3", "prompt", "prefix", "bottleneck", "vera", "layernorm"])
 def test_with_other_adapters(kind, tmp_path):
     path = saved("llama", tmp_path / "model")

@@ -116,6 +116,7 @@ def test_pairs_are_those_of_the_causal_mask(lengths, window):
         assert pairs(plan, width) == expected
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", MODELS)
 def test_every_matrix_of_every_architecture_is_counted_once(name):
     model = prepare(make(name, MODELS[name]))

@@ -15,6 +15,7 @@ def spec(folder):
     return ModelSpec(path=str(folder))
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", EVERY)
 def test_a_whole_folder_is_loaded_as_it_was_written(name, tmp_path):
     model = make(name, EVERY[name])

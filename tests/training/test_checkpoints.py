@@ -70,6 +70,7 @@ def learnt(model):
     return [p for p in model.parameters() if p.requires_grad]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("adapter", [False, True])
 @pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
 def test_going_on_from_disk_equals_an_uninterrupted_run(adapter, optimizer, tmp_path):
@@ -161,6 +162,7 @@ def test_a_model_may_be_written_in_bf16_and_stays_fp32_in_memory(tied, tmp_path)
         assert torch.equal(a.to(torch.bfloat16), b)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", MODELS)
 def test_weights_come_back_under_whatever_names_they_are_written(name, tmp_path):
     model = prepare(small_models.make(name, MODELS[name])).model

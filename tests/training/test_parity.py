@@ -78,6 +78,7 @@ NOTHING = 1e-6
 """A gradient below this share of the largest of all is rounding: a bias of keys moves no weight."""
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", [*MODELS, *PADDED])
 def test_loss_and_every_gradient_equal_those_of_transformers(name):
     fields = {**MODELS, **PADDED}[name]

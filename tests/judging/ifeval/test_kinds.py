@@ -232,18 +232,18 @@ def test_every_check_has_a_case_of_its_own() -> None:
     assert len(ENGLISH) == 25
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_true_and_false(kind: str) -> None:
-    arguments, good, bad = case_of(kind)
-    constraint = Constraint(kind=kind, arguments=arguments)
-    assert check(constraint, good)
-    assert not check(constraint, bad)
+def test_true_and_false() -> None:
+    for kind in KINDS:
+        arguments, good, bad = case_of(kind)
+        constraint = Constraint(kind=kind, arguments=arguments)
+        assert check(constraint, good), kind
+        assert not check(constraint, bad), kind
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("answer", ["", " \n\t", "\u3000"])
-def test_a_blank_answer_satisfies_nothing(kind: str, answer: str) -> None:
-    assert not check(Constraint(kind=kind, arguments=case_of(kind)[0]), answer)
+def test_a_blank_answer_satisfies_nothing(answer: str) -> None:
+    constraints = [Constraint(kind=kind, arguments=case_of(kind)[0]) for kind in KINDS]
+    assert [one.kind for one in constraints if check(one, answer)] == []
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind].needs])
