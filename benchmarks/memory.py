@@ -105,7 +105,7 @@ def entries(work: str, bf16: bool) -> tuple[Entry, ...]:
                 gradient_checkpointing=True,
             ),
         )
-    small = {"model": {"dtype": "bfloat16"}, "memory": LEAST | {"tiled_mlp": 128}}
+    small = {"model": {"dtype": "bfloat16"}, "memory": LEAST}
     return (
         Entry(OURS, "fastest", common),
         Entry(OURS, "lomo", common | {"optimizer": "lomo", "memory": LEAST}),

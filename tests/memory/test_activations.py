@@ -7,6 +7,7 @@ import weakref
 
 import pytest
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from helpers.small_models import MODELS, PADDED, make
 from regimen.adapters.lora import Lora
@@ -14,9 +15,9 @@ from regimen.adapters.methods import add_adapter
 from regimen.errors import ModelError, TrainingError
 from regimen.memory import activations
 from regimen.memory.activations import ACTIVATIONS, Activations, arrange, offloaded_bytes
+from regimen.models.blocks import gated_network
 from regimen.models.buffers import kept_buffers
 from regimen.models.forward import base_of, prepare
-from regimen.models.fused import GatedMlp
 from regimen.models.head import reduce
 from regimen.models.tiles import networks_of
 from regimen.tokens.ragged import Segment, ragged_batch
@@ -201,9 +202,9 @@ def test_the_last_layer_computes_only_what_is_read_the_second_time_too(monkeypat
     prepared, rows = prepare(model), batch()
     model.train()
     seen = []
-    whole = GatedMlp._all
     monkeypatch.setattr(
-        GatedMlp, "_all", lambda self, x: (seen.append(x.shape[-2]), whole(self, x))[1]
+        "regimen.models.fused.gated_network",
+        lambda x, *parts: (seen.append(x.shape[-2]), gated_network(x, *parts))[1],
     )
     prepared.hidden(rows, rows.source_row_N).sum().backward()
     assert seen == [27, 12, 12, 27]
@@ -234,6 +235,21 @@ def test_what_goes_into_a_network_is_gone_where_its_layer_is_computed_again(name
     hidden = prepared.hidden(rows)
     assert [ref() for ref in seen] == [None, None]
     hidden.sum().backward()
+
+
+def test_what_was_kept_of_a_layer_is_gone_when_the_one_before_is_computed_again():
+    model = make("llama", MODELS["llama"]).train()
+    arrange(model, Activations(kind="full"))
+    prepared, rows = prepare(model), batch()
+    model.train()
+    first, last = model.model.layers
+    kept, seen = [], []
+    last.register_forward_pre_hook(
+        lambda _m, args: kept.append(StorageWeakRef(args[0].untyped_storage()))
+    )
+    first.mlp.register_forward_pre_hook(lambda *_: seen.append([ref.expired() for ref in kept]))
+    prepared.hidden(rows).sum().backward()
+    assert seen == [[], [True]]
 
 
 @pytest.mark.parametrize("adapter", [None, lora])

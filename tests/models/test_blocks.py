@@ -147,6 +147,16 @@ def test_other_rotations_are_noticed_even_where_attention_is_almost_uniform(monk
     assert not replaced_modules(prepared)
 
 
+@pytest.mark.parametrize("turns", [True, False])
+def test_weights_in_bf16_are_replaced_too_and_only_where_they_do_the_same(turns, monkeypatch):
+    model = make("llama", SMALL).to(torch.bfloat16)
+    if not turns:
+        monkeypatch.setattr(blocks.ops, "rotate", lambda x, *a, **k: x)
+    prepared = prepare(model)
+    assert prepared.ragged
+    assert len(replaced_modules(prepared)) == 2 * turns
+
+
 def test_what_the_probe_refuses_is_put_back(monkeypatch):
     model = make("llama", SMALL)
     expected = prepare(copy.deepcopy(model)).hidden(batch())

@@ -7,7 +7,7 @@ import torch
 
 from models.native.test_ops import EITHER, way  # noqa: F401
 from regimen.models.buffers import kept_buffers
-from regimen.models.head import Head, reduce
+from regimen.models.head import Head, full_logits, reduce
 
 CASES = [
     {"bias": False, "softcap": None, "scale": 1.0},
@@ -144,3 +144,11 @@ def test_greedy_says_which_targets_are_the_likeliest(case, chunk):
     assert not got.greedy_N.requires_grad
     assert reduce(hidden, head, source, target, {"logp"}).greedy_N is None
     assert all(g.abs().sum() > 0 for g in torch.autograd.grad(got.logp_N.sum(), leaves))
+
+
+def test_logits_in_another_type_are_those_of_the_whole_weight(monkeypatch):
+    monkeypatch.setattr("regimen.models.head.PIECE", 6 * 10)  # ten rows of the weight
+    hidden, head, *_ = setting(CASES[3])
+    expected = full(hidden.float(), Head(head.weight_VD.float(), head.bias_V, 2.0, 1.5))
+    found = full_logits(hidden, head, torch.float32)
+    torch.testing.assert_close(found, expected.float(), atol=1e-6, rtol=1e-6)

@@ -19,6 +19,7 @@ from regimen.memory.offloading import to_cpu
 from regimen.memory.scratch import Kept, Scratch
 from regimen.models.forward import backbone_of, base_of
 from regimen.models.recompute import Recompute
+from regimen.models.slices import SLICED
 from regimen.models.tiles import in_tiles, networks_of
 
 SMALL = 1 << 14
@@ -70,8 +71,12 @@ def selective(model: Any, options: Activations) -> None:
 
 
 def full(model: Any, options: Activations) -> None:
-    """Keep the input of each layer alone (Chen et al. 2016, arXiv 1604.06174)."""
-    checkpoint_activations(model)
+    """Keep the input of each layer alone (Chen et al. 2016, arXiv 1604.06174).
+
+    Of a network that is computed again nobody reads the last product: it is left out. The head
+    computes its logits again where that saves memory (`regimen.models.slices`).
+    """
+    _again(model, Recompute())
 
 
 def offload(model: Any, options: Activations) -> None:
@@ -87,8 +92,7 @@ def offload(model: Any, options: Activations) -> None:
             fix="Set memory.offload_to: disk, or memory.activations: full.",
         )
     to_disk = options.offload_to == "disk" or (options.offload_to is None and on_cpu)
-    moved = _to_disk(model, options) if to_disk else Recompute(*to_cpu(SMALL))
-    checkpoint_activations(model, moved)
+    _again(model, _to_disk(model, options) if to_disk else Recompute(*to_cpu(SMALL)))
 
 
 ACTIVATIONS: Mapping[str, Callable[[Any, Activations], None]] = {
@@ -97,6 +101,16 @@ ACTIVATIONS: Mapping[str, Callable[[Any, Activations], None]] = {
     "full": full,
     "offload": offload,
 }
+
+
+def _again(model: Any, recompute: Recompute) -> None:
+    """Layers, their networks and the head compute again what they can."""
+    checkpoint_activations(model, recompute)
+    for module in networks_of(backbone_of(model)):
+        in_tiles(module, None)
+    head = base_of(model).get_output_embeddings()
+    if head is not None:
+        setattr(head, SLICED, True)
 
 
 def checkpoint_activations(model: Any, recompute: Recompute | None = None) -> None:

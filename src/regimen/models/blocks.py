@@ -21,6 +21,7 @@ from regimen.models.attention import Heard, MaskPlan
 from regimen.models.differences import relative_difference
 from regimen.models.native import ops
 from regimen.models.native.mixing import Attention, attends
+from regimen.models.native.pool import empty
 from regimen.models.norms import HeadNorm
 from regimen.models.projections import (
     Inner,
@@ -64,7 +65,7 @@ class _GatedNetwork(torch.autograd.Function):
             (gate_TF, up_TF), inner = project(low_TD, parts[:2])
             out, inner_down = _down(gate_TF, up_TF, parts[2])
         ctx.save_for_backward(low_TD, gate_TF, up_TF, *inner, *inner_down)
-        ctx.parts, ctx.dtype = parts, x_TD.dtype
+        ctx.parts, ctx.dtype, ctx.again = parts, x_TD.dtype, is_again()
         return out
 
     @staticmethod
@@ -75,8 +76,11 @@ class _GatedNetwork(torch.autograd.Function):
         grad_TD = grad_TD.contiguous()
         grad_TF, grad_down = input_gradient([grad_TD], last, inner_down)
         assert grad_TF is not None
-        active_TF, grad_gate, grad_up = ops.swiglu_back(gate_TF, up_TF, grad_TF)
+        # computed for this alone: nobody else reads gate and up
+        given = (gate_TF, up_TF, grad_TF)
+        active_TF, grad_gate, grad_up = ops.swiglu_back(*given, in_place=ctx.again)
         of_down = list(part_gradients([grad_TD], active_TF, inner_down, grad_down, last))
+        del given, gate_TF, up_TF, grad_TF, active_TF
         grads = [grad_gate, grad_up]
         grad_x, grad_inner = input_gradient(grads, first, inner, wanted=ctx.needs_input_grad[0])
         of_first = part_gradients(grads, low_TD, inner, grad_inner, first)
@@ -92,7 +96,7 @@ def _down(gate_TF: Tensor, up_TF: Tensor, part: Part) -> tuple[Tensor, Inner]:
         (out,), inner = project(ops.swiglu(gate_TF, up_TF), (part,))
         return out, inner
     inner = inner_of(ops.swiglu(gate_TF, up_TF), (part,)) if part.rank else Inner()
-    return gate_TF.new_empty(len(gate_TF), len(part.weight_OI)), inner
+    return empty((len(gate_TF), len(part.weight_OI)), gate_TF.dtype, gate_TF.device), inner
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +254,9 @@ class SelfAttention(nn.Module):
         return attends(mask.plan, mask.window or self.window)
 
 
-SAME = 1e-4
-"""Relative to the largest query, key or value."""
+SAME, SAME_LOW = 1e-4, 2e-2
+"""Relative to the largest query, key or value: in fp32, and in types of 16 bits, to which
+transformers rounds between its operators."""
 
 
 @torch.no_grad()
@@ -274,9 +279,10 @@ def self_attention(
     if parts is None or not _norms_fit(made, heard):
         return None
     mix = Attention(Plan((len(x_TD),), (-1,)), made.scaling, call.window)
+    same = SAME if x_TD.dtype == torch.float32 else SAME_LOW
     found, *_ = _heads(x_TD, made.form(parts, mix, x_TD.dtype), cos_TW.float(), sin_TW.float())
     for ours, theirs in zip(found, (heard.query_THD, heard.key_TKD, heard.value_TKD), strict=True):
-        if ours.shape != theirs.shape or not relative_difference(ours, theirs) <= SAME:
+        if ours.shape != theirs.shape or not relative_difference(ours, theirs) <= same:
             return None
     return made.train(module.training)
 

@@ -9,14 +9,18 @@ matrices are added to ``.grad`` where it stands, without a block for each summan
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from regimen.models.native.pool import empty_like
 from regimen.models.native.products import Input, add_outer
+
+Write = Callable[[Tensor, bool], None]
+"""Forms a gradient in a block, or, where that is asked for, adds it to what is there."""
 
 
 class Buffers:
@@ -25,6 +29,7 @@ class Buffers:
     def __init__(self) -> None:
         self._free: dict[tuple[torch.Size, torch.dtype], list[Tensor]] = {}
         self._gradients: dict[int, Tensor] = {}
+        self._awaited: dict[int, list[Write]] = {}
 
     def take(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
         """A block with any content, which nobody else has until it is put back."""
@@ -44,6 +49,23 @@ class Buffers:
             kept = self._gradients[id(leaf)] = torch.empty_like(leaf)
         leaf.grad = kept
         return kept, True
+
+    def await_rows(self, leaf: Tensor) -> None:
+        """The backward pass will end with the gradient of rows of an embedding."""
+        self._awaited[id(leaf)] = []
+
+    def leave(self, leaf: Tensor, write: Write) -> bool:
+        """Leave it to those who will have the rows to form the rest of the gradient: it need not
+        exist before. False where no rows are to come.
+        """
+        if id(leaf) not in self._awaited:
+            return False
+        self._awaited[id(leaf)].append(write)
+        return True
+
+    def left(self, leaf: Tensor) -> list[Write]:
+        """What was left."""
+        return self._awaited.pop(id(leaf), [])
 
     def drop(self, leaves: Iterable[Tensor]) -> None:
         """Release the memory of gradients of leaves that are trained no more, or not now."""
@@ -89,7 +111,7 @@ def weight_gradient(
         return None
     buffers = active(weight_OI)
     if buffers is None:
-        alone = torch.empty_like(weight_OI)
+        alone = empty_like(weight_OI)
         add_outer(alone, grad_TO, given, scale, add=False)
         return alone
     gradient, missing = buffers.gradient(weight_OI)
@@ -124,11 +146,23 @@ def _is_plain(embedding: torch.nn.Embedding) -> bool:
 
 def _look_up(module: torch.nn.Embedding, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
     """The same rows; the gradient of the module's own output would be a new matrix."""
-    if not torch.is_grad_enabled() or active(module.weight) is None:
+    buffers, leaf = _ACTIVE.buffers, module.weight
+    trained = leaf.is_leaf and leaf.requires_grad and leaf.device.type == "cpu"
+    if not torch.is_grad_enabled() or buffers is None or not trained:
         return output
+    buffers.await_rows(leaf)
     padding = -1 if module.padding_idx is None else module.padding_idx
     found: Tensor = _Embedding.apply(module.weight, args[0], padding)  # type: ignore[no-untyped-call]
     return found
+
+
+def _written(leaf: Tensor) -> Tensor:
+    """The gradient of a matrix without that of its rows: zeros, or what was left to be formed."""
+    left = [] if _ACTIVE.buffers is None else _ACTIVE.buffers.left(leaf)
+    gradient = torch.empty_like(leaf) if left else torch.zeros_like(leaf)
+    for number, write in enumerate(left):
+        write(gradient, number > 0)
+    return gradient
 
 
 class _Embedding(torch.autograd.Function):
@@ -149,7 +183,7 @@ class _Embedding(torch.autograd.Function):
             rows = rows * (flat != ctx.padding)[:, None]
         buffers = active(ctx.weight)
         if buffers is None:
-            weight = torch.zeros_like(ctx.weight)
+            weight = _written(ctx.weight)
             return weight.index_add_(0, flat, rows.to(weight.dtype)), None, None
         gradient, missing = buffers.gradient(ctx.weight)
         if missing:

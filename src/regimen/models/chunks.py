@@ -41,7 +41,8 @@ class Finish(Protocol):
 class Shape:
     """Settings of one reduction that are no tensors.
 
-    ``factor`` is the gradient that ``nll_sum`` will get, if that is known.
+    ``factor`` is the gradient that ``nll_sum`` will get, if that is known; ``sliced``: whether its
+    gradients are formed by slices of the vocabulary.
     """
 
     softcap: float | None
@@ -50,6 +51,7 @@ class Shape:
     dtype: torch.dtype
     needs: frozenset[str]
     factor: float | None = None
+    sliced: bool = False
 
 
 SIZES: Mapping[str, int] = {"cpu": 1 << 25, "cuda": 1 << 29}
@@ -244,8 +246,5 @@ def _back(grad_CV: Tensor, leaf: Tensor, out_CD: Tensor) -> None:
     """``grad @ leaf``."""
     for number, piece in enumerate(_pieces(leaf, grad_CV.dtype)):
         given = (grad_CV[:, piece], back(leaf[piece]))
-        if number:
-            out_CD += multiply([given], out=torch.empty_like(out_CD))
-        else:
-            multiply([given], out=out_CD)
+        multiply([given], out=out_CD, add=number > 0)
         release(leaf[piece])

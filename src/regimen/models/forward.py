@@ -18,6 +18,7 @@ from regimen.models.head import Head, full_logits
 from regimen.models.mapped import release
 from regimen.models.quantised import multiplies_low
 from regimen.models.recompute import forgets_rows
+from regimen.models.slices import SLICED
 from regimen.models.virtual import Virtual, is_virtual, virtual_of
 from regimen.tokens.ragged import Plan, RaggedBatch, Segment, ragged_batch, to_padded
 
@@ -125,6 +126,7 @@ def head_of(model: Any) -> Head:
         getattr(module, "bias", None),
         getattr(config, "final_logit_softcapping", None),
         scale,
+        sliced=getattr(module, SLICED, False),
     )
 
 

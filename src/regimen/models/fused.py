@@ -71,6 +71,22 @@ class _Swiglu(torch.autograd.Function):
         return grad_gate, grad_up
 
 
+class _Placed(torch.autograd.Function):
+    """Rows in their places among zeros.
+
+    It saves no tensor with autograd: a layer that is computed again can stop before its network.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, some_RD: Tensor, rows_R: Tensor, tokens: int) -> Tensor:
+        ctx.rows_R = rows_R
+        return some_RD.new_zeros(tokens, some_RD.shape[1]).index_copy_(0, rows_R, some_RD)
+
+    @staticmethod
+    def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor, None, None]:
+        return grad_TD.index_select(0, ctx.rows_R), None, None
+
+
 class GatedMlp(nn.Module):
     """down(silu(gate(x)) * up(x)); the projections may carry adapters."""
 
@@ -88,7 +104,8 @@ class GatedMlp(nn.Module):
         if len(rows) > FEW * len(flat):
             return self._all(x)
         out = self._all(flat.index_select(0, rows))
-        return out.new_zeros(*flat.shape[:-1], out.shape[-1]).index_copy(0, rows, out).view_as(x)
+        placed: Tensor = _Placed.apply(out, rows, len(flat))  # type: ignore[no-untyped-call]
+        return placed.view_as(x)
 
     def _all(self, x: Tensor) -> Tensor:
         parts = parts_of((self.gate_proj, self.up_proj, self.down_proj))

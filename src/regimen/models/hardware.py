@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from regimen.models.native.ops import why_not
+from regimen.models.native.pool import is_used, let_go, use
 from regimen.models.quantised import is_quantised
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
@@ -63,6 +64,7 @@ def tune_allocator(*, keep: bool = True) -> str:
     """
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return "left alone: not glibc"
+    use(not keep)
     libc = ctypes.CDLL(None)
     large, top = (1 << 30, 64 << 20) if keep else (1 << 20, 1 << 17)
     settings = {_M_MMAP_THRESHOLD: large, _M_TRIM_THRESHOLD: large, _M_TOP_PAD: top}
@@ -75,6 +77,13 @@ def trim() -> None:
     """Give blocks that are free now back to the system (glibc only)."""
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def give_back() -> None:
+    """Give free blocks back where the allocator returns them, before the most memory is needed."""
+    if is_used():
+        let_go()
+        trim()
 
 
 def on_large_pages(block: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from regimen.models.chunks import (
+    PIECE,
     HeadGradients,
     Shape,
     chunk_rows,
@@ -28,6 +29,7 @@ from regimen.models.chunks import (
     products,
 )
 from regimen.models.native import ops
+from regimen.models.slices import SlicedGradients, pays
 from regimen.models.teaching import Taught, WeightedDivergence
 
 NEEDS = ("logp", "lse", "entropy", "mean_logit", "greedy", "nll_sum", "teacher_kl", "scores")
@@ -43,6 +45,9 @@ class Head:
 
     Of a model that scores, the weight has a row for each score in place of one for each token;
     ``cuts_J`` are the free numbers behind the borders between levels, where it has such.
+
+    ``sliced`` asks for the gradient of ``nll_sum`` by slices of the vocabulary, where that takes
+    less memory: `regimen.models.slices`.
     """
 
     weight_VD: Tensor
@@ -50,6 +55,7 @@ class Head:
     softcap: float | None = None
     scale: float = 1.0
     cuts_J: Tensor | None = None
+    sliced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,13 @@ class Reduced:
 
 def full_logits(hidden_ND: Tensor, head: Head, dtype: torch.dtype) -> Tensor:
     """fp32 logits of a few rows over the whole vocabulary: for sampling and for the probe."""
-    return logits_of(hidden_ND.to(dtype) @ head.weight_VD.to(dtype).t(), head.bias_V, head)
+    low_ND, weight_VD = hidden_ND.to(dtype), head.weight_VD
+    # never the whole weight in another type
+    step = len(weight_VD) if weight_VD.dtype == dtype else max(1, PIECE // weight_VD.shape[1])
+    starts = range(0, len(weight_VD), step)
+    parts = [low_ND @ weight_VD[a : a + step].to(dtype).t() for a in starts]
+    product_NV = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+    return logits_of(product_NV, head.bias_V, head)
 
 
 class _WeightedNll(torch.autograd.Function):
@@ -96,8 +108,13 @@ class _WeightedNll(torch.autograd.Function):
         shape: Shape,
     ) -> tuple[Tensor, Tensor]:
         wanted, factor = ctx.needs_input_grad[:3], shape.factor
-        grads = HeadGradients(hidden_ND, weight_VD, bias_V, wanted, final=factor is not None)
         scaled_N = token_weight_N if factor is None else token_weight_N * factor
+        if shape.sliced and factor is not None and all(wanted[:2]):
+            sliced = SlicedGradients(hidden_ND, weight_VD, target_N, scaled_N, dtype=shape.dtype)
+            ctx.grads, ctx.factor, logp_N = sliced, factor, sliced.logp_N
+            ctx.mark_non_differentiable(logp_N)
+            return -(logp_N * token_weight_N).sum(), logp_N
+        grads = HeadGradients(hidden_ND, weight_VD, bias_V, wanted, final=factor is not None)
         logp_N = torch.empty(len(target_N), dtype=torch.float32, device=hidden_ND.device)
         for chunk, low_CD, product_CV in products(hidden_ND, weight_VD, shape):
             for tile, logits in logit_tiles(product_CV, bias_V, shape):
@@ -237,6 +254,7 @@ def reduce(
         kind,
         frozenset(needs),
         factor if "nll_sum" in needs else None,
+        head.sliced and pays(head.weight_VD, head.bias_V, head),
     )
     whole = source_row_N.numel() == hidden_TD.shape[0] and bool(
         (source_row_N == torch.arange(hidden_TD.shape[0], device=hidden_TD.device)).all()

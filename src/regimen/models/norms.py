@@ -53,8 +53,8 @@ class RmsNorm(nn.Module):
         if x.device.type == "cuda":
             return self._at_once(x)
         weight = factor_of(self.weight, self.shift)
-        y: Tensor = _RmsNorm.apply(x.float(), weight, self.eps)  # type: ignore[no-untyped-call]
-        return y.to(x.dtype)
+        y: Tensor = _RmsNorm.apply(x, weight, self.eps)  # type: ignore[no-untyped-call]
+        return y
 
     def _at_once(self, x: Tensor) -> Tensor:
         """By torch's kernel, which computes in fp32 and keeps the input and 1 / rms."""

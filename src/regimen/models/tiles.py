@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from regimen.models.native.pool import empty_like
 from regimen.models.parts import NETWORK, parts_below
 
 Run = Callable[..., Any]
@@ -130,9 +131,11 @@ class _Tiles(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         inputs, weights = ctx.held.saved_tensors, ctx.weights
+        if not keeps_graph():
+            ctx.held = None  # nothing goes back through it, so torch would never let its inputs go
         wanted = ctx.needs_input_grad[5 : 5 + len(inputs)]
         both = list(zip(inputs, wanted, strict=True))
-        of_inputs = [torch.empty_like(x) if w else None for x, w in both]
+        of_inputs = [empty_like(x) if w else None for x, w in both]
         of_weights: list[Tensor | None] = [None] * len(weights)
         kind, dtype, enabled = ctx.autocast
         again = torch.autocast(kind, dtype=dtype, enabled=enabled)
@@ -156,6 +159,11 @@ class _Tiles(torch.autograd.Function):
                 _put(of_inputs, found[: len(learnt)], tile)
                 _add(of_weights, found[len(learnt) :])
         return (None, None, None, None, None, *of_inputs, *of_weights)
+
+
+def keeps_graph() -> bool:
+    """Whether the backward pass that is running may be followed by another of the same graph."""
+    return bool(torch._C._autograd._get_current_graph_task_keep_graph())
 
 
 class _Again(threading.local):

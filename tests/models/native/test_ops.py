@@ -122,6 +122,40 @@ def test_the_first_of_the_largest_and_the_normaliser(way, vocabulary):
     assert torch.equal(top, expected)
 
 
+def apart(part):
+    return part.clone(memory_format=torch.contiguous_format)
+
+
+@EITHER
+@given(vocabulary=st.integers(2, 70), cut=st.integers(1, 69), rows=st.integers(1, 5))
+def test_slices_of_the_vocabulary_have_the_softmax_of_the_whole(way, vocabulary, cut, rows):
+    cut = min(cut, vocabulary - 1)
+    (logits,) = (t.detach() * 30 for t in leaves((rows, vocabulary), seed=vocabulary))
+    largest, total = torch.full((rows,), -torch.inf), torch.zeros(rows)
+    found = torch.zeros_like(logits)
+    for part in (slice(0, cut), slice(cut, vocabulary)):
+        here = apart(logits[:, part])
+        found *= ops.softmax_slice(here, largest, total)[:, None]
+        found[:, part] = here
+    close(largest + total.log(), logits.logsumexp(-1), 1e-5)
+    close(found / total[:, None], logits.softmax(-1), 1e-5)
+
+
+@EITHER
+@given(vocabulary=st.integers(2, 70), cut=st.integers(1, 69), rows=st.integers(1, 5))
+def test_slices_of_the_vocabulary_have_the_gradient_of_the_whole(way, vocabulary, cut, rows):
+    cut = min(cut, vocabulary - 1)
+    (logits,) = (t.detach() * 3 for t in leaves((rows, vocabulary), seed=vocabulary))
+    draw = torch.Generator().manual_seed(rows)
+    target = torch.randint(vocabulary, (rows,), generator=draw)
+    weight = torch.rand(rows, generator=draw)
+    lse, parts = logits.logsumexp(-1), [apart(logits[:, :cut]), apart(logits[:, cut:])]
+    for part, start in zip(parts, (0, cut), strict=True):
+        ops.nll_slice(part, target - start, weight, lse)
+    ops.nll_rows(logits, target, weight, gradient=True)
+    close(torch.cat(parts, 1), logits, 1e-5)
+
+
 @EITHER
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_rows_go_where_they_belong(way, dtype):

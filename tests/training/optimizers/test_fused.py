@@ -12,14 +12,15 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from regimen.adapters.spec import Upkeep
 from regimen.errors import TrainingError
-from regimen.memory.activations import checkpoint_activations
+from regimen.memory.activations import Activations, arrange, checkpoint_activations
+from regimen.models.differences import relative_difference
 from regimen.models.forward import prepare
 from regimen.objectives.supervised import Supervised
 from regimen.tokens.rendering import Rendered
 from regimen.tokens.store import token_rows
 from regimen.training.loop import Hooks, train
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
-from regimen.training.optimizers.fused import FusedBackward
+from regimen.training.optimizers.fused import PIECE, FusedBackward, norm_of
 from regimen.training.options import LoopOptions
 from regimen.training.schedules import Schedule
 from regimen.training.state_memory import state_memory
@@ -69,6 +70,29 @@ def test_lomo_ends_where_sgd_without_momentum_does(tied: bool, checkpointed: boo
     for mine, theirs in zip(losses, expected, strict=True):
         assert mine["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-4)
     assert not any(p._post_accumulate_grad_hooks for p in one.parameters())
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_head_by_slices_of_weights_in_bf16_changes_nothing_but_rounding(tied: bool) -> None:
+    def moved(kind: str) -> tuple[list[torch.Tensor], list[dict[str, float]]]:
+        model = network(tie_word_embeddings=tied).to(torch.bfloat16)
+        before = [p.detach().float().clone() for p in model.parameters()]
+        arrange(model, Activations(kind=kind))
+        _, _, told = trained("lomo", model, replace(OPTIONS, max_steps=1, learning_rate=1e5))
+        after = [p.detach().float() for p in model.parameters()]
+        return [b - a for a, b in zip(before, after, strict=True)], told
+
+    (one, mine), (other, theirs) = moved("full"), moved("keep")
+    for a, b in zip(one, other, strict=True):
+        assert relative_difference(a, b) <= 2e-2
+    for name in ("loss", "grad_norm"):
+        assert mine[0][name] == pytest.approx(theirs[0][name], rel=1e-2)
+
+
+def test_a_norm_is_summed_in_fp32_a_piece_at_a_time() -> None:
+    tensor = torch.full((700, 300), 0.01).to(torch.bfloat16)
+    assert tensor.numel() > PIECE
+    assert norm_of(tensor) == pytest.approx(float(tensor.double().norm()), rel=2e-4)
 
 
 @pytest.mark.parametrize("name", ["lomo", "adalomo"])

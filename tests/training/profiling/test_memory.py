@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from helpers.small_models import MODELS, make
+from regimen.models.native import pool
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
 from regimen.training.profiling.memory import (
+    allocated,
     bytes_of,
     follow,
     gradients,
@@ -15,6 +17,7 @@ from regimen.training.profiling.memory import (
     resident_peak,
     weights,
 )
+from regimen.training.profiling.profile import memory_profiler
 
 
 def stepped(name, model):
@@ -74,3 +77,15 @@ def test_allocations_are_followed_through_two_micro_batches():
 def test_a_resident_peak_is_at_least_what_is_resident():
     reset_peak()
     assert resident_peak() >= resident() * 0.99 > 0
+
+
+def test_blocks_of_the_pool_are_seen_as_torchs_own():
+    pool.use(True)
+    try:
+        with memory_profiler() as profiler:
+            block = pool.empty((1 << 20,), torch.float32, torch.device("cpu"))
+            del block
+        assert pool.is_used()
+    finally:
+        pool.use(False)
+    assert allocated(profiler).peak >= 1 << 22

@@ -166,7 +166,7 @@ static void forward_of(const forest *f, long s, long k, const void *q, const voi
                        const void *value, void *out, float *lse) {
     long P = path_length(f, s), Pp = round_up(P, LANES), Wp = f->Wp, L = f->length[s];
     long before = P - L, groups = f->H / f->K;
-    float *area = memory((size_t)3 * Pp * Wp + (size_t)QUERIES * (Pp + 2 * Wp));
+    float *area = enter(0, (size_t)3 * Pp * Wp + (size_t)QUERIES * (Pp + 2 * Wp));
     float *kp = area, *kt = kp + Pp * Wp, *vp = kt + Pp * Wp, *scores = vp + Pp * Wp;
     float *qb = scores + QUERIES * Pp, *ob = qb + QUERIES * Wp;
     gather(f, s, key, f->K, k, kp, Pp);
@@ -204,7 +204,7 @@ static void forward_of(const forest *f, long s, long k, const void *q, const voi
             }
         }
     }
-    free(area);
+    leave(0, area);
 }
 
 static void backward_of(const forest *f, long s, long k, const void *q, const void *key,
@@ -212,7 +212,7 @@ static void backward_of(const forest *f, long s, long k, const void *q, const vo
                         float *grad_q, float *grad_k, float *grad_v) {
     long P = path_length(f, s), Pp = round_up(P, LANES), Wp = f->Wp, L = f->length[s];
     long before = P - L, groups = f->H / f->K;
-    float *area = memory((size_t)5 * Pp * Wp + (size_t)QUERIES * (2 * Pp + 3 * Wp));
+    float *area = enter(0, (size_t)5 * Pp * Wp + (size_t)QUERIES * (2 * Pp + 3 * Wp));
     float *kp = area, *kt = kp + Pp * Wp, *vt = kt + Pp * Wp, *dk = vt + Pp * Wp;
     float *dv = dk + Pp * Wp, *scores = dv + Pp * Wp, *ds = scores + QUERIES * Pp;
     float *qb = ds + QUERIES * Pp, *gb = qb + QUERIES * Wp, *ob = gb + QUERIES * Wp;
@@ -265,7 +265,7 @@ static void backward_of(const forest *f, long s, long k, const void *q, const vo
     }
     scatter(f, s, grad_k, f->K, k, dk);
     scatter(f, s, grad_v, f->K, k, dv);
-    free(area);
+    leave(0, area);
 }
 
 /* Rows of a cache, `bytes` long, become those of x, which lie `apart` bytes from each other. */

@@ -62,6 +62,11 @@ def _results(dtype: torch.dtype) -> Iterator[tuple[str, tuple[Tensor, ...]]]:
     yield "accumulate", (total,)
     lse, top = ops.row_tops(x.float())
     yield "row_tops", (lse, top.float())
+    part, where = y.clone(), target - 5
+    ops.nll_slice(part, where, some(5).float().abs(), lse + 1.0)
+    yield "nll_slice", (part,)
+    part, most, sums = x.clone(), some(5).float(), some(5).float().abs()
+    yield "softmax_slice", (ops.softmax_slice(part, most, sums), part, most, sums)
     kept, grown = some(5, 37) > 0, x.clone()
     masks.add_thinned(grown, grad, kept, 1.5)
     yield "thin", (masks.thinned(x, kept, 0.5), grown)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from regimen.models.native.ops import TYPES, alike, call, compiled
+from regimen.models.native.pool import empty_like
 from regimen.tokens.ragged import Plan
 
 aten = torch.ops.aten
@@ -40,7 +41,7 @@ class Attention:
 
     def forward(self, query_THW: Tensor, key_TKW: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """The output (T, H, W), and the log of each query's sum of exponentials (T, H)."""
-        out = torch.empty_like(query_THW)
+        out = empty_like(query_THW)
         lse = query_THW.new_empty(query_THW.shape[:2], dtype=torch.float32)
         if alike(query_THW, key_TKW, value):
             given = (query_THW, key_TKW, value, out, TYPES.index(out.dtype), lse)
@@ -61,9 +62,9 @@ class Attention:
         """The gradients of queries, keys and values, in fp32."""
         kind = torch.float32
         grads = (
-            torch.empty_like(query_THW, dtype=kind),
-            torch.zeros_like(key_TKW, dtype=kind),
-            torch.zeros_like(value, dtype=kind),
+            empty_like(query_THW, kind),
+            empty_like(key_TKW, kind).zero_(),
+            empty_like(value, kind).zero_(),
         )
         if alike(query_THW, key_TKW, value, grad_THW):
             given = (query_THW, key_TKW, value, out, grad_THW.contiguous())

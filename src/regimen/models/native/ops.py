@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regimen.models.native.build import built
+from regimen.models.native.pool import empty_like
 
 aten = torch.ops.aten
 
@@ -66,6 +67,8 @@ SIGNATURES = {
     "rotate": "pipippnnnnii",
     "nll_rows": "tpppnnii",
     "row_tops": "pppnni",
+    "softmax_slice": "tpppnni",
+    "nll_slice": "tpppnni",
     "store_rows": "pnppnni",
     "bernoulli": "pdpni",
     "thin": "pipfpini",
@@ -146,7 +149,7 @@ def rms_norm(
     dtype = dtype or x_TD.dtype
     if compiled(x_TD, weight_D) and dtype in TYPES:
         x_TD = x_TD.contiguous()
-        y = torch.empty_like(x_TD, dtype=dtype)
+        y = empty_like(x_TD, dtype)
         rstd = weight_D.new_empty((*x_TD.shape[:-1], 1))
         width = x_TD.shape[-1]
         call("rms_norm", x_TD, weight_D.contiguous(), eps, y, rstd, x_TD.numel() // width, width)
@@ -163,14 +166,14 @@ def rms_norm_back(
     """The gradients of x, in its type, and, if asked for, of the weight, in fp32."""
     if compiled(grad_TD, x_TD, weight_D):
         grad_TD, x_TD = grad_TD.contiguous(), x_TD.contiguous()
-        grad_x = torch.empty_like(x_TD)
+        grad_x = empty_like(x_TD)
         grad_weight = torch.zeros_like(weight_D) if weight else None
         width = x_TD.shape[-1]
         sizes = (x_TD.numel() // width, width)
         weight_D = weight_D.contiguous()
         call("rms_norm_back", grad_TD, x_TD, weight_D, rstd_T1, grad_x, grad_weight, *sizes)
         return grad_x, grad_weight
-    grad_TD, unit = grad_TD.float(), x_TD * rstd_T1
+    grad_TD, unit = grad_TD.float(), x_TD.float() * rstd_T1
     product = grad_TD * unit
     grad_weight = product.flatten(0, -2).sum(0) if weight else None
     along = (product @ weight_D).div_(-x_TD.shape[-1]).unsqueeze(-1)
@@ -192,7 +195,7 @@ def swiglu(gate_TF: Tensor, up_TF: Tensor) -> Tensor:
     """silu(gate) * up (Shazeer 2020)."""
     if alike(gate_TF, up_TF):
         gate_TF, up_TF = gate_TF.contiguous(), up_TF.contiguous()
-        out = torch.empty_like(gate_TF)
+        out = empty_like(gate_TF)
         call("swiglu", gate_TF, up_TF, out, TYPES.index(out.dtype), out.numel())
         return out
     if accelerated(gate_TF, up_TF):
@@ -201,14 +204,20 @@ def swiglu(gate_TF: Tensor, up_TF: Tensor) -> Tensor:
     return F.silu(gate_TF).mul_(up_TF)
 
 
-def swiglu_back(gate_TF: Tensor, up_TF: Tensor, grad_TF: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The output again, and the gradients of gate and up. ``grad_TF`` is used up."""
+def swiglu_back(
+    gate_TF: Tensor, up_TF: Tensor, grad_TF: Tensor, *, in_place: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The output again, and the gradients of gate and up. ``grad_TF`` is used up; ``in_place``:
+    all three may be, and are where that is compiled.
+    """
     if alike(gate_TF, up_TF, grad_TF):
         gate_TF, up_TF, grad_TF = (t.contiguous() for t in (gate_TF, up_TF, grad_TF))
-        out, grad_up = torch.empty_like(gate_TF), torch.empty_like(gate_TF)
-        given = (gate_TF, up_TF, grad_TF, out, grad_TF, grad_up)
-        call("swiglu_back", *given, TYPES.index(out.dtype), out.numel())
-        return out, grad_TF, grad_up
+        places = (grad_TF, gate_TF, up_TF)
+        if not in_place:
+            places = (empty_like(gate_TF), grad_TF, empty_like(up_TF))
+        kind, size = TYPES.index(up_TF.dtype), up_TF.numel()
+        call("swiglu_back", gate_TF, up_TF, grad_TF, *places, kind, size)
+        return places
     if accelerated(gate_TF, up_TF, grad_TF):
         found: tuple[Tensor, Tensor, Tensor] = kernels().swiglu_back(gate_TF, up_TF, grad_TF)
         return found
@@ -234,7 +243,7 @@ def rotate(
         out = x_THW
         if dtype != x_THW.dtype:
             x_THW = x_THW.contiguous()
-            out, apart = torch.empty_like(x_THW, dtype=dtype), x_THW.stride(0)
+            out, apart = empty_like(x_THW, dtype), x_THW.stride(0)
         cos_TW, sin_TW = cos_TW.contiguous(), sin_TW.contiguous()
         places = (x_THW.data_ptr(), TYPES.index(x_THW.dtype), out.data_ptr(), TYPES.index(dtype))
         call("rotate", *places, cos_TW, sin_TW, apart, *x_THW.shape, int(back))
@@ -298,3 +307,40 @@ def row_tops(logits_TV: Tensor) -> tuple[Tensor, Tensor]:
         call("row_tops", logits_TV, lse, top, *logits_TV.shape)
         return lse, top
     return logits_TV.logsumexp(-1), logits_TV.argmax(-1)
+
+
+def softmax_slice(logits_TV: Tensor, largest_T: Tensor, total_T: Tensor) -> Tensor:
+    """Logits of a slice of the vocabulary become exp(logit - largest).
+
+    ``largest_T`` becomes that of this slice and those before it, ``total_T`` the sum so far.
+
+    Returns what earlier sums are to be multiplied by: (T) (Milakov and Gimelshein 2018, *Online
+    normalizer calculation for softmax*, algorithm 3).
+    """
+    if compiled(logits_TV, largest_T, total_T) and logits_TV.is_contiguous():
+        factor_T = torch.empty_like(total_T)
+        call("softmax_slice", logits_TV, largest_T, total_T, factor_T, *logits_TV.shape)
+        return factor_T
+    before_T = largest_T.clone()
+    torch.maximum(largest_T, logits_TV.amax(1).float(), out=largest_T)
+    factor_T = (before_T - largest_T).exp_()
+    grown_TV = (logits_TV.float() - largest_T[:, None]).exp_()
+    total_T.mul_(factor_T).add_(grown_TV.sum(1))
+    logits_TV.copy_(grown_TV)
+    return factor_T
+
+
+def nll_slice(logits_TV: Tensor, target_T: Tensor, weight_T: Tensor, lse_T: Tensor) -> None:
+    """Logits of a slice of the vocabulary become their part of the gradient of sum(-weight * logp).
+
+    ``lse_T`` is of the whole vocabulary, and targets count from the slice's first row: one that is
+    below 0, or not below V, is in another slice.
+    """
+    if compiled(logits_TV, weight_T, lse_T) and logits_TV.is_contiguous():
+        given = (target_T.contiguous(), weight_T.contiguous(), lse_T.contiguous())
+        call("nll_slice", logits_TV, *given, *logits_TV.shape)
+        return
+    grad_TV = (logits_TV.float() - lse_T[:, None]).exp_().mul_(weight_T[:, None])
+    rows = ((target_T >= 0) & (target_T < logits_TV.shape[1])).nonzero()[:, 0]
+    grad_TV[rows, target_T[rows]] -= weight_T[rows]
+    logits_TV.copy_(grad_TV)

@@ -370,8 +370,9 @@ void products(void *out, int out_low, long ld, float factor, int add, const floa
     }
     long slabs = (panels + wide - 1) / wide, deep_part = (units + parts - 1) / parts;
     uint32_t *packs = NULL;
-    if (fresh) packs = (uint32_t *)memory((size_t)(parts > 1 ? deep_part : fresh) * PANEL * wide);
-    float *kept = parts > 1 ? memory((size_t)tiles * panels * TILE * PANEL) : NULL;
+    if (fresh)
+        packs = (uint32_t *)enter(0, (size_t)(parts > 1 ? deep_part : fresh) * PANEL * wide);
+    float *kept = parts > 1 ? enter(1, (size_t)tiles * panels * TILE * PANEL) : NULL;
     for (long round = 0; round < slabs * parts; round++) {
         long slab = round / parts, part = round % parts;
         long p0 = edge(slab, slabs, panels), p1 = edge(slab + 1, slabs, panels);
@@ -390,7 +391,7 @@ void products(void *out, int out_low, long ld, float factor, int add, const floa
             for (long i = 0; i < count; i++)
                 if (!packed[i])
                     pack_panels(&now[i].given, (uint32_t *)now[i].b, low, now[i].K, N, p0, p1);
-            float *own = memory((size_t)(c.sums + c.area));
+            float *own = enter(2, (size_t)(c.sums + c.area));
 #pragma omp barrier
 #pragma omp for schedule(dynamic, 1)
             for (long task = 0; task < c.down * c.across; task++) {
@@ -401,9 +402,9 @@ void products(void *out, int out_low, long ld, float factor, int add, const floa
                 block(now, count, low, &to, t0 * TILE, least(t1 * TILE, M), from, end, p0, N, at,
                       part == 0, part == parts - 1, (uint32_t *)(own + c.sums));
             }
-            free(own);
+            leave(2, own);
         }
     }
-    free(packs);
-    free(kept);
+    leave(0, (float *)packs);
+    leave(1, kept);
 }

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from regimen.models.native.build import built, cpu_facts
 from regimen.models.native.ops import TYPES, accumulate, call, compiled
+from regimen.models.native.pool import empty
 
 MOST = 16
 """Products in one sum: products.c has room for so many."""
@@ -85,14 +86,16 @@ def _faster(dtype: torch.dtype) -> bool:
 
 def multiply(
     terms: Sequence[tuple[Tensor, Factor]], *, out: Tensor | None = None,
-    bias_N: Tensor | None = None,
+    bias_N: Tensor | None = None, add: bool = False,
 ) -> Tensor:  # fmt: skip
-    """Sum of scale * A @ B over (A, B): (M, N), in the type of the first A or in ``out``."""
+    """Sum of scale * A @ B over (A, B): (M, N), in the type of the first A or in ``out``; with
+    ``add``, that and what was there.
+    """
     first, factor = terms[0]
     if out is None:
-        out = first.new_empty(len(first), factor.shape[1])
+        out = empty((len(first), factor.shape[1]), first.dtype, first.device)
     if len(terms) <= MOST and all(_fits(a) for a, _ in terms) and _is_rows(out):
-        _multiply(terms, out, bias_N)
+        _multiply(terms, out, bias_N, add=add)
         return out
     total: Tensor | None = None
     for a, factor in terms:
@@ -100,13 +103,15 @@ def multiply(
         if total is not None:
             total.addmm_(a, matrix, alpha=factor.scale)
             continue
-        alike = out.dtype == a.dtype and out.is_contiguous()
+        alike = out.dtype == a.dtype and out.is_contiguous() and not add
         total = torch.mm(a, matrix, out=out if alike else None)
         if factor.scale != 1.0:
             total.mul_(factor.scale)
         if bias_N is not None:
             total += bias_N.to(a.dtype)
     assert total is not None
+    if add:
+        return out.add_(total)
     return total if total is out else out.copy_(total)
 
 
@@ -126,13 +131,15 @@ def _rows(factor: Factor) -> Tensor:
     return whole if _is_rows(whole) else whole.float().contiguous()
 
 
-def _multiply(terms: Sequence[tuple[Tensor, Factor]], out: Tensor, bias_N: Tensor | None) -> None:
+def _multiply(
+    terms: Sequence[tuple[Tensor, Factor]], out: Tensor, bias_N: Tensor | None, *, add: bool
+) -> None:
     given = []
     for a, factor in terms:
         kind = _TURNED if factor.turned else _STANDS
         given.append(_Given(a, False, _rows(factor), kind, factor.shape[0], factor.scale))
     bias_N = None if bias_N is None else bias_N.detach().float().contiguous()
-    _call(given, out, add=False, bias_N=bias_N)
+    _call(given, out, add=add, bias_N=bias_N)
 
 
 _STANDS, _TURNED, _PACKED = range(3)
@@ -178,7 +185,7 @@ def _pack(
     inner, columns = factor.shape
     whole = _rows(factor)
     units = (inner + 1) // 2 if dtype == torch.bfloat16 else inner
-    panels = torch.empty(units, -(-columns // 16) * 16, dtype=torch.int32)
+    panels = empty((units, -(-columns // 16) * 16), torch.int32, whole.device)
     panels = panels if large is None else large(panels)
     source = (whole.data_ptr(), TYPES.index(whole.dtype), whole.stride(0), int(factor.turned))
     call("pack", *source, factor.scale, panels, TYPES.index(dtype), inner, columns)

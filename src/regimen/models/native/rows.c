@@ -166,7 +166,7 @@ INLINE void swiglu_back_block(const void *gate, const void *up, const void *grad
     }
 }
 
-/* out again, and the gradients of both inputs from that of out; grad may be grad_gate. */
+/* out again, and the gradients of both inputs from that of out; outputs may be inputs. */
 void swiglu_back(const void *gate, const void *up, const void *grad, void *out, void *grad_gate,
                  void *grad_up, int low, long count, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -295,5 +295,70 @@ void row_tops(const float *logits, float *lse, int64_t *top, long T, long V, int
         long i = 0;
         while (i < V - 1 && !(row[i] == largest)) i++;
         top[t] = i;
+    }
+}
+
+INLINE float softmax_part(void *logits, int low, long t, long V, float *largest, float *total) {
+    long at = t * V, i = 0;
+    vec m = all(*largest), sum = all(0);
+    for (; i + LANES <= V; i += LANES) {
+        vec x = get(logits, at + i, low);
+        m = pick(x > m, x, m);
+    }
+    if (i < V) {
+        vec x = get_some(logits, at + i, V - i, -INFINITY, low);
+        m = pick(x > m, x, m);
+    }
+    float now = largest_of(m), factor = expf(*largest - now);
+    for (i = 0; i + LANES <= V; i += LANES) {
+        vec u = exp_v(get(logits, at + i, low) - now);
+        sum += u;
+        put(logits, at + i, u, low);
+    }
+    if (i < V) {
+        vec u = exp_v(get_some(logits, at + i, V - i, -INFINITY, low) - now);
+        sum += u;
+        put_some(logits, at + i, u, V - i, low);
+    }
+    *largest = now;
+    *total = *total * factor + sum_of(sum);
+    return factor;
+}
+
+/* A slice of the vocabulary: logits (T, V) become e^(x - largest), with the largest (T) of this
+ * slice and those before; `total` (T) is the sum so far, and `factor` (T) what earlier sums are to
+ * be multiplied by. */
+void softmax_slice(void *logits, int low, float *largest, float *total, float *factor, long T,
+                   long V, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (long t = 0; t < T; t++)
+        factor[t] = low ? softmax_part(logits, 1, t, V, largest + t, total + t)
+                        : softmax_part(logits, 0, t, V, largest + t, total + t);
+}
+
+INLINE void nll_part(void *logits, int low, long t, long V, long target, float weight, float lse) {
+    long at = t * V, i = 0;
+    int inside = target >= 0 && target < V;
+    float picked = inside ? get_one(logits, at + target, low) : 0;
+    for (; i + LANES <= V; i += LANES)
+        put(logits, at + i, exp_v(get(logits, at + i, low) - lse) * weight, low);
+    if (i < V) {
+        vec x = get_some(logits, at + i, V - i, -INFINITY, low);
+        put_some(logits, at + i, exp_v(x - lse) * weight, V - i, low);
+    }
+    if (inside)
+        put_some(logits, at + target, (exp_v(all(picked - lse)) - 1.0f) * weight, 1, low);
+}
+
+/* A slice of the vocabulary: logits (T, V) become weight * (softmax - onehot), given the lse (T) of
+ * the whole; a target that is not in 0 .. V is in another slice. */
+void nll_slice(void *logits, int low, const int64_t *target, const float *weight, const float *lse,
+               long T, long V, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (long t = 0; t < T; t++) {
+        if (low)
+            nll_part(logits, 1, t, V, target[t], weight[t], lse[t]);
+        else
+            nll_part(logits, 0, t, V, target[t], weight[t], lse[t]);
     }
 }

@@ -60,7 +60,7 @@ class FusedBackward(ByTensor):
             grad, parameter.grad = parameter.grad, None
             assert grad is not None
             self._once(parameter)
-            norm = float(torch.linalg.vector_norm(grad, dtype=torch.float32))
+            norm = norm_of(grad)
             self._squares += norm * norm
             if math.isfinite(norm):
                 self.update(group, parameter, self.bounded(grad, norm, bound))
@@ -95,6 +95,17 @@ class FusedBackward(ByTensor):
                     self._once(parameter)
                     self.update(group, parameter, parameter.grad)
         self._stepped.clear()
+
+
+PIECE = 1 << 17
+"""Numbers that are turned into fp32 at a time."""
+
+
+def norm_of(tensor: Tensor) -> float:
+    """The norm, summed in fp32; no block of the tensor's size is made."""
+    flat = tensor.reshape(-1)
+    pieces = (flat[start : start + PIECE] for start in range(0, len(flat), PIECE))
+    return math.hypot(*(float(torch.linalg.vector_norm(p, dtype=torch.float32)) for p in pieces))
 
 
 class Lomo(FusedBackward):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from regimen.models.arithmetic import Arithmetic, Flop, arithmetic
 from regimen.models.buffers import kept_now
 from regimen.models.forward import LanguageModel
 from regimen.models.hardware import bf16_is_fast
+from regimen.models.native import pool
 from regimen.objectives.base import Objective
 from regimen.tokens.ragged import RaggedBatch
 from regimen.tokens.store import TokenRows
@@ -160,9 +162,25 @@ def time_profiler() -> torch.profiler.profile:
     return torch.profiler.profile(activities=[ProfilerActivity.CPU])
 
 
+class _MemoryProfiler(torch.profiler.profile):
+    """Sees allocations as well: all of them, for none comes from the pool meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__(activities=[ProfilerActivity.CPU], profile_memory=True)
+        self._resting = ExitStack()
+
+    def start(self) -> None:
+        self._resting.enter_context(pool.resting())
+        super().start()
+
+    def stop(self) -> None:
+        super().stop()
+        self._resting.close()
+
+
 def memory_profiler() -> torch.profiler.profile:
     """Sees allocations as well."""
-    return torch.profiler.profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+    return _MemoryProfiler()
 
 
 def _memory(
