@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map
 
+from regimen.models.native import ops
+
 THERE = torch.device("cuda", 0)
 MOVES = {"_to_copy", "copy_", "_has_compatible_shallow_copy_type", "set_data"}
 """Operators that take tensors of two places."""
@@ -188,6 +190,8 @@ def pretended() -> Iterator[None]:
             patch.setattr(torch, name, _made(getattr(torch, name)))
         for name in WAYS:
             patch.setattr(torch.Tensor, name, _way(name, getattr(torch.Tensor, name)))
+        patch.setattr(ops, "kernels", lambda: None)  # a real device would be asked for
+        patch.setattr(torch.cuda, "is_available", lambda: False)
         patch.setattr(torch.cuda, "get_rng_state", lambda *_a: torch.get_rng_state())
         patch.setattr(torch.cuda, "set_rng_state", lambda state, *_a: None)
         patch.setattr(torch.cuda, "get_device_capability", lambda *_a: (9, 0))

@@ -164,7 +164,7 @@ def _to_disk(model: Any, options: Activations) -> Recompute:
     scratch = Scratch(directory, expected, "the activations that are to be offloaded")
 
     def pack(tensor: Tensor) -> Any:
-        if tensor.numel() * tensor.element_size() < SMALL:
+        if tensor.numel() * tensor.element_size() < max(SMALL, 1):
             return tensor
         return Kept(scratch, tensor.cpu()), tensor.device
 

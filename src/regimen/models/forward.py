@@ -163,13 +163,13 @@ def prepare(model: Any, *, compiled: bool = False) -> LanguageModel:
     kind = base.get_input_embeddings().weight.device.type
     if kind in ("cpu", "cuda") and not compiled:
         fuse(base)
-    base.set_attn_implementation(attention.NAME)
+    _attend_by(base, attention.NAME)
     if base.config._attn_implementation != attention.NAME:
         return LanguageModel(model, False, "its attention is not exchangeable")
     probed = base if is_virtual(model) else model  # nothing stands before the probe's rows
     reason = _probe(probed, expected, forest=True) or _probe(probed, expected, forest=False)
     if reason:
-        base.set_attn_implementation(original)
+        _attend_by(base, original)
         return LanguageModel(model, False, reason)
     if compiled:
         compile_layers(backbone_of(model))
@@ -179,6 +179,15 @@ def prepare(model: Any, *, compiled: bool = False) -> LanguageModel:
             for name, module in before.items():
                 base.set_submodule(name, module)
     return LanguageModel(model, True)
+
+
+def _attend_by(base: Any, name: str) -> None:
+    """Choose an attention. A model around the backbone of another has a config of its own, which
+    its layers do not look at."""
+    base.set_attn_implementation(name)
+    backbone = base.base_model
+    if backbone.config is not base.config:
+        backbone.set_attn_implementation(name)
 
 
 @torch.no_grad()

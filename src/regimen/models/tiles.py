@@ -89,8 +89,10 @@ def _apply(
     if not wanted:
         return run(*inputs) if rows is None else _joined(run, inputs, rows)
     held = _Held.apply(torch.empty(0, requires_grad=True), *inputs)  # type: ignore[no-untyped-call]
+    # in a tuple: it is kept, because up to torch 2.11 what its function keeps goes with it, and
+    # nothing is computed from it
     return _Tiles.apply(  # type: ignore[no-untyped-call]
-        run, rows, held.grad_fn, len(inputs), unread, *inputs, *weights
+        run, rows, (held,), len(inputs), unread, *inputs, *weights
     )
 
 
@@ -130,7 +132,7 @@ class _Tiles(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
-        inputs, weights = ctx.held.saved_tensors, ctx.weights
+        inputs, weights = ctx.held[0].grad_fn.saved_tensors, ctx.weights
         if not keeps_graph():
             ctx.held = None  # nothing goes back through it, so torch would never let its inputs go
         wanted = ctx.needs_input_grad[5 : 5 + len(inputs)]
