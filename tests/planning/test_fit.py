@@ -32,6 +32,14 @@ def test_what_grows_by_layer_is_extended_exactly(
     assert found.as_dict()["total"] == round(found.total)
 
 
+def test_the_larger_of_two_moments_is_the_peak_of_a_step() -> None:
+    few, more = (dict.fromkeys(GROWING, 0.0) | {"libraries": 0.0} for _ in range(2))
+    # by layers 10 + 2 a layer; 50 whatever the layers
+    few, more = few | {"step": 14.0, "late": 50.0}, more | {"step": 18.0, "late": 50.0}
+    assert extended(few, more, (2, 4, 10)).step == 50
+    assert extended(few, more, (2, 4, 30)).step == 70
+
+
 def test_two_models_of_as_many_layers_say_nothing() -> None:
     with pytest.raises(ValueError, match="as many layers"):
         extended({}, {}, (2, 2, 8))

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regimen.models.marks import LATE, mark
 from regimen.models.native.pool import empty_like
 from regimen.models.native.products import Input, add_outer
 
@@ -159,9 +160,12 @@ def _look_up(module: torch.nn.Embedding, args: tuple[Tensor, ...], output: Tenso
 def _written(leaf: Tensor) -> Tensor:
     """The gradient of a matrix without that of its rows: zeros, or what was left to be formed."""
     left = [] if _ACTIVE.buffers is None else _ACTIVE.buffers.left(leaf)
-    gradient = torch.empty_like(leaf) if left else torch.zeros_like(leaf)
-    for number, write in enumerate(left):
-        write(gradient, number > 0)
+    if not left:
+        return torch.zeros_like(leaf)
+    with mark(LATE):
+        gradient = torch.empty_like(leaf)
+        for number, write in enumerate(left):
+            write(gradient, number > 0)
     return gradient
 
 

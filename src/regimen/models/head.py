@@ -28,6 +28,7 @@ from regimen.models.chunks import (
     logits_of,
     products,
 )
+from regimen.models.hardware import give_back
 from regimen.models.native import ops
 from regimen.models.slices import SlicedGradients, pays
 from regimen.models.teaching import Taught, WeightedDivergence
@@ -256,6 +257,7 @@ def reduce(
         factor if "nll_sum" in needs else None,
         head.sliced and pays(head.weight_VD, head.bias_V, head),
     )
+    give_back()  # what the layers have left: here much is needed at once
     whole = source_row_N.numel() == hidden_TD.shape[0] and bool(
         (source_row_N == torch.arange(hidden_TD.shape[0], device=hidden_TD.device)).all()
     )

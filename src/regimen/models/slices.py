@@ -22,6 +22,7 @@ from torch import Tensor
 from regimen.models.buffers import active, kept_now
 from regimen.models.chunks import Finish
 from regimen.models.hardware import give_back
+from regimen.models.marks import LATE, mark
 from regimen.models.native import ops
 from regimen.models.native.pool import empty, empty_like
 from regimen.models.native.products import Input, add_outer, back, forth, multiply
@@ -78,8 +79,9 @@ class SlicedGradients:
             return self.hidden_ND, None, None
         if buffers is not None and buffers.leave(self.weight_VD, self.write):
             return self.hidden_ND, None, None
-        gradient = torch.empty_like(self.weight_VD)
-        self.write(gradient, False)
+        with mark(LATE):
+            gradient = torch.empty_like(self.weight_VD)
+            self.write(gradient, False)
         return self.hidden_ND, gradient, None
 
     @torch.no_grad()

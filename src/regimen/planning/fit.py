@@ -53,12 +53,16 @@ class Parts:
 
 
 GROWING = ("weights", "trained", "optimizer", "step")
+LATE = "late"
 
 
 def extended(
     few: Mapping[str, float], more: Mapping[str, float], layers: tuple[int, int, int]
 ) -> Parts:
     """The parts of a model of ``layers[2]`` layers from those of models of the first two.
+
+    A step's peak lies in one of two moments, which grow by themselves: ``step`` before, ``late``
+    after the layers have let go of what they kept (`Allocated`).
 
     Raises:
         ValueError: the two have as many layers.
@@ -67,9 +71,10 @@ def extended(
     if longer == short:
         raise ValueError("two models of as many layers say nothing of one with more")
     found = {}
-    for name in GROWING:
-        each = (more[name] - few[name]) / (longer - short)
-        found[name] = more[name] + each * (whole - longer)
+    for name in (*GROWING, LATE):
+        before, after = few.get(name, 0.0), more.get(name, 0.0)
+        found[name] = after + (after - before) / (longer - short) * (whole - longer)
+    found["step"] = max(found["step"], found.pop(LATE))
     allocated = sum(found.values())
     apart = max(few.get("apart", 0.0), more.get("apart", 0.0)) + SLACK * allocated
     return Parts(libraries=more["libraries"], apart=apart, **found)

@@ -221,17 +221,17 @@ def _measured(
         peak = memory.resident_peak()  # what the profiler keeps comes on top later
     with memory_profiler() as profiler:
         steps(state.step + 1, state)
-    kept = state_memory(made.prepared.model, optimizer)
+    kept, step = state_memory(made.prepared.model, optimizer), memory.allocated(profiler)
     found = {
         "libraries": float(libraries),
         "weights": float(kept.weights),
         "trained": float(kept.trained),
         "optimizer": float(kept.optimizer),
-        "step": float(memory.allocated(profiler).peak),
+        "step": float(step.peak),
     }
     if first:
         apart[returns] = max(0.0, peak - sum(found.values()))
-    return found
+    return found | {"step": float(step.early), "late": float(step.late)}
 
 
 @contextmanager

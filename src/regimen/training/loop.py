@@ -21,13 +21,13 @@ from regimen.errors import TrainingError
 from regimen.models.buffers import kept_buffers
 from regimen.models.forward import LanguageModel, base_of
 from regimen.models.head import Reduced, reduce
+from regimen.models.marks import mark
 from regimen.models.noise import embedding_noise
 from regimen.objectives.base import NLL, LossOut, Objective, OverStep, Teaching
 from regimen.tokens.ragged import RaggedBatch
 from regimen.tokens.store import TokenRows
 from regimen.training.ahead import At, micro_batches
 from regimen.training.data import Data, total_steps
-from regimen.training.marks import mark
 from regimen.training.optimizers.fused import FusedBackward
 from regimen.training.options import LoopOptions, State, progress_of
 from regimen.training.upkeep import clip, collecting_what_is_new

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regimen.models.native import pool
-from regimen.models.native.pool import LEAST, Pool, empty, empty_like
+from regimen.models.native.pool import LEAST, MOST, Pool, empty, empty_like
 
 CPU = torch.device("cpu")
 
@@ -49,8 +49,9 @@ def test_autograd_may_keep_a_block_and_write_to_it(pooled):
     assert torch.equal(x.grad, torch.full_like(x, 12.0))
 
 
-def test_small_blocks_and_processes_without_a_pool_go_to_the_heap(pooled):
+def test_small_and_large_blocks_and_processes_without_a_pool_go_to_the_heap(pooled):
     empty((LEAST // 4 - 1,), torch.float32, CPU)
+    empty((MOST // 4 + 1,), torch.float32, CPU)
     assert pooled.free_bytes == 0
     pool.use(False)
     assert empty((LEAST,), torch.float32, CPU).shape == (LEAST,)

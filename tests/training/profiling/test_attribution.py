@@ -7,11 +7,11 @@ import torch
 
 from helpers.small_models import MODELS, make
 from regimen.models.forward import prepare
+from regimen.models.marks import mark
 from regimen.models.parts import ATTENTION, HEAD, NETWORK, NORMS, REST
 from regimen.objectives.supervised import Supervised
 from regimen.tokens.ragged import Segment, ragged_batch
 from regimen.training.loop import batch_loss
-from regimen.training.marks import mark
 from regimen.training.profiling.attribution import (
     DATA,
     GRADIENT,

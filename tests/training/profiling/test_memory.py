@@ -71,7 +71,9 @@ def test_allocations_are_followed_through_two_micro_batches():
     spans = {"forward": [(10, 30), (60, 80)], "head": [(20, 30), (70, 80)]}
     found = follow(reversed(changes), spans)
     assert (found.activations, found.head) == (200, 50)
-    assert found.peak == 10 + 200 + 5 + 30
+    assert found.peak == found.early == 10 + 200 + 5 + 30
+    late = follow(changes, spans | {"head gradient": [(88, 95)]})
+    assert (late.early, late.late, late.peak) == (found.early, 45, found.peak)
 
 
 def test_a_resident_peak_is_at_least_what_is_resident():

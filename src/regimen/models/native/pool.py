@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LEAST = 1 << 17
-"""Bytes of a block below which the heap has it."""
+LEAST, MOST = 1 << 17, 1 << 23
+"""Bytes of a block below which the heap has it, and above which it goes back to the system: what
+the pool holds free is there beside what others make, such as weights of a quantised base."""
 
 SPARE = 2
 """How many times as large a block may be as what is asked for."""
@@ -124,7 +125,7 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> T
     """As ``torch.empty``, from the pool where there is one."""
     pool = _ACTIVE.pool
     size = math.prod(shape) * dtype.itemsize
-    if pool is None or device.type != "cpu" or size < LEAST:
+    if pool is None or device.type != "cpu" or not LEAST <= size <= MOST:
         return torch.empty(shape, dtype=dtype, device=device)
     flat = torch.frombuffer(pool.take(size), dtype=dtype)
     # no view of another tensor, for autograd

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from regimen.models.forward import LanguageModel, backbone_of
+from regimen.models.marks import LATE, PREFIX, mark
 from regimen.models.parts import ATTENTION, HEAD, NETWORK, NORMS, REST, parts_below
-from regimen.training.marks import PREFIX, mark
 
 Label = tuple[str, str]
 """A part and what it does: forward, backward, again (forward once more in the backward pass)."""
@@ -25,6 +25,7 @@ MARKS: dict[str, Label] = {
     "data": (DATA, "other"),
     "forward": (REST, "forward"),
     "head": (HEAD, "forward"),
+    LATE: (HEAD, "backward"),
     "backward": (REST, "backward"),
     "clip": (CLIP, "other"),
     "optimizer": (OPTIMIZER, "other"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regimen.models.marks import LATE, PREFIX
 from regimen.models.quantised import plain_parts
-from regimen.training.marks import PREFIX
 
 BLOCK = "[memory]"
 """The name that torch's profiler gives to an allocation (positive) or a release."""
@@ -78,12 +79,20 @@ class Allocated:
     """What one step allocated through torch, in bytes above what was there before.
 
     ``activations``: what the forward pass below the head left for the backward pass; ``head``: the
-    most that the head had at a time on top; ``peak``: the most at any moment of the step.
+    most that the head had at a time on top; ``peak``: the most at any moment of the step. ``late``
+    is the most since a head's gradient was begun that waited for the backward pass, ``early`` the
+    most before: the one does not grow with the layers as the other does.
     """
 
     activations: int
     head: int
-    peak: int
+    early: int
+    late: int
+
+    @property
+    def peak(self) -> int:
+        """The most at any moment."""
+        return max(self.early, self.late)
 
 
 def allocated(profiler: torch.profiler.profile) -> Allocated:
@@ -128,7 +137,10 @@ def follow(
         activations = max(activations, before - _level(levels, begin))
         within = [size for moment, size in levels if head[0] <= moment <= head[1]]
         most_in_head = max(most_in_head, max(within, default=before) - before)
-    return Allocated(activations, most_in_head, max((size for _, size in levels), default=0))
+    waited = min((begin for begin, _ in spans.get(LATE, [])), default=math.inf)
+    early = max((size for moment, size in levels if moment < waited), default=0)
+    late = max((size for moment, size in levels if moment >= waited), default=0)
+    return Allocated(activations, most_in_head, early, late)
 
 
 def _level(levels: list[tuple[int, int]], moment: int) -> int:

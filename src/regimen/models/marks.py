@@ -8,8 +8,10 @@ from __future__ import annotations
 from torch.profiler import record_function
 
 PREFIX = "regimen."
-PHASES = ("data", "forward", "head", "backward", "clip", "optimizer", "report")
-"""What the loop marks; the head lies inside the forward pass."""
+LATE = "head gradient"
+"""The mark under which a head's gradient is formed where that waits for the backward pass."""
+PHASES = ("data", "forward", "head", "backward", "clip", "optimizer", "report", LATE)
+"""What is marked; the head lies inside the forward pass, its late gradient in the backward pass."""
 
 
 def mark(name: str) -> record_function:
