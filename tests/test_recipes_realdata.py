@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 import pytest
@@ -100,6 +100,14 @@ def margins(pairs: Sequence[Preference], tuned: str, aligned: str) -> list[float
     return [a - b for a, b in zip(moved[::2], moved[1::2], strict=True)]
 
 
+def assert_learnt(gained: Sequence[float]) -> None:
+    """Margins are above 0 beyond chance: by their mean, and for more than half of the pairs."""
+    error = stdev(gained) / len(gained) ** 0.5
+    assert fmean(gained) > 3 * error
+    share = fmean(margin > 0 for margin in gained)
+    assert share > 0.5 + 2 * 0.5 / len(gained) ** 0.5
+
+
 POLITE = "rasbt-instructions/instruction-data-with-preference.json.zst"
 """Pairs of a polite and an impolite answer: what even a small model can learn."""
 
@@ -116,11 +124,10 @@ def test_dpo_prefers_what_people_prefer_on_pairs_it_did_not_see(
     assert found["build"]["read-instruction-data-with-preference-json-zst"]["in"] == 240
     trained = list(table_to_preferences(read_table("runs/sft-dpo/build/preferences.parquet")))
     assert len(trained) > 150
-    pairs = rows_of(place, 300, 348)
+    pairs = rows_of(place, 900, 996)
     assert not {one.content_id for one in pairs} & {one.content_id for one in trained}
     gained = margins(pairs, "runs/sft-dpo/tune/final", "runs/sft-dpo/align/final")
-    assert fmean(margin > 0 for margin in gained) > 0.7
-    assert fmean(gained) > 0
+    assert_learnt(gained)
     evaluation = json.loads(Path("runs/sft-dpo/evaluation.json").read_text())
     assert all("aligned" in one["systems"] for one in evaluation["suites"].values())
 
@@ -133,7 +140,7 @@ def test_kto_learns_labels_of_single_answers(recipe: Run, shared_data: Path) -> 
             "completion": (one.rejected if number % 2 else one.chosen)[0].text,
             "label": number % 2 == 0,
         }
-        for number, one in enumerate(rows_of(place, 0, 240))
+        for number, one in enumerate(rows_of(place, 0, 400))
     ]
     labelled = {"format": "labelled", "preferences_as": "labelled"}
     sources = [
@@ -145,11 +152,10 @@ def test_kto_learns_labels_of_single_answers(recipe: Run, shared_data: Path) -> 
         "sft-kto",
         f"build.sources={json.dumps(sources)}",
         "build.curation.max_characters=500",
-        "align.num_train_epochs=3",
         *SMALL,
     )
     ledger = found["build"]
-    assert ledger["read-good"]["failed"] == {"undesirable_answer": 120}
+    assert ledger["read-good"]["failed"] == {"undesirable_answer": 200}
     assert ledger["answers-kto-en-demo-json-zst"]["kept"] == 300
     assert ledger["labelled-length"]["removed"]["too_long"] > 200
     kept = list(table_to_labelled(read_table("runs/sft-kto/build/labelled.parquet")))
@@ -157,10 +163,9 @@ def test_kto_learns_labels_of_single_answers(recipe: Run, shared_data: Path) -> 
     summary = json.loads(Path("runs/sft-kto/align/summary.json").read_text())
     assert sum(summary["labels"].values()) == summary["rows"] == len(kept)
     gained = margins(
-        rows_of(place, 300, 348), "runs/sft-kto/tune/final", "runs/sft-kto/align/final"
+        rows_of(place, 900, 996), "runs/sft-kto/tune/final", "runs/sft-kto/align/final"
     )
-    assert fmean(margin > 0 for margin in gained) > 0.7
-    assert fmean(gained) > 0
+    assert_learnt(gained)
 
 
 def _plain(turns: Sequence[Message]) -> list[dict[str, str]]:
