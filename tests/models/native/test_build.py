@@ -1,5 +1,6 @@
 """Compiling: once for a machine, never required, never a second set of threads."""
 
+import platform
 import subprocess
 import sys
 
@@ -122,3 +123,27 @@ def test_a_function_that_computes_something_else_is_noticed(name, monkeypatch):
 @SKIP
 def test_the_compiled_functions_agree_here():
     assert ops.why_not.__wrapped__() == ""
+
+
+OTHER = """
+import sys
+from regimen.models.native import build
+build.FLAGS = ("-O1", f"-march={sys.argv[1]}", *build.FLAGS[2:])
+from regimen.models.native.ops import why_not
+print(why_not() or "agrees")
+"""
+
+
+@SKIP
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names of x86-64 processors")
+@pytest.mark.parametrize("kind", ["x86-64", "x86-64-v3"])
+def test_registers_of_another_width_give_the_same(kind, monkeypatch, tmp_path):
+    """Vectors of 4 and of 8 numbers, whatever this machine has."""
+    if kind == "x86-64-v3" and "avx2" not in build.cpu_facts()[1]:
+        pytest.skip("no AVX2")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(build.SWITCH, raising=False)
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER, kind], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "agrees"

@@ -6,48 +6,56 @@
  */
 #include "vectors.h"
 
-#define ROWS 8    /* of a product in registers */
+/* Rows and columns of vectors of a product in registers, of which there are 32 or 16. */
+#if defined(__AVX512F__)
+#define ROWS 8
+#else
+#define ROWS 4 /* LANES is a multiple */
+#endif
+#define COLUMNS 2
 #define QUERIES 32 /* of a block */
 
-/* C (rows, N) = or += A (ROWS, depth) B (depth, N); A is read at A[r * ar + k * ak]; N % 16 = 0. */
-#define PRODUCT(NAME, COLUMNS)                                                                     \
+/* C (ROWS, COUNT vectors) = or += A (ROWS, depth) B (depth, the same); A is read at
+ * A[r * ar + k * ak]. */
+#define PRODUCT(NAME, COUNT)                                                                       \
     INLINE void NAME(const float *A, long ar, long ak, const float *B, long ldb, float *C,         \
                      long ldc, long depth, int add) {                                              \
-        vec acc[ROWS][COLUMNS];                                                                    \
+        reg acc[ROWS][COUNT];                                                                      \
         _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r++)                                     \
-            _Pragma("GCC unroll 4") for (int c = 0; c < COLUMNS; c++)                              \
-                acc[r][c] = add ? load(C + r * ldc + c * LANES) : all(0);                          \
+            _Pragma("GCC unroll 4") for (int c = 0; c < COUNT; c++)                                \
+                acc[r][c] = add ? (reg)load(C + r * ldc + c * LANES) : (reg){};                    \
         for (long k = 0; k < depth; k++) {                                                         \
-            vec b[COLUMNS];                                                                        \
-            _Pragma("GCC unroll 4") for (int c = 0; c < COLUMNS; c++)                              \
-                b[c] = load(B + k * ldb + c * LANES);                                              \
+            reg b[COUNT];                                                                          \
+            _Pragma("GCC unroll 4") for (int c = 0; c < COUNT; c++)                                \
+                b[c] = (reg)load(B + k * ldb + c * LANES);                                         \
             _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r++) {                               \
                 float a = A[r * ar + k * ak];                                                      \
-                _Pragma("GCC unroll 4") for (int c = 0; c < COLUMNS; c++) acc[r][c] += a * b[c];   \
+                _Pragma("GCC unroll 4") for (int c = 0; c < COUNT; c++) acc[r][c] += a * b[c];     \
             }                                                                                      \
         }                                                                                          \
         _Pragma("GCC unroll 8") for (int r = 0; r < ROWS; r++)                                     \
-            _Pragma("GCC unroll 4") for (int c = 0; c < COLUMNS; c++)                              \
-                store(C + r * ldc + c * LANES, acc[r][c]);                                         \
+            _Pragma("GCC unroll 4") for (int c = 0; c < COUNT; c++)                                \
+                store(C + r * ldc + c * LANES, (vec)acc[r][c]);                                    \
     }
 PRODUCT(product_1, 1)
-PRODUCT(product_2, 2)
+PRODUCT(product_2, COLUMNS)
 
+/* N columns, a multiple of LANES. */
 static void product(const float *A, long ar, long ak, const float *B, long ldb, float *C, long ldc,
                     long depth, long N, int add) {
     long n = 0;
-    for (; n + 2 * LANES <= N; n += 2 * LANES)
+    for (; n + COLUMNS * LANES <= N; n += COLUMNS * LANES)
         product_2(A, ar, ak, B + n, ldb, C + n, ldc, depth, add);
-    if (n < N) product_1(A, ar, ak, B + n, ldb, C + n, ldc, depth, add);
+    for (; n < N; n += LANES) product_1(A, ar, ak, B + n, ldb, C + n, ldc, depth, add);
 }
 
-/* out (W, P) = in (P, W) transposed; both multiples of 16. */
+/* out (W, P) = in (P, W) transposed; both multiples of LANES. */
 static void transpose(const float *in, float *out, long P, long W) {
     for (long p = 0; p < P; p += LANES)
         for (long w = 0; w < W; w += LANES) {
             reg r[LANES];
             for (int i = 0; i < LANES; i++) r[i] = (reg)load(in + (p + i) * W + w);
-            transpose_16(r);
+            transpose_square(r);
             for (int i = 0; i < LANES; i++) store(out + (w + i) * P + p, (vec)r[i]);
         }
 }

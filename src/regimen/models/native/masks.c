@@ -68,12 +68,12 @@ void bernoulli(void *from, double share, uint8_t *kept, long count, int threads)
     g->left = (int32_t)(ready + 1);
 }
 
-typedef uint8_t bytes16 __attribute__((vector_size(16), aligned(1), may_alias));
+typedef uint8_t bvec __attribute__((vector_size(LANES), aligned(1), may_alias));
 
 INLINE vec kept_of(const uint8_t *kept, long count) {
     uint8_t some[LANES] = {0};
     memcpy(some, kept, (size_t)count);
-    return __builtin_convertvector(*(const bytes16 *)some, vec);
+    return __builtin_convertvector(*(const bvec *)some, vec);
 }
 
 INLINE void thin_block(const void *x, int low, const uint8_t *kept, float scale, void *out, int add,

@@ -26,7 +26,11 @@ INLINE vec times_pairs(vec sum, uint32_t a, uvec b) {
 INLINE vec times(vec sum, uint32_t a, uvec b) { return sum + (vec)((uvec){} + a) * (vec)b; }
 
 #define TILE 6   /* rows in registers */
-#define WIDE 4   /* vectors in registers: columns of a panel */
+#if defined(__AVX__) && !defined(__AVX512F__)
+#define WIDE 2   /* vectors in registers: columns of a panel */
+#else
+#define WIDE 4
+#endif
 #define PANEL (WIDE * LANES)
 #define DEEP 512 /* units of a block */
 #define AHEAD 8  /* units between fetching and use */
@@ -55,15 +59,19 @@ INLINE vec times(vec sum, uint32_t a, uvec b) { return sum + (vec)((uvec){} + a)
     }
 KERNEL(pairs_1, times_pairs, 1)
 KERNEL(pairs_2, times_pairs, 2)
-KERNEL(pairs_3, times_pairs, 3)
-KERNEL(pairs_4, times_pairs, 4)
 KERNEL(singles_1, times, 1)
 KERNEL(singles_2, times, 2)
+typedef void kernel(const uint32_t *, long, long, const uint32_t *, float *, long, int);
+#if WIDE == 2
+static kernel *const KERNELS[2][WIDE] = {{singles_1, singles_2}, {pairs_1, pairs_2}};
+#else
+KERNEL(pairs_3, times_pairs, 3)
+KERNEL(pairs_4, times_pairs, 4)
 KERNEL(singles_3, times, 3)
 KERNEL(singles_4, times, 4)
-typedef void kernel(const uint32_t *, long, long, const uint32_t *, float *, long, int);
 static kernel *const KERNELS[2][WIDE] = {{singles_1, singles_2, singles_3, singles_4},
                                          {pairs_1, pairs_2, pairs_3, pairs_4}};
+#endif
 
 INLINE long least(long a, long b) { return a < b ? a : b; }
 
@@ -72,23 +80,23 @@ INLINE long edge(long i, long pieces, long whole) { return i * whole / pieces; }
 
 /* ---- packing ---- */
 
-/* 16 numbers of an fp32 or bf16 array, of which `count` are there; the rest is zero. */
+/* A vector of an fp32 or bf16 array, of which `count` are there; the rest is zero. */
 INLINE vec get_left(const void *p, long i, long count, int low) {
     return count >= LANES ? get(p, i, low) : count > 0 ? get_some(p, i, count, 0, low) : all(0);
 }
 
-/* 16 numbers of an fp32 or bf16 array as the lower halves of units, times a factor; `count` of
+/* A vector of an fp32 or bf16 array as the lower halves of units, times a factor; `count` of
  * them are there, the rest is zero. */
 INLINE uvec halves(const void *p, long i, long count, float factor, int low) {
     if (low && factor == 1.0f && count >= LANES)
-        return __builtin_convertvector(*(const half16 *)((const uint16_t *)p + i), uvec);
+        return __builtin_convertvector(*(const hvec *)((const uint16_t *)p + i), uvec);
     return __builtin_convertvector(narrow(get_left(p, i, count, low) * factor), uvec);
 }
 
-/* 16 units of a row of K numbers. */
+/* A vector of units of a row of K numbers. */
 INLINE uvec units_of_row(const void *p, long i, long count, float factor, int low, int to_low) {
     if (!to_low) return (uvec)(get_left(p, i, count, low) * factor);
-    half16 two[2];
+    hvec two[2];
     for (int h = 0; h < 2; h++)
         two[h] = narrow(get_left(p, i + h * LANES, count - h * LANES, low) * factor);
     uvec both;
@@ -106,7 +114,7 @@ typedef struct {
     float factor;
 } source;
 
-/* Columns n .. n + 16 of B at units u0 .. u1 to rows of `width` units. */
+/* Columns n .. n + LANES of B at units u0 .. u1 to rows of `width` units. */
 INLINE void pack_columns(const source *s, int x_low, long n, long u0, long u1, uint32_t *to,
                          long width, int low, long K, long N) {
     long here = least(N - n, LANES), each = low ? 2 : 1;
@@ -116,7 +124,7 @@ INLINE void pack_columns(const source *s, int x_low, long n, long u0, long u1, u
             r[i] = i < here ? (reg)units_of_row(s->x, (n + i) * s->ld + u0 * each, K - u0 * each,
                                                 s->factor, x_low, low)
                             : (reg){};
-        transpose_16(r);
+        transpose_square(r);
         for (long u = u0; u < u1; u++) store((float *)to + (u - u0) * width, (vec)r[u - u0]);
         return;
     }

@@ -1,7 +1,8 @@
-/* What all the loops are written in: vectors of 16 numbers, those of GCC and Clang, so that one text
- * serves every processor. Arrays are contiguous and hold fp32 or, where the argument `low` that
- * follows them says so, bf16; all arithmetic is fp32. Every sum has an order that depends on the
- * number of threads at most. NaN goes through to the results: the training loop looks for it there.
+/* What all the loops are written in: vectors of GCC and Clang, as wide as the registers are, so that
+ * one text serves every processor. Arrays are contiguous and hold fp32 or, where the argument `low`
+ * that follows them says so, bf16; all arithmetic is fp32. Every sum has an order that depends on the
+ * processor and the number of threads at most. NaN goes through to the results: the training loop
+ * looks for it there.
  */
 #ifndef VECTORS_H
 #define VECTORS_H
@@ -13,12 +14,20 @@
 
 int omp_get_thread_num(void); /* omp.h is not always there */
 
+/* Of wider vectors than registers GCC takes most operations apart, number by number. */
+#if defined(__AVX512F__)
 #define LANES 16
-typedef float vec __attribute__((vector_size(64), aligned(4), may_alias));
-typedef int32_t ivec __attribute__((vector_size(64), aligned(4), may_alias));
+#elif defined(__AVX__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+#define WIDTH (4 * LANES) /* bytes of a vector */
+typedef float vec __attribute__((vector_size(WIDTH), aligned(4), may_alias));
+typedef int32_t ivec __attribute__((vector_size(WIDTH), aligned(4), may_alias));
 /* Of arrays that shall be kept in registers: GCC keeps what may alias in memory. */
-typedef float reg __attribute__((vector_size(64)));
-typedef int32_t regs __attribute__((vector_size(64)));
+typedef float reg __attribute__((vector_size(WIDTH)));
+typedef int32_t regs __attribute__((vector_size(WIDTH)));
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE vec load(const float *p) { return *(const vec *)p; }
@@ -28,14 +37,11 @@ INLINE vec pick(ivec mask, vec a, vec b) { return (vec)((mask & (ivec)a) | (~mas
 
 /* Halves of a vector added up until one number is left. */
 INLINE float sum_of(vec x) {
-    typedef float half __attribute__((vector_size(32)));
     typedef float quarter __attribute__((vector_size(16)));
-    half h[2];
-    memcpy(h, &x, sizeof h);
-    h[0] += h[1];
-    quarter q[2];
-    memcpy(q, h, sizeof q);
-    q[0] += q[1];
+    quarter q[LANES / 4];
+    memcpy(q, &x, sizeof q);
+    _Pragma("GCC unroll 2") for (int n = LANES / 8; n > 0; n /= 2)
+        _Pragma("GCC unroll 2") for (int i = 0; i < n; i++) q[i] += q[i + n];
     return (q[0][0] + q[0][2]) + (q[0][1] + q[0][3]);
 }
 
@@ -57,21 +63,21 @@ INLINE void store_some(float *p, vec x, long count) {
 }
 
 /* bf16 is the upper half of an fp32 number; to the nearest, ties to even; NaN stays NaN. */
-typedef uint16_t half16 __attribute__((vector_size(32), aligned(2), may_alias));
-typedef uint32_t uvec __attribute__((vector_size(64), aligned(4), may_alias));
-INLINE vec widen(half16 h) { return (vec)(__builtin_convertvector(h, uvec) << 16); }
-INLINE half16 narrow(vec x) {
+typedef uint16_t hvec __attribute__((vector_size(WIDTH / 2), aligned(2), may_alias));
+typedef uint32_t uvec __attribute__((vector_size(WIDTH), aligned(4), may_alias));
+INLINE vec widen(hvec h) { return (vec)(__builtin_convertvector(h, uvec) << 16); }
+INLINE hvec narrow(vec x) {
     uvec u = (uvec)x, rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16, nan = (u >> 16) | 0x40;
-    return __builtin_convertvector((uvec)pick(x == x, (vec)rounded, (vec)nan), half16);
+    return __builtin_convertvector((uvec)pick(x == x, (vec)rounded, (vec)nan), hvec);
 }
 
 /* Numbers i, i + 1 ... of an array of either kind: a vector, or the first `count` of one. */
 INLINE vec get(const void *p, long i, int low) {
-    return low ? widen(*(const half16 *)((const uint16_t *)p + i)) : load((const float *)p + i);
+    return low ? widen(*(const hvec *)((const uint16_t *)p + i)) : load((const float *)p + i);
 }
 INLINE void put(void *p, long i, vec x, int low) {
     if (low)
-        *(half16 *)((uint16_t *)p + i) = narrow(x);
+        *(hvec *)((uint16_t *)p + i) = narrow(x);
     else
         store((float *)p + i, x);
 }
@@ -88,7 +94,7 @@ INLINE void put_some(void *p, long i, vec x, long count, int low) {
         store_some((float *)p + i, x, count);
         return;
     }
-    half16 h = narrow(x);
+    hvec h = narrow(x);
     memcpy((uint16_t *)p + i, &h, (size_t)count * sizeof(uint16_t));
 }
 INLINE float get_one(const void *p, long i, int low) {
@@ -148,15 +154,21 @@ INLINE void leave(int which, float *room) {
 }
 
 /* Pairs of rows swap what is s columns apart, for s = 1, 2, 4, 8. */
-#define ROW16(F, s)                                                                                \
+#if LANES == 16
+#define PLACES(F, s)                                                                               \
     F(0, s), F(1, s), F(2, s), F(3, s), F(4, s), F(5, s), F(6, s), F(7, s), F(8, s), F(9, s),      \
         F(10, s), F(11, s), F(12, s), F(13, s), F(14, s), F(15, s)
+#elif LANES == 8
+#define PLACES(F, s) F(0, s), F(1, s), F(2, s), F(3, s), F(4, s), F(5, s), F(6, s), F(7, s)
+#else
+#define PLACES(F, s) F(0, s), F(1, s), F(2, s), F(3, s)
+#endif
 #define LOW(k, s) ((k) & (s) ? LANES + (k) - (s) : (k))
 #define HIGH(k, s) ((k) & (s) ? LANES + (k) : (k) + (s))
 #ifdef __clang__
-#define MIXED(a, b, F, s) __builtin_shufflevector(a, b, ROW16(F, s))
+#define MIXED(a, b, F, s) __builtin_shufflevector(a, b, PLACES(F, s))
 #else
-#define MIXED(a, b, F, s) __builtin_shuffle(a, b, (regs){ROW16(F, s)})
+#define MIXED(a, b, F, s) __builtin_shuffle(a, b, (regs){PLACES(F, s)})
 #endif
 #define SWAP(r, s)                                                                                 \
     _Pragma("GCC unroll 16") for (int i = 0; i < LANES; i++) {                                     \
@@ -165,11 +177,16 @@ INLINE void leave(int which, float *room) {
         r[i] = MIXED(a, b, LOW, s);                                                                \
         r[i + s] = MIXED(a, b, HIGH, s);                                                           \
     }
-INLINE void transpose_16(reg *r) {
+/* LANES rows of LANES numbers. */
+INLINE void transpose_square(reg *r) {
     SWAP(r, 1)
     SWAP(r, 2)
+#if LANES >= 8
     SWAP(r, 4)
+#endif
+#if LANES >= 16
     SWAP(r, 8)
+#endif
 }
 
 #endif
