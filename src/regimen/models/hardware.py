@@ -18,6 +18,7 @@ from torch import Tensor
 
 from regimen.models.native.ops import why_not
 from regimen.models.native.pool import is_used, let_go, use
+from regimen.models.native.products import bf16_on_cpu
 from regimen.models.quantised import is_quantised
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
@@ -121,5 +122,4 @@ def bf16_is_fast() -> bool:
         return bool(torch.cuda.is_bf16_supported())
     if torch.backends.mps.is_available():
         return False
-    flags = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(bool(getattr(torch.cpu, flag, lambda: False)()) for flag in flags)
+    return bf16_on_cpu()

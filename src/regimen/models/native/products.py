@@ -84,6 +84,21 @@ def _faster(dtype: torch.dtype) -> bool:
     return "avx512f" in flags and vendor != "GenuineIntel"
 
 
+def _kind(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+    """What torch multiplies a matrix in: bf16 on a CPU without such products takes up to 60 times as
+    long as copies in fp32 do (docs/LOG.md).
+    """
+    slow = dtype == torch.bfloat16 and device.type == "cpu" and not bf16_on_cpu()
+    return torch.float32 if slow else dtype
+
+
+@cache
+def bf16_on_cpu() -> bool:
+    """Whether the processor multiplies matrices in bf16."""
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in names)
+
+
 def multiply(
     terms: Sequence[tuple[Tensor, Factor]], *, out: Tensor | None = None,
     bias_N: Tensor | None = None, add: bool = False,
@@ -99,16 +114,17 @@ def multiply(
         return out
     total: Tensor | None = None
     for a, factor in terms:
-        matrix = factor.matrix(a.dtype)
+        kind = _kind(a.dtype, a.device)
+        a, matrix = a.to(kind), factor.matrix(kind)
         if total is not None:
             total.addmm_(a, matrix, alpha=factor.scale)
             continue
-        alike = out.dtype == a.dtype and out.is_contiguous() and not add
+        alike = out.dtype == kind and out.is_contiguous() and not add
         total = torch.mm(a, matrix, out=out if alike else None)
         if factor.scale != 1.0:
             total.mul_(factor.scale)
         if bias_N is not None:
-            total += bias_N.to(a.dtype)
+            total += bias_N.to(total.dtype)
     assert total is not None
     if add:
         return out.add_(total)
@@ -210,7 +226,7 @@ class Copied:
         if self.packed:
             self.copy = _pack(forth(weight_ND), dtype, large)
         else:
-            copy = torch.empty(self.inputs, self.outputs, dtype=dtype)
+            copy = torch.empty(self.inputs, self.outputs, dtype=_kind(dtype, weight_ND.device))
             self.copy = large(copy).copy_(weight_ND.t())
 
     def of(self, x_TD: Tensor) -> Tensor:
@@ -222,6 +238,7 @@ class Copied:
         if self.packed:
             self._into(out_TN, x_TD, add=False)
             return out_TN
+        x_TD = x_TD.to(self.copy.dtype)
         if out_TN.dtype == x_TD.dtype:
             torch.mm(x_TD, self.copy, out=out_TN)
         else:
@@ -233,6 +250,7 @@ class Copied:
         if self.packed:
             self._into(to_TN, x_TD, add=True)
             return
+        x_TD = x_TD.to(self.copy.dtype)
         if to_TN.dtype == x_TD.dtype:
             to_TN.addmm_(x_TD, self.copy)
         else:
@@ -269,9 +287,12 @@ def add_outer(
     if takes(grad_TO.dtype) and grad_TO.dtype == x_TI.dtype and rows:
         term = _Given(grad_TO, True, given.panels, _PACKED, len(x_TI), 1.0)
         _call([term], total_OI, scale, add=add)
-    elif total_OI.dtype == grad_TO.dtype and not add and scale == 1.0:
+        return
+    kind = _kind(grad_TO.dtype, grad_TO.device)
+    grad_TO, x_TI = grad_TO.to(kind), x_TI.to(kind)
+    if total_OI.dtype == kind and not add and scale == 1.0:
         torch.mm(grad_TO.t(), x_TI, out=total_OI)
-    elif total_OI.dtype == grad_TO.dtype:
+    elif total_OI.dtype == kind:
         total_OI.addmm_(grad_TO.t(), x_TI, beta=int(add), alpha=scale)
     else:
         accumulate(total_OI, grad_TO.t() @ x_TI, scale, add=add)
