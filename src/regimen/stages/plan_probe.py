@@ -149,8 +149,9 @@ def _apart_from_tokens(section: TuneSettings) -> str:
     becomes of freed blocks."""
     fields = section.model_dump(mode="json")
     del fields["memory"]["allocator"]
-    # gradients that are added up stay
-    fields["gradient_accumulation_steps"] = 1 if section.optimizer in FUSED else 2
+    # gradients that are added up stay, from the second micro-batch of a step on
+    count = 1 if section.optimizer in FUSED else min(section.gradient_accumulation_steps, 2)
+    fields["gradient_accumulation_steps"] = count
     del fields["tokens_per_batch"]
     return json.dumps(fields, sort_keys=True)
 
