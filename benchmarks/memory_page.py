@@ -10,8 +10,6 @@ from markdown_table import table
 
 def memory_section(result: Mapping[str, Any]) -> str:
     """What was measured and on what, the ratios, and a line for each entry."""
-    machine = result["machine"]
-    versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     body = [
         (
             row["work"],
@@ -24,8 +22,7 @@ def memory_section(result: Mapping[str, Any]) -> str:
     ]
     lines = [
         f"\n## {result['name']}\n",
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB.",
-        f"{versions}.",
+        *(line for work, on in result["works"].items() for line in _place(work, on)),
         "",
         "`benchmarks/memory.py`: peak resident memory of a fresh process beyond its imports, on",
         "the same rows, the longest of 1,024 tokens. `qlora_1b`: LoRA on a Llama of 1.1 billion",
@@ -37,3 +34,13 @@ def memory_section(result: Mapping[str, Any]) -> str:
         *table(("work", "side", "entry", "MiB", "tokens/s"), body),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _place(work: str, on: Mapping[str, Any]) -> tuple[str, str]:
+    machine = on["machine"]
+    bf16 = "products" if machine["bf16"] else "no products"
+    versions = ", ".join(f"{name} {number}" for name, number in on["versions"].items())
+    return (
+        f"`{work}`: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {bf16} in",
+        f"bf16; {versions}.",
+    )

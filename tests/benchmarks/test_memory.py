@@ -14,7 +14,9 @@ def row(work: str, side: str, name: str, mib: float, rate: float) -> dict[str, A
 
 
 def result(rows: list[dict[str, Any]], cpu: str = "one") -> dict[str, Any]:
-    return {"versions": {"torch": "2"}, "machine": {"cpu": cpu}, "rows": rows, "ratios": {}}
+    on = {"versions": {"torch": "2"}, "machine": {"cpu": cpu}}
+    works = dict.fromkeys((row["work"] for row in rows), on)
+    return {**on, "works": works, "rows": rows, "ratios": {}}
 
 
 LORA = [row("qlora_1b", "regimen", "nf4", 1000, 10), row("qlora_1b", "trl", "nf4", 3000, 5)]
@@ -35,6 +37,8 @@ def test_a_work_replaces_its_own_rows_and_keeps_those_of_others(bench: SimpleNam
     assert ratios["sft_full_135m_time_over_our_fastest"] == pytest.approx(1.5)
 
 
-def test_what_another_machine_measured_is_not_mixed_in(bench: SimpleNamespace) -> None:
-    assert bench.memory.with_others(result(FULL), result(LORA, cpu="another"))["rows"] == FULL
+def test_each_work_names_the_machine_that_measured_it(bench: SimpleNamespace) -> None:
+    found = bench.memory.with_others(result(FULL), result(LORA, cpu="another"))
+    assert found["works"]["qlora_1b"]["machine"] == {"cpu": "another"}
+    assert found["works"]["sft_full_135m"]["machine"] == {"cpu": "one"}
     assert bench.memory.with_others(result(FULL), None)["rows"] == FULL
