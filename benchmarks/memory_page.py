@@ -38,9 +38,9 @@ def memory_section(result: Mapping[str, Any]) -> str:
 
 def _place(work: str, on: Mapping[str, Any]) -> tuple[str, str]:
     machine = on["machine"]
-    bf16 = "products" if machine["bf16"] else "no products"
+    cpu, bf16 = machine["cpu"], "products" if machine["bf16"] else "no products"
     versions = ", ".join(f"{name} {number}" for name, number in on["versions"].items())
     return (
-        f"`{work}`: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {bf16} in",
+        f"`{work}`: {cpu}, {machine['cores']} cores, {machine['memory_gib']} GiB, {bf16} in",
         f"bf16; {versions}.",
     )

@@ -85,8 +85,8 @@ def _faster(dtype: torch.dtype) -> bool:
 
 
 def _kind(dtype: torch.dtype, device: torch.device) -> torch.dtype:
-    """What torch multiplies a matrix in: bf16 on a CPU without such products takes up to 60 times as
-    long as copies in fp32 do (docs/LOG.md).
+    """What torch multiplies a matrix in. bf16 on a CPU without such products takes up to 60 times
+    as long as copies in fp32 do (docs/LOG.md).
     """
     slow = dtype == torch.bfloat16 and device.type == "cpu" and not bf16_on_cpu()
     return torch.float32 if slow else dtype
