@@ -98,13 +98,20 @@ def entries(work: str, bf16: bool) -> tuple[Entry, ...]:
                 gradient_checkpointing=True,
                 prepare=True,
             ),
-            trl(
-                "nf4, checkpoints",
-                bf16=bf16,
-                quantise="nf4",
-                lora=peft,
-                dtype="bfloat16",
-                gradient_checkpointing=True,
+            # where bf16 is not multiplied, hours
+            *(
+                [
+                    trl(
+                        "nf4, checkpoints",
+                        bf16=bf16,
+                        quantise="nf4",
+                        lora=peft,
+                        dtype="bfloat16",
+                        gradient_checkpointing=True,
+                    )
+                ]
+                if bf16
+                else []
             ),
         )
     small = {"model": {"dtype": "bfloat16"}, "memory": LEAST}
