@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from regimen.models.native.ops import why_not
-from regimen.models.native.pool import is_used, let_go, use
+from regimen.models.native.pool import let_go, returns, use
 from regimen.models.native.products import bf16_on_cpu
 from regimen.models.quantised import is_quantised
 
@@ -61,11 +61,12 @@ def tune_allocator(*, keep: bool = True) -> str:
     """Keep freed blocks in the process, or give large ones back at once; says what was done.
 
     Kept blocks of many sizes, with small ones that stay between them, take several times the memory
-    that is in use at once; given back, each costs its page faults again. (glibc only.)
+    that is in use at once, unless most come from a pool (`native.pool`); given back, each costs its
+    page faults again. (glibc only.)
     """
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return "left alone: not glibc"
-    use(not keep)
+    use(returns=not keep)
     libc = ctypes.CDLL(None)
     large, top = (1 << 30, 64 << 20) if keep else (1 << 20, 1 << 17)
     settings = {_M_MMAP_THRESHOLD: large, _M_TRIM_THRESHOLD: large, _M_TOP_PAD: top}
@@ -82,7 +83,7 @@ def trim() -> None:
 
 def give_back() -> None:
     """Give free blocks back where the allocator returns them, before the most memory is needed."""
-    if is_used():
+    if returns():
         let_go()
         trim()
 

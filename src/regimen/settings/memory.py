@@ -78,7 +78,7 @@ class MemorySettings(Section):
 
     allocator: Literal["keep", "return"] | None = None
     """What becomes of blocks of memory that are freed: kept for the next ones, or returned to the
-    system at once, which is slower (8% measured) and takes much less memory (Linux with glibc).
+    system at once, which is slower (8% measured) and takes less memory (Linux with glibc).
     Returned with ``quantise``, ``offload`` and ``stream`` when not given, and kept otherwise."""
 
     def returns_blocks(self, *, quantised: bool) -> bool:

@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regimen.models.native import pool
-from regimen.models.native.pool import LEAST, MOST, Pool, empty, empty_like
+from regimen.models.native.pool import LEAST, MOST, MOST_RETURNED, Pool, empty, empty_like
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def pooled():
-    pool.use(True)
+@pytest.fixture(params=[False, True], ids=["kept", "returned"])
+def pooled(request):
+    pool.use(returns=request.param)
     yield pool._ACTIVE.pool
-    pool.use(False)
+    pool.stop()
 
 
 def test_a_block_is_used_again_once_nobody_has_it(pooled):
@@ -51,9 +51,13 @@ def test_autograd_may_keep_a_block_and_write_to_it(pooled):
 
 def test_small_and_large_blocks_and_processes_without_a_pool_go_to_the_heap(pooled):
     empty((LEAST // 4 - 1,), torch.float32, CPU)
-    empty((MOST // 4 + 1,), torch.float32, CPU)
+    most = MOST_RETURNED if pool.returns() else MOST
+    empty((most // 4 + 1,), torch.float32, CPU)
     assert pooled.free_bytes == 0
-    pool.use(False)
+    empty((most // 4,), torch.float32, CPU)
+    assert pooled.free_bytes == most
+    pool.use(returns=True)  # lets go of them
+    pool.stop()
     assert empty((LEAST,), torch.float32, CPU).shape == (LEAST,)
     assert pooled.free_bytes == 0
 

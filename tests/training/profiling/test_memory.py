@@ -82,12 +82,12 @@ def test_a_resident_peak_is_at_least_what_is_resident():
 
 
 def test_blocks_of_the_pool_are_seen_as_torchs_own():
-    pool.use(True)
+    pool.use(returns=True)
     try:
         with memory_profiler() as profiler:
             block = pool.empty((1 << 20,), torch.float32, torch.device("cpu"))
             del block
-        assert pool.is_used()
+        assert pool.returns()
     finally:
-        pool.use(False)
+        pool.stop()
     assert allocated(profiler).peak >= 1 << 22

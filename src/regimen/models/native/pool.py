@@ -1,4 +1,4 @@
-"""Blocks that operators write to, from a pool where freed memory goes back to the system.
+"""Blocks that operators write to, from a pool in place of the heap.
 
 Where the allocator keeps what is freed, small objects settle in the gaps that large blocks leave:
 these no longer fit where they were, and the heap grows by a layer's blocks with every layer. Where
@@ -20,9 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LEAST, MOST = 1 << 17, 1 << 23
-"""Bytes of a block below which the heap has it, and above which it goes back to the system: what
-the pool holds free is there beside what others make, such as weights of a quantised base."""
+LEAST, MOST, MOST_RETURNED = 1 << 17, 1 << 26, 1 << 23
+"""Bytes of a block below which the heap has it, and above which the allocator: less where that
+returns memory, for what the pool holds free is there beside what others make, such as weights of a
+quantised base."""
 
 SPARE = 2
 """How many times as large a block may be as what is asked for."""
@@ -86,23 +87,29 @@ class Pool:
 
 
 class _Active:
-    """The process's pool; None where the allocator keeps what is freed."""
+    """The process's pool, if it has one, and whether the allocator returns what is freed."""
 
     pool: Pool | None = None
+    returns = False
 
 
 _ACTIVE = _Active()
 
 
-def use(wanted: bool) -> None:
-    """Take blocks from a pool from now on, or no longer."""
+def use(*, returns: bool) -> None:
+    """Take blocks from a pool from now on, beside an allocator that returns memory or keeps it."""
     let_go()
-    _ACTIVE.pool = (_ACTIVE.pool or Pool()) if wanted else None
+    _ACTIVE.pool, _ACTIVE.returns = _ACTIVE.pool or Pool(), returns
 
 
-def is_used() -> bool:
-    """Whether there is a pool."""
-    return _ACTIVE.pool is not None
+def stop() -> None:
+    """Take none from now on."""
+    _ACTIVE.pool, _ACTIVE.returns = None, False
+
+
+def returns() -> bool:
+    """Whether there is a pool, and what it lets go of goes back to the system."""
+    return _ACTIVE.pool is not None and _ACTIVE.returns
 
 
 def let_go() -> None:
@@ -125,7 +132,8 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> T
     """As ``torch.empty``, from the pool where there is one."""
     pool = _ACTIVE.pool
     size = math.prod(shape) * dtype.itemsize
-    if pool is None or device.type != "cpu" or not LEAST <= size <= MOST:
+    most = MOST_RETURNED if _ACTIVE.returns else MOST
+    if pool is None or device.type != "cpu" or not LEAST <= size <= most:
         return torch.empty(shape, dtype=dtype, device=device)
     flat = torch.frombuffer(pool.take(size), dtype=dtype)
     # no view of another tensor, for autograd
