@@ -180,7 +180,8 @@ def test_terms_of_other_depths_are_cut_apart(way, dtype, deep, flat, rows):  # n
         near(multiply(terms, out=torch.empty(rows, 70)), expected, step=1e-5)
 
 
-def test_without_products_in_bf16_it_is_multiplied_in_fp32(monkeypatch):
+@pytest.mark.parametrize("autocast", [False, True])
+def test_without_products_in_bf16_it_is_multiplied_in_fp32(autocast, monkeypatch):
     """To the last bit that bf16 has: sums are not rounded on the way."""
     monkeypatch.setattr(products, "_faster", lambda dtype: False)
     monkeypatch.setattr(products, "bf16_on_cpu", lambda: False)
@@ -189,16 +190,19 @@ def test_without_products_in_bf16_it_is_multiplied_in_fp32(monkeypatch):
         some(*s, dtype=low, seed=i) for i, s in enumerate([(6, 40), (9, 40), (40, 9), (6, 9)])
     )
     expected = (x.float() @ w.float().t() + 0.5 * (x.float() @ more.float())).to(low)
-    assert torch.equal(multiply([(x, forth(w)), (x, back(more, scale=0.5))]), expected)
+    entered = torch.autocast("cpu", enabled=autocast)
+    monkeypatch.setattr(products, "multiply", entered(multiply))
+    monkeypatch.setattr(products, "add_outer", entered(add_outer))
+    assert torch.equal(products.multiply([(x, forth(w)), (x, back(more, scale=0.5))]), expected)
     total = torch.ones(9, 40)
-    add_outer(total, grad, Input(x), 0.5, add=True)
+    products.add_outer(total, grad, Input(x), 0.5, add=True)
     torch.testing.assert_close(total, 1 + 0.5 * grad.float().t() @ x.float())
     low_total = torch.ones(9, 40, dtype=low)
-    add_outer(low_total, grad, Input(x), 0.5, add=True)
+    products.add_outer(low_total, grad, Input(x), 0.5, add=True)
     assert torch.equal(low_total, total.to(low))
     copied = products.Copied(w.float(), torch.ones(9), low, lambda block: block)
     assert copied.copy.dtype == torch.float32
-    assert torch.equal(copied.of(x), ((x.float() @ w.float().t()).to(low) + 1))
+    assert torch.equal(entered(copied.of)(x), ((x.float() @ w.float().t()).to(low) + 1))
     into = torch.ones(6, 9)
-    copied.add(into, x)
+    entered(copied.add)(into, x)
     torch.testing.assert_close(into, 2 + x.float() @ w.float().t())

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -84,12 +85,19 @@ def _faster(dtype: torch.dtype) -> bool:
     return "avx512f" in flags and vendor != "GenuineIntel"
 
 
-def _kind(dtype: torch.dtype, device: torch.device) -> torch.dtype:
+def _kind(x: Tensor, dtype: torch.dtype | None = None) -> torch.dtype:
     """What torch multiplies a matrix in. bf16 on a CPU without such products takes up to 60 times
     as long as copies in fp32 do (docs/LOG.md).
     """
-    slow = dtype == torch.bfloat16 and device.type == "cpu" and not bf16_on_cpu()
+    dtype = dtype or x.dtype
+    slow = dtype == torch.bfloat16 and x.device.type == "cpu" and not bf16_on_cpu()
     return torch.float32 if slow else dtype
+
+
+def _as_they_are(x: Tensor) -> AbstractContextManager[Any]:
+    """Autocast would make bf16 of copies in fp32 again."""
+    copies = _kind(x) != x.dtype
+    return torch.autocast(x.device.type, enabled=False) if copies else nullcontext()
 
 
 @cache
@@ -112,9 +120,16 @@ def multiply(
     if len(terms) <= MOST and all(_fits(a) for a, _ in terms) and _is_rows(out):
         _multiply(terms, out, bias_N, add=add)
         return out
+    with _as_they_are(first):
+        return _by_torch(terms, out, bias_N, add=add)
+
+
+def _by_torch(
+    terms: Sequence[tuple[Tensor, Factor]], out: Tensor, bias_N: Tensor | None, *, add: bool
+) -> Tensor:
     total: Tensor | None = None
     for a, factor in terms:
-        kind = _kind(a.dtype, a.device)
+        kind = _kind(a)
         a, matrix = a.to(kind), factor.matrix(kind)
         if total is not None:
             total.addmm_(a, matrix, alpha=factor.scale)
@@ -226,7 +241,7 @@ class Copied:
         if self.packed:
             self.copy = _pack(forth(weight_ND), dtype, large)
         else:
-            copy = torch.empty(self.inputs, self.outputs, dtype=_kind(dtype, weight_ND.device))
+            copy = torch.empty(self.inputs, self.outputs, dtype=_kind(weight_ND, dtype))
             self.copy = large(copy).copy_(weight_ND.t())
 
     def of(self, x_TD: Tensor) -> Tensor:
@@ -238,11 +253,12 @@ class Copied:
         if self.packed:
             self._into(out_TN, x_TD, add=False)
             return out_TN
-        x_TD = x_TD.to(self.copy.dtype)
-        if out_TN.dtype == x_TD.dtype:
-            torch.mm(x_TD, self.copy, out=out_TN)
-        else:
-            out_TN.copy_(x_TD @ self.copy)
+        with _as_they_are(x_TD):
+            x_TD = x_TD.to(self.copy.dtype)
+            if out_TN.dtype == x_TD.dtype:
+                torch.mm(x_TD, self.copy, out=out_TN)
+            else:
+                out_TN.copy_(x_TD @ self.copy)
         return out_TN if self.bias_N is None else out_TN.add_(self.bias_N)
 
     def add(self, to_TN: Tensor, x_TD: Tensor) -> None:
@@ -250,11 +266,12 @@ class Copied:
         if self.packed:
             self._into(to_TN, x_TD, add=True)
             return
-        x_TD = x_TD.to(self.copy.dtype)
-        if to_TN.dtype == x_TD.dtype:
-            to_TN.addmm_(x_TD, self.copy)
-        else:
-            to_TN.add_(x_TD @ self.copy)
+        with _as_they_are(x_TD):
+            x_TD = x_TD.to(self.copy.dtype)
+            if to_TN.dtype == x_TD.dtype:
+                to_TN.addmm_(x_TD, self.copy)
+            else:
+                to_TN.add_(x_TD @ self.copy)
         if self.bias_N is not None:
             to_TN.add_(self.bias_N)
 
@@ -288,11 +305,12 @@ def add_outer(
         term = _Given(grad_TO, True, given.panels, _PACKED, len(x_TI), 1.0)
         _call([term], total_OI, scale, add=add)
         return
-    kind = _kind(grad_TO.dtype, grad_TO.device)
-    grad_TO, x_TI = grad_TO.to(kind), x_TI.to(kind)
-    if total_OI.dtype == kind and not add and scale == 1.0:
-        torch.mm(grad_TO.t(), x_TI, out=total_OI)
-    elif total_OI.dtype == kind:
-        total_OI.addmm_(grad_TO.t(), x_TI, beta=int(add), alpha=scale)
-    else:
-        accumulate(total_OI, grad_TO.t() @ x_TI, scale, add=add)
+    with _as_they_are(grad_TO):
+        kind = _kind(grad_TO)
+        grad_TO, x_TI = grad_TO.to(kind), x_TI.to(kind)
+        if total_OI.dtype == kind and not add and scale == 1.0:
+            torch.mm(grad_TO.t(), x_TI, out=total_OI)
+        elif total_OI.dtype == kind:
+            total_OI.addmm_(grad_TO.t(), x_TI, beta=int(add), alpha=scale)
+        else:
+            accumulate(total_OI, grad_TO.t() @ x_TI, scale, add=add)
