@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -309,7 +308,7 @@ def test_the_order_of_arrival_does_not_matter_and_answers_come_early(
 
     def reply(number: int, path: str, body: dict[str, Any]) -> Reply:
         if body["messages"][-1]["content"] == "first":
-            assert last_answered.wait(10)
+            assert last_answered.wait(60)
         return echo(number, path, body)
 
     arrived = []
@@ -320,8 +319,10 @@ def test_the_order_of_arrival_does_not_matter_and_answers_come_early(
 
 
 def test_no_more_than_the_limit_at_once(serve: Callable[..., Server]) -> None:
+    two = threading.Barrier(2, timeout=60)
+
     def reply(number: int, path: str, body: dict[str, Any]) -> Reply:
-        time.sleep(0.01)
+        two.wait()  # an answer comes when two are asked for
         return echo(number, path, body)
 
     server = serve(reply)

@@ -285,7 +285,7 @@ def ruled(function: str = "rule") -> dict[str, Any]:
     ("said", "limit"),
     [
         (BAD, 60.0),
-        pytest.param((*BAD, "hang", "end"), 1.0, marks=pytest.mark.slow),
+        pytest.param((*BAD, "hang", "end"), 5.0, marks=pytest.mark.slow),
     ],
 )
 def test_a_rule_that_raises_hangs_or_says_nonsense_is_counted(
@@ -302,10 +302,10 @@ def test_a_rule_that_raises_hangs_or_says_nonsense_is_counted(
     (lost,) = Path("run/build/ledger").glob("*on-policy-scores.failed.jsonl")
     told = lost.read_text()
     parts = ["no such word", "an error of one's own", "the score is nan", "very good", "NoneType"]
-    parts += ["within 1 seconds", "ended its process"] if "hang" in said else []
+    parts += ["within 5 seconds", "ended its process"] if "hang" in said else []
     assert [part for part in parts if part not in told] == []
     best = {"kind": "best_of_n", **on_policy(**samples)}
-    if limit > 2:  # the slow case looks at both
+    if "hang" not in said:  # the slow case looks at both
         return
     assert build_section({"feedback": [best]}) == 0
     assert [one.messages[-1].text for one in instances()] == ["bb"]
