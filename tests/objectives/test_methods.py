@@ -22,6 +22,7 @@ from regimen.objectives.preference import (
     Dpop,
     Hinge,
     Ipo,
+    Odpo,
     Robust,
     divergence_scores,
 )
@@ -37,6 +38,7 @@ from regimen.verifying.preferences import FORMULAS, AnswerRow, Term, answers_twi
 GIVEN = {
     "dpo": [{}, {"beta": 0.7, "label_smoothing": 0.2}]
     + [{"divergence": kind, "alpha": 0.3} for kind in ("forward_kl", "js", "alpha")],
+    "odpo": [{}, {"beta": 0.5, "offset_weight": 0.3}, {"offset_scale": "identity"}],
     "dpo_norm": [{}, {"label_smoothing": 0.1}],
     "dpop": [{"penalty": 2.0}, {"penalty": 0.0}],
     "ipo": [{}, {"beta": 0.5, "length_normalised": False}],
@@ -66,6 +68,8 @@ def drawn_rows(form, draw):
     for number in range(5):
         count = {"labelled": 1, "ranked": 2 + number % 3}.get(form, 2)
         scores = torch.randn(count, generator=draw).tolist() if form == "ranked" else [1.0, 0.0]
+        if form == "pairs":  # their margins
+            scores[0] = 0.1 + 3 * float(torch.rand((), generator=draw))
         roles = tuple(BEST if s == max(scores) else OTHER for s in scores)
         if form == "labelled":
             roles = (BEST if number % 2 else OTHER,)
@@ -124,7 +128,7 @@ def test_the_tables_agree():
         assert not unused, name
 
 
-def pair(chosen, rejected, reference=(0.0, 0.0), tokens=(1, 1)):
+def pair(chosen, rejected, reference=(0.0, 0.0), tokens=(1, 1), margin=1.0):
     """A batch of one pair with these summed log-probabilities, as leaf tensors."""
     parts = [
         torch.full((n,), v / n, dtype=torch.float64)
@@ -137,7 +141,7 @@ def pair(chosen, rejected, reference=(0.0, 0.0), tokens=(1, 1)):
         answer_N=answer,
         row_A=torch.tensor([0, 0]),
         role_A=torch.tensor([BEST, OTHER]),
-        score_A=torch.tensor([1.0, 0.0]),
+        score_A=torch.tensor([margin, 0.0], dtype=torch.float64),
         reference_A=torch.tensor(reference, dtype=torch.float64),
         weight_B=torch.ones(1),
     )
@@ -173,7 +177,25 @@ def test_swapping_the_answers_turns_the_margin(chosen, rejected, first, second, 
     )
 
 
-@pytest.mark.parametrize("loss", [Dpo(), DpoNorm(), Robust(), Dpop()])
+@given(nats, nats, st.floats(0.01, 2), st.floats(0.01, 100), st.floats(0.01, 5))
+def test_an_offset_moves_what_is_asked_for_by_what_the_margin_says(
+    chosen, rejected, beta, margin, weight
+):
+    """The loss is log 2 where the difference of rewards is the offset, and grows with the margin;
+    without an offset it is that of DPO."""
+    for scale, offset in (("log", weight * math.log(margin)), ("identity", weight * margin)):
+        loss = Odpo(beta=beta, offset_weight=weight, offset_scale=scale)
+        at = rejected + offset / beta
+        assert value(loss, at, rejected, margin=margin) == pytest.approx(math.log(2), abs=1e-6)
+        less, more = (value(loss, chosen, rejected, margin=margin * by) for by in (0.5, 2.0))
+        assert less < value(loss, chosen, rejected, margin=margin) < more
+        none = 1.0 if scale == "log" else 0.0
+        assert value(loss, chosen, rejected, margin=none) == pytest.approx(
+            value(Dpo(beta=beta), chosen, rejected)
+        )
+
+
+@pytest.mark.parametrize("loss", [Dpo(), DpoNorm(), Robust(), Dpop(), Odpo()])
 def test_at_the_reference_the_loss_is_log_two(loss):
     assert value(loss, -3.0, -5.0, (-3.0, -5.0)) == pytest.approx(math.log(2))
 

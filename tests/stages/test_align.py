@@ -1,8 +1,10 @@
 """pytest tests/stages/test_align.py: align by method, data and reference."""
 
 import json
+import math
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,6 +160,40 @@ def test_what_nothing_can_be_learnt_from_is_counted(project):
     write_table(project.folder / "data/ranked.parquet", ranked_to_table([*RANKED, *tied]))
     assert align(project, "ranked", method="rrhf") == 0
     assert told("ranked")["rendering"]["removed"] == {"tied_answers": 1}
+
+
+def with_margins(project, margins):
+    some = [replace(one, margin=by) for one, by in zip(PAIRS, margins, strict=False)]
+    write_table(project.folder / "data/preferences.parquet", preferences_to_table(some))
+
+
+def test_margins_are_the_offsets_of_pairs(project):
+    with_margins(project, [3.0] * len(PAIRS))
+    assert align(project, "dpo", beta=0.5) == 0
+    assert align(project, method="odpo", beta=0.5, offset_weight=2.0) == 0
+    assert align(project, "same", method="odpo", beta=0.5, offset_scale="identity") == 0
+    first, last = logged()[0], logged()[-1]
+    # at the reference the loss is that of the offset alone
+    assert first["loss"] == pytest.approx(math.log1p(math.exp(2 * math.log(3.0))), rel=1e-4)
+    assert logged("same")[0]["loss"] == pytest.approx(math.log1p(math.exp(3.0)), rel=1e-4)
+    assert last["loss"] < first["loss"]
+    assert last["rewards/margins"] > logged("dpo")[-1]["rewards/margins"] > 0
+
+
+def test_pairs_without_a_margin_that_can_be_used_are_counted(project, capfd):
+    with_margins(project, [2.0, None, None, 0.0, 1.0, 0.5])
+    assert align(project, method=[{"name": "odpo"}, {"name": "sft", "weight": 0.1}]) == 0
+    assert told()["rendering"]["removed"] == {"no_margin": 2, "bad_margin": 1}
+    assert told()["pairs"] == 3
+    said = capfd.readouterr()
+    assert "2 of 6 pairs are left out: no_margin" in said.out + said.err
+    assert align(project, "same", method="odpo", offset_scale="identity") == 0
+    assert told("same")["rendering"]["removed"] == {"no_margin": 2}
+    assert align(project, "dpo") == 0
+    assert told("dpo")["rendering"]["removed"] == {}
+    with_margins(project, [None] * 5)
+    assert align(project, "none", method="odpo") == 1
+    assert "no-margins" in capfd.readouterr().err
 
 
 def test_files_of_another_kind_and_answers_of_one_label_are_refused(project, capfd):

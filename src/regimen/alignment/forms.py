@@ -105,6 +105,17 @@ def why_odd(record: Record | Stepwise) -> str:
     return "" if 0 < record.weight < math.inf else "bad_weight"
 
 
+def why_no_margin(record: Preference, *, positive: bool = False) -> str:
+    """The reason why a pair's margin cannot be used; empty where it can.
+
+    It has to be finite and at least 0, or more than 0 where it must be ``positive``.
+    """
+    if record.margin is None:
+        return "no_margin"
+    enough = record.margin > 0 if positive else record.margin >= 0
+    return "" if enough and record.margin < math.inf else "bad_margin"
+
+
 def says_nothing(turns: Sequence[Message]) -> bool:
     """Whether no turn has a text or a call."""
     return not any(turn.text.strip() or turn.tool_calls for turn in turns)
@@ -120,10 +131,17 @@ class Row:
     weight: float = 1.0
 
 
-def row_of(record: Record, rendered: RenderedAnswers, name: str = "") -> Row:
-    """The row of a record that was rendered."""
+def row_of(
+    record: Record, rendered: RenderedAnswers, name: str = "", *, margins: bool = False
+) -> Row:
+    """The row of a record that was rendered; with ``margins`` the scores of a pair differ by its
+    margin."""
     named = replace(rendered, name=name)
-    return Row(named, roles_of(record), scores_of(record), record.weight)
+    scores = scores_of(record)
+    if margins and isinstance(record, Preference):
+        assert record.margin is not None
+        scores = (record.margin, 0.0)
+    return Row(named, roles_of(record), scores, record.weight)
 
 
 def with_mismatched(rows: Sequence[Row], seed: int, limit: int) -> list[Row]:

@@ -6,7 +6,6 @@ its steps.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from regimen.alignment.forms import answers_in, scores_of, why_odd, why_unusable
+from regimen.alignment.forms import answers_in, scores_of, why_no_margin, why_odd, why_unusable
 from regimen.judging.steps import step_ends, steps_of
 from regimen.objectives.reward import ScoreTable
 from regimen.records import Labelled, Message, Preference, Ranked, Stepwise, content_of, stable_hash
@@ -78,10 +77,7 @@ def why_not(record: RewardRecord, method: str, *, margin: bool) -> str:
     if found in ("tied_answers", "equal_answers") and method == "reward_ordinal":
         return ""  # each answer has its level, whatever the others have
     if not found and margin and isinstance(record, Preference):
-        if record.margin is None:
-            return "no_margin"
-        if not 0 <= record.margin < math.inf:
-            return "bad_margin"
+        return why_no_margin(record)
     return found
 
 

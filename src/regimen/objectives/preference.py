@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from regimen.objectives.answers import Answers, Unit, pairs_of
 
 Divergence = Literal["reverse_kl", "forward_kl", "js", "alpha"]
+OffsetScale = Literal["log", "identity"]
 
 MOST_EXPONENT = 80.0
 """Larger exponents overflow fp32."""
@@ -65,6 +66,38 @@ class Dpo:
         scores_A = divergence_scores(answers.ratio_A, self.divergence, self.alpha)
         chosen_B, rejected_B = pairs_of(scores_A)
         return {"dpo": logistic(self.beta * (chosen_B - rejected_B), self.label_smoothing)}
+
+    def rewards(self, answers: Answers) -> Tensor:
+        """beta * u."""
+        return self.beta * answers.ratio_A
+
+
+@dataclass(frozen=True, slots=True)
+class Odpo:
+    """DPO with an offset (Amini et al. 2024, arXiv 2402.10571).
+
+    loss = -log s(beta * (u_w - u_l) - offset_weight * f(m)), with m > 0 by how much the chosen
+    answer is better: the difference of the answers' scores, here the margin of the pair. f is the
+    natural logarithm (``log``, as in the paper's experiments and code) or the identity, which also
+    takes m = 0. The paper calls the weight alpha, and the weighted f(m) the offset. By ``log`` a
+    margin of 1 has none, and a smaller one a negative offset.
+    """
+
+    PARTS: ClassVar[Mapping[str, Unit]] = {"odpo": "rows"}
+
+    beta: float = 0.1
+    offset_weight: float = 1.0
+    offset_scale: OffsetScale = "log"
+
+    def __call__(self, answers: Answers) -> Mapping[str, Tensor]:
+        """The loss of each pair."""
+        chosen_B, rejected_B = pairs_of(answers.ratio_A)
+        better_B, worse_B = pairs_of(answers.score_A)
+        margin_B = (better_B - worse_B).to(chosen_B.dtype)
+        scaled_B = margin_B.log() if self.offset_scale == "log" else margin_B
+        return {
+            "odpo": logistic(self.beta * (chosen_B - rejected_B) - self.offset_weight * scaled_B)
+        }
 
     def rewards(self, answers: Answers) -> Tensor:
         """beta * u."""

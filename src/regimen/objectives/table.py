@@ -9,7 +9,7 @@ from typing import Any, Literal
 from regimen.objectives.answers import ComparedOverStep
 from regimen.objectives.distillation import Distillation
 from regimen.objectives.labelled import Bco, Kto
-from regimen.objectives.preference import Dpo, DpoNorm, Dpop, Hinge, Ipo, Robust
+from regimen.objectives.preference import Dpo, DpoNorm, Dpop, Hinge, Ipo, Odpo, Robust
 from regimen.objectives.ranked import Rrhf, Slic
 from regimen.objectives.reference_free import Cpo, Orpo, Sft, Simpo, Unlikelihood
 from regimen.objectives.reward import BradleyTerry, Ordinal, Process
@@ -31,7 +31,8 @@ class Method:
     """A method of ``align`` whose loss looks at answers.
 
     ``reference`` says whether it looks at the frozen reference; ``mismatched`` whether each row
-    also has an answer to another prompt.
+    also has an answer to another prompt; ``margins`` whether it asks by how much an answer is
+    better, so that scores of pairs are their margins.
     """
 
     loss: Callable[..., Any]
@@ -39,6 +40,7 @@ class Method:
     reference: bool
     source: str
     mismatched: bool = False
+    margins: bool = False
 
     @property
     def across_rows(self) -> bool:
@@ -53,6 +55,10 @@ class Method:
 
 METHODS: dict[str, Method] = {
     "dpo": Method(Dpo, "pairs", True, "Rafailov et al. 2023, arXiv 2305.18290, eq. 7"),
+    "odpo": Method(
+        *(Odpo, "pairs", True, "Amini et al. 2024, arXiv 2402.10571"),
+        margins=True,
+    ),
     "dpo_norm": Method(DpoNorm, "pairs", True, "Lambert et al. 2024, arXiv 2411.15124"),
     "dpop": Method(Dpop, "pairs", True, "Pal et al. 2024, arXiv 2402.13228"),
     "ipo": Method(Ipo, "pairs", True, "Azar et al. 2023, arXiv 2310.12036, eq. 17"),

@@ -11,6 +11,7 @@ from regimen.settings.base import Conflict, Section, Text, Texts
 
 LossName = Literal[
     "dpo",
+    "odpo",
     "dpo_norm",
     "dpop",
     "ipo",
@@ -45,6 +46,7 @@ Weight = Annotated[float, Field(ge=0, le=1_000)]
 _SCORED = ("beta", "label_smoothing", "divergence", "alpha")
 TAKES: dict[str, tuple[str, ...]] = {
     "dpo": _SCORED,
+    "odpo": ("beta", "offset_weight", "offset_scale"),
     "dpo_norm": ("beta", "label_smoothing"),
     "dpop": ("beta", "penalty"),
     "ipo": ("beta", "length_normalised"),
@@ -77,7 +79,8 @@ REWARDS: tuple[Reward, ...] = ("reward", "reward_ordinal", "reward_process")
 _PAIRS, _LABELLED, _RANKED, _ANY = "pairs", "labelled", "ranked", "any"
 FORMS: dict[str, str] = {
     **dict.fromkeys(
-        ("dpo", "dpo_norm", "dpop", "ipo", "hinge", "robust", "cpo", "simpo", "orpo"), _PAIRS
+        ("dpo", "odpo", "dpo_norm", "dpop", "ipo", "hinge", "robust", "cpo", "simpo", "orpo"),
+        _PAIRS,
     ),
     **dict.fromkeys(("kto", "bco"), _LABELLED),
     **dict.fromkeys(("rrhf", "slic"), _RANKED),
@@ -101,6 +104,12 @@ class Hyperparameters(Section):
 
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Of ``divergence: alpha``, between reverse (0) and forward KL (1); 0.5."""
+
+    offset_weight: Annotated[float, Field(gt=0, le=1_000)] | None = None
+    """``odpo``: how much a pair's margin counts in its offset; 1."""
+
+    offset_scale: Literal["log", "identity"] | None = None
+    """``odpo``: the offset is the natural logarithm of the margin, or the margin; ``log``."""
 
     penalty: Weight | None = None
     """``dpop``: how much it costs that a chosen answer becomes less likely; 50."""

@@ -30,12 +30,12 @@ from regimen.models.hardware import set_up
 from regimen.models.scoring import add_cuts, pad_id_of, take_cuts
 from regimen.objectives.reward import RewardObjective, borders, cuts_from_counts
 from regimen.objectives.table import REWARDS
-from regimen.records import Ranked, Stepwise
+from regimen.records import Stepwise
 from regimen.runs import Run
 from regimen.settings.align import AlignSettings
 from regimen.settings.pipeline import PipelineSettings
 from regimen.settings.training import ModelSettings
-from regimen.stages.align_rows import left_aside, read_records
+from regimen.stages.align_rows import check_margins, left_aside, read_records
 from regimen.stages.arrangements import wants_bf16
 from regimen.stages.reward_quality import measure, show, write_quality
 from regimen.stages.rows import Account, account, origin
@@ -168,14 +168,8 @@ def _rows(
 ) -> tuple[list[RewardRow], dict[str, Any]]:
     """The rows of a file's records; what nothing can be learnt from is counted."""
     records = list(read_records(section, read_table(source), source))
-    if section.margin and not any(isinstance(r, Ranked) or r.margin is not None for r in records):
-        raise DataError(
-            "No comparison has a margin.",
-            slug="no-margins",
-            got=f"{len(records):,} comparisons of {source}",
-            expected="a 'margin' for each, or scores of both answers",
-            fix="Remove align.margin, or add margins to the data.",
-        )
+    if section.margin:
+        check_margins(records, source, "Remove align.margin")
     rows: list[RewardRow] = []
     with account(run, section, section.overflow, _UNITS[spec.method]) as found:
         for record in records:

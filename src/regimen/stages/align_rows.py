@@ -18,6 +18,7 @@ from regimen.alignment.forms import (
     records_of,
     row_of,
     scores_of,
+    why_no_margin,
     why_unusable,
     with_mismatched,
 )
@@ -162,6 +163,40 @@ class Rows:
     told: Mapping[str, Any] | None = None
 
 
+def check_margins(records: Sequence[AnyRecord], source: Path, otherwise: str) -> None:
+    """Some record must say by how much an answer is better.
+
+    Raises:
+        DataError: none does; ``otherwise`` is what can be done without margins.
+    """
+    if any(isinstance(one, Ranked) or getattr(one, "margin", None) is not None for one in records):
+        return
+    raise DataError(
+        "No comparison has a margin.",
+        slug="no-margins",
+        got=f"{len(records):,} comparisons of {source}",
+        expected="a 'margin' for each, or scores of both answers",
+        fix=f"{otherwise}, or add margins to the data.",
+    )
+
+
+def asks_for_margins(section: AlignSettings) -> bool:
+    """Whether a loss of the section looks at the margins of pairs."""
+    return any(METHODS[loss.name].margins for loss in section.losses)
+
+
+def why_left_out(section: AlignSettings, record: Record) -> str:
+    """The reason why the losses of the section can learn nothing from a record; empty where they
+    can."""
+    found = why_unusable(record)
+    if found or not asks_for_margins(section) or not isinstance(record, Preference):
+        return found
+    positive = any(
+        METHODS[loss.name].margins and loss.offset_scale != "identity" for loss in section.losses
+    )
+    return why_no_margin(record, positive=positive)
+
+
 def align_rows(
     section: AlignSettings, renderer: Renderer, run: Run, source: Path, seed: int
 ) -> Rows:
@@ -176,10 +211,15 @@ def align_rows(
     unit = {"pairs": "pair", "labelled": "labelled answer", "ranked": "ranked list"}
     form: Form = section.form  # type: ignore[assignment]
     made = [one for record in records for one in records_of(form, record)]
+    if asks_for_margins(section):
+        check_margins(made, source, "Choose another method")
     rows: list[Row] = []
     with account(run, section, section.overflow, unit.get(form, "record")) as found:
         for record in made:
             rows += answer_rows(section, renderer, found, record)
+        for reason in ("no_margin", "bad_margin"):
+            if count := found.step.removed[reason]:
+                console.line(f"align: {count:,} of {len(made):,} pairs are left out: {reason}")
     counts = found.counts()
     run.write_json("rendering.json", {**counts, "notes": renderer.notes})
     told: dict[str, Any] = {"rendering": counts, "pairs" if form == "pairs" else "rows": len(rows)}
@@ -196,7 +236,7 @@ def answer_rows(
     """The row of a record, none where it is removed or failed."""
     found.step.enter()
     name = origin(record.lineage, record.instance_id)
-    if reason := why_unusable(record):
+    if reason := why_left_out(section, record):
         found.step.remove(record, reason)
         return []
     row = _row(section, renderer, found.step, record, name)
@@ -227,8 +267,9 @@ def _row(
     if all_alike(whole):
         step.remove(record, "equal_answers")
         return None
-    kept = None if fitted is None else row_of(record, fitted, name)
-    return kept, row_of(record, whole, name)
+    margins = asks_for_margins(section)
+    kept = None if fitted is None else row_of(record, fitted, name, margins=margins)
+    return kept, row_of(record, whole, name, margins=margins)
 
 
 def _labels(rows: Sequence[Row]) -> dict[str, Any]:

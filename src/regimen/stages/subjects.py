@@ -23,7 +23,6 @@ from regimen.alignment.forms import (
     answers_in,
     records_of,
     row_of,
-    why_unusable,
     with_mismatched,
 )
 from regimen.errors import DataError, TokenError
@@ -36,7 +35,13 @@ from regimen.settings.quantised import base_kind
 from regimen.settings.training import ModelSettings, TrainingSettings
 from regimen.settings.tune import TuneSettings
 from regimen.stages.align import with_new_tokens
-from regimen.stages.align_rows import conditioned_rows, read_records, source_of
+from regimen.stages.align_rows import (
+    asks_for_margins,
+    conditioned_rows,
+    read_records,
+    source_of,
+    why_left_out,
+)
 from regimen.stages.arrangements import quantisation_of
 from regimen.stages.rows import document_pieces, read_instances, replayed_rows
 from regimen.stages.texts import read_texts
@@ -197,14 +202,14 @@ def _answers_subject(
 
 def _fitted(section: AlignSettings, renderer: Renderer, record: Record) -> list[Row]:
     """The row of a record that can be rendered and learnt from."""
-    if why_unusable(record):
+    if why_left_out(section, record):
         return []
     fitted, _ = fit_answers(
         renderer, record.prompt, answers_in(record), section.max_length, section.overflow
     )
     if fitted is None or all_alike(fitted):
         return []
-    return [row_of(record, fitted)]
+    return [row_of(record, fitted, margins=asks_for_margins(section))]
 
 
 def _conversations(

@@ -84,6 +84,12 @@ def _dpo(row: AnswerRow, beta: float, label_smoothing: float, **more: Any) -> Pa
     return {"dpo": _better(beta * (chosen - rejected), label_smoothing)}
 
 
+def _odpo(row: AnswerRow, beta: float, offset_weight: float, offset_scale: str) -> Parts:
+    (chosen, rejected), margin = row.ratios(), row.scores[0] - row.scores[1]
+    offset = offset_weight * (math.log(margin) if offset_scale == "log" else margin)
+    return {"odpo": -torch.log(_sigmoid(beta * (chosen - rejected) - offset))}
+
+
 def _dpo_norm(row: AnswerRow, beta: float, label_smoothing: float) -> Parts:
     a, b = (ratio / len(logp) for ratio, logp in zip(row.ratios(), row.logps, strict=True))
     return {"dpo_norm": _better(beta * (a - b), label_smoothing)}
@@ -183,6 +189,7 @@ def _sft(row: AnswerRow) -> Parts:
 
 FORMULAS: dict[str, Callable[..., Parts]] = {
     "dpo": _dpo,
+    "odpo": _odpo,
     "dpo_norm": _dpo_norm,
     "dpop": _dpop,
     "ipo": _ipo,
