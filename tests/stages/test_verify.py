@@ -220,6 +220,7 @@ def test_each_of_several_tunings_is_checked_from_where_it_starts(project, capsys
 METHODS = [
     {"method": "quark", "quantiles": 2},
     {"method": [{"name": "ipo"}, {"name": "sft", "weight": 0.2}]},
+    {"method": "dpo", "replay": {"share": 0.2, "weight": 0.7, "data": "data"}},
     *(
         pytest.param(method, marks=pytest.mark.slow)
         for method in (
@@ -238,5 +239,5 @@ def test_every_method_of_align_is_verified(project, capsys, method):
     result = json.loads(lines[-1])
     assert (code, result["broken"], result["not_run"]) == (0, 0, 0), error
     verdicts = {one["contract"]: one["verdict"] for one in result["contracts"]}
-    compared = isinstance(method["method"], list) or method["method"] in ("kto", "bco")
+    compared = isinstance(method["method"], list) or method["method"] in ("dpo", "kto", "bco")
     assert verdicts["reference = policy"] == ("holds" if compared else "not applicable")

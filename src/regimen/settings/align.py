@@ -8,10 +8,35 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from regimen.settings.align_methods import REWARDS, Method, MethodSettings
-from regimen.settings.base import Conflict, Text
+from regimen.settings.base import Conflict, Section, Text
 from regimen.settings.raft import RaftSettings as RaftSettings
 from regimen.settings.raft import of_raft
 from regimen.settings.training import ModelSettings, TrainingSettings, goes_on
+
+
+class AlignReplaySettings(Section):
+    """Conversations learnt beside the preferences, so that what the model can already do stays."""
+
+    data: Text | None = None
+    """A directory of ``build`` or a file of instances, best what the model was tuned on; the
+    pipeline's when not given."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of all tokens that go through the model."""
+
+    weight: Annotated[float, Field(gt=0, le=1_000)] = 1.0
+    """What the mean loss of a token of their answers is multiplied by, before it is added to the
+    loss of the preferences."""
+
+
+def of_replay(section: Any) -> Iterator[Conflict]:
+    """``replay`` beside losses over answers alone; ``section`` is one with a method."""
+    if section.replay is not None and not section.losses:
+        yield Conflict(
+            what=f"stands beside a loss over answers, and {section.method} has none",
+            at=("replay",),
+            fix="Remove it, or choose another method.",
+        )
 
 
 class AlignSettings(TrainingSettings, MethodSettings):
@@ -32,6 +57,9 @@ class AlignSettings(TrainingSettings, MethodSettings):
 
     raft: RaftSettings | None = None
     """Of ``method: raft``: prompts, the score, rounds and sampling."""
+
+    replay: AlignReplaySettings | None = None
+    """Instances to learn again in the same steps; none when not given."""
 
     overflow: Literal["drop", "truncate"] = "drop"
     """What happens to a pair longer than ``max_length``: it is left out, or the oldest turns of its
@@ -63,6 +91,7 @@ class AlignSettings(TrainingSettings, MethodSettings):
         yield from self.loss_conflicts()
         yield from of_raft(self)
         yield from self._base_conflicts()
+        yield from of_replay(self)
         if self.model is not None and self.model.config is not None:
             yield Conflict(
                 what="describes a fresh model, and alignment starts from a trained one",

@@ -17,9 +17,11 @@ from regimen.alignment.reference import (
     kept_reference,
     reference_identity,
 )
+from regimen.curation.ledger import Ledger
 from regimen.models.hardware import set_up
 from regimen.objectives.answers import AnswerObjective
 from regimen.objectives.base import Objective
+from regimen.objectives.replay import WithReplay
 from regimen.objectives.supervised import Supervised
 from regimen.objectives.table import METHODS
 from regimen.runs import Run
@@ -38,6 +40,7 @@ from regimen.stages.arrangements import wants_bf16
 from regimen.stages.common import StageResult, path_key, read_json, run_stage
 from regimen.stages.profile import profile_stage
 from regimen.stages.raft import profile_raft, raft
+from regimen.stages.replay import replay_source, replayed_conversations
 from regimen.stages.training import (
     MERGED,
     Prepared,
@@ -46,6 +49,7 @@ from regimen.stages.training import (
     start_from,
 )
 from regimen.stages.training_run import KEPT, Job, run_training, training_summary
+from regimen.tokens.rendering import Rendered, RenderedAnswers
 from regimen.tokens.store import TokenRows, load_token_rows, save_token_rows, token_rows
 
 IDENTITY = "reference.json"
@@ -78,14 +82,22 @@ def align(
     if settings.align is not None and settings.align.method == "raft":
         return raft(settings, root, start_of(settings.align, start))
     section, model, source = _inputs(settings, data, start)
-    work = reward_work if section.rewards else _work
     inputs = {"model": path_key(model.path or ""), "preferences": path_key(source)}
+    replayed = None if section.replay is None else replay_source(section.replay, data)
+    if replayed is not None:
+        inputs["replay"] = path_key(replayed)
+
+    def work(run: Run) -> Mapping[str, Any]:
+        if section.rewards:
+            return reward_work(settings, section, model, run, source)
+        return _work(settings, section, model, run, source, replayed)
+
     return run_stage(
         "align",
         settings,
         root / "align",
         inputs,
-        lambda run: work(settings, section, model, run, source),
+        work,
         keep=(*KEPT, IDENTITY),
     )
 
@@ -109,7 +121,8 @@ def profile_align(
             return reward_job(
                 settings, section, rendered_rewards(settings, section, model, run, source)
             )
-        work = _rendered(settings, section, model, run, source)
+        replayed = None if section.replay is None else replay_source(section.replay, data)
+        work = _rendered(settings, section, model, run, source, replayed)
         # what the reference says has no part in how long a step takes
         return _job(settings, section, work, objective_of(section, work.found, None), {})
 
@@ -144,10 +157,15 @@ def with_new_tokens(section: AlignSettings, model: ModelSettings) -> ModelSettin
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The model, its rows as tokens, and what became of which record."""
+    """The model, its rows as tokens, and what became of which record.
+
+    ``judged`` are those of the rows that are learnt from judgements; behind them are those that are
+    replayed.
+    """
 
     prepared: Prepared
     rows: TokenRows
+    judged: TokenRows
     found: Rows
 
 
@@ -157,9 +175,10 @@ def _work(
     model: ModelSettings,
     run: Run,
     source: Path,
+    replayed: Path | None,
 ) -> Mapping[str, Any]:
     hardware = set_up()
-    work = _rendered(settings, section, model, run, source)
+    work = _rendered(settings, section, model, run, source, replayed)
     tokens = int(work.rows.lengths.sum())
     console.line(f"align: {len(work.rows):,} rows, {tokens:,} tokens")
     reference_A: torch.Tensor | None = None
@@ -183,13 +202,13 @@ def _reference(section: AlignSettings, work: Work, run: Run) -> tuple[torch.Tens
     run.write_json(IDENTITY, asdict(identity))
     reference_A, reused = kept_reference(
         model,
-        work.rows,
+        work.judged,
         run.directory.parent / KEPT_REFERENCES,
         identity,
         tokens_per_batch=section.tokens_per_batch,
     )
     console.line(f"align: reference {'taken from an earlier run' if reused else 'computed'}")
-    gap = check_reference(model, work.rows, reference_A, bf16=bf16)
+    gap = check_reference(model, work.judged, reference_A, bf16=bf16)
     about = {**asdict(identity), "reused": reused}
     return reference_A, {"reference": about, "logratio_at_start": gap}
 
@@ -199,7 +218,8 @@ def objective_of(section: AlignSettings, rows: Rows, reference_A: torch.Tensor |
     if not section.losses:
         return Supervised()
     losses = [(one.weight, METHODS[one.name].loss(**one.given())) for one in section.losses]
-    return AnswerObjective(answer_table(rows.answers, reference_A), tuple(losses))
+    objective = AnswerObjective(answer_table(rows.answers, reference_A), tuple(losses))
+    return objective if section.replay is None else WithReplay(objective, section.replay.weight)
 
 
 def _rendered(
@@ -208,18 +228,30 @@ def _rendered(
     model: ModelSettings,
     run: Run,
     source: Path,
+    replayed: Path | None,
 ) -> Work:
     """The model, the tokens of the rows, and what became of which record."""
     seed = settings.seed_of("align")
     prepared = prepare_model(model, section, seed=seed, merged=run.path(MERGED))
     aside = left_aside(section, source)
-    found = align_rows(section, prepared.renderer, run, source, seed)
+    ledger = Ledger(run.path("ledger"))
+    found = align_rows(section, prepared.renderer, run, source, seed, ledger)
     if aside:
         found = replace(found, told={**(found.told or {}), "left_aside": aside})
-    rendered = (row.rendered for row in found.answers)
-    rows = token_rows(found.conversations or rendered)
+    judged: list[Rendered | RenderedAnswers] = [
+        *found.conversations,
+        *(row.rendered for row in found.answers),
+    ]
+    rows = token_rows(judged)
+    if replayed is not None:
+        tokens = int(rows.lengths.sum())
+        given = section, prepared.renderer, run, ledger, replayed
+        again, about = replayed_conversations(*given, tokens=tokens, seed=seed)
+        rows = token_rows([*judged, *again])
+        found = replace(found, told={**(found.told or {}), "replay": about})
     save_token_rows(run.path("tokens.arrow"), rows)
-    return Work(prepared, load_token_rows(run.path("tokens.arrow")), found)
+    rows = load_token_rows(run.path("tokens.arrow"))
+    return Work(prepared, rows, rows.take(range(len(judged))) if replayed else rows, found)
 
 
 def _job(

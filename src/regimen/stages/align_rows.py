@@ -23,7 +23,7 @@ from regimen.alignment.forms import (
     with_mismatched,
 )
 from regimen.alignment.reward_rows import READS
-from regimen.curation.ledger import Step
+from regimen.curation.ledger import Ledger, Step
 from regimen.errors import DataError, TokenError
 from regimen.objectives.table import METHODS, Form
 from regimen.records import Instance, Labelled, Preference, Ranked, Stepwise
@@ -198,23 +198,23 @@ def why_left_out(section: AlignSettings, record: Record) -> str:
 
 
 def align_rows(
-    section: AlignSettings, renderer: Renderer, run: Run, source: Path, seed: int
+    section: AlignSettings, renderer: Renderer, run: Run, source: Path, seed: int, ledger: Ledger
 ) -> Rows:
-    """Render what a file holds; what cannot be rendered or learnt from is counted.
+    """Render what a file holds; what cannot be rendered or learnt from is counted in the ledger.
 
     Raises:
         DataError: nothing is left, or too little of one kind.
     """
     records = list(read_records(section, read_table(source), source))
     if not section.losses:
-        return _conditioned(section, renderer, run, records)
+        return _conditioned(section, renderer, run, records, ledger)
     unit = {"pairs": "pair", "labelled": "labelled answer", "ranked": "ranked list"}
     form: Form = section.form  # type: ignore[assignment]
     made = [one for record in records for one in records_of(form, record)]
     if asks_for_margins(section):
         check_margins(made, source, "Choose another method")
     rows: list[Row] = []
-    with account(run, section, section.overflow, unit.get(form, "record")) as found:
+    with account(run, section, section.overflow, unit.get(form, "record"), ledger) as found:
         for record in made:
             rows += answer_rows(section, renderer, found, record)
         for reason in ("no_margin", "bad_margin"):
@@ -295,13 +295,17 @@ def conditioned_method(section: AlignSettings) -> Hindsight | Quark:
 
 
 def _conditioned(
-    section: AlignSettings, renderer: Renderer, run: Run, records: Sequence[Record]
+    section: AlignSettings,
+    renderer: Renderer,
+    run: Run,
+    records: Sequence[Record],
+    ledger: Ledger,
 ) -> Rows:
     """Conversations with a condition, one record after another."""
     method = conditioned_method(section)
     ordered = sorted(s for record in records for s in scores_of(record) if not why_unusable(record))
     rows: list[Rendered] = []
-    with account(run, section, section.overflow, "record") as found:
+    with account(run, section, section.overflow, "record", ledger) as found:
         for record in records:
             found.step.enter()
             if reason := why_unusable(record):

@@ -38,6 +38,10 @@ def training_files(settings: PipelineSettings, root: Path) -> dict[str, Path]:
         path = learnt_from(settings.align, built)
         if path is not None and path.is_file():
             add(path)
+        replay = settings.align.replay
+        replayed = None if replay is None else instances_path(replay.data or built)
+        if replayed is not None:
+            add(replayed)
     return found
 
 

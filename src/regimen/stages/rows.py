@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,10 +25,13 @@ from regimen.stages.common import section_name
 from regimen.stages.texts import load_texts
 from regimen.stages.training import Prepared, head_masks
 from regimen.tables import read_table, spread, table_to_instances
-from regimen.tokens.overflow import cut_text, fit_conversation
+from regimen.tokens.overflow import OverflowPolicy, cut_text, fit_conversation
 from regimen.tokens.rendering import Rendered, Renderer
 from regimen.tokens.sharing import RenderedShared, share_prefixes
 from regimen.tokens.store import TokenRows, text_rows, token_rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TOO_LONG = "longer_than_max_length"
 NOTHING = "nothing_supervised"
@@ -46,7 +49,7 @@ class Account:
     step: Step
     unit: str
     limit: int
-    policy: str
+    policy: OverflowPolicy
     supervised: int = 0
     lost: int = 0
     longer: int = 0
@@ -97,14 +100,23 @@ class Account:
 
 
 @contextmanager
-def account(run: Run, section: TrainingSettings, policy: str, unit: str) -> Iterator[Account]:
+def account(
+    run: Run,
+    section: TrainingSettings,
+    policy: OverflowPolicy,
+    unit: str,
+    ledger: Ledger | None = None,
+    name: str = "rendering",
+) -> Iterator[Account]:
     """The account of a stage's records; at the end it is written, told and checked.
+
+    It is a step of the stage's ``ledger``, which is a new one where none is given.
 
     Raises:
         DataError: no row is left, or more supervised tokens would be lost than the settings allow.
     """
-    ledger = Ledger(run.path("ledger"))
-    with ledger.step("rendering") as step:
+    ledger = ledger or Ledger(run.path("ledger"))
+    with ledger.step(name) as step:
         found = Account(step, unit, section.max_length, policy)
         yield found
     ledger.write()
@@ -187,26 +199,31 @@ def _rendered(
     section: TuneSettings, renderer: Renderer, run: Run, instances: Iterable[Instance]
 ) -> tuple[list[Rendered], dict[str, Any]]:
     """The rows of each instance with its name and weight, and the counts."""
-    policy, limit = section.overflow or "drop", section.max_length
-    rendered: list[Rendered] = []
-    with account(run, section, policy, "conversation") as found:
-        for instance in instances:
-            found.step.enter()
-            name = origin(instance.lineage, instance.instance_id)
-            try:
-                fitted = fit_conversation(renderer, instance.messages, limit, policy)
-            except TokenError as error:
-                found.step.fail(name, error.slug, error.got, error.fix)
-                continue
-            found.settle(
-                instance,
-                len(fitted.rows),
-                supervised=fitted.supervised,
-                lost=fitted.lost,
-                longest=fitted.longest,
-            )
-            rendered += [_named(row, name, instance.weight) for row in fitted.rows]
+    with account(run, section, section.overflow or "drop", "conversation") as found:
+        rendered = list(conversations(renderer, found, instances))
     return rendered, found.counts()
+
+
+def conversations(
+    renderer: Renderer, found: Account, instances: Iterable[Instance]
+) -> Iterator[Rendered]:
+    """The rows of each instance with its name and weight, one after another; all are counted."""
+    for instance in instances:
+        found.step.enter()
+        name = origin(instance.lineage, instance.instance_id)
+        try:
+            fitted = fit_conversation(renderer, instance.messages, found.limit, found.policy)
+        except TokenError as error:
+            found.step.fail(name, error.slug, error.got, error.fix)
+            continue
+        found.settle(
+            instance,
+            len(fitted.rows),
+            supervised=fitted.supervised,
+            lost=fitted.lost,
+            longest=fitted.longest,
+        )
+        yield from (_named(row, name, instance.weight) for row in fitted.rows)
 
 
 def _named(row: Rendered, name: str, weight: float) -> Rendered:
@@ -220,9 +237,17 @@ def read_instances(source: Path, most: int | None = None) -> Iterator[Instance]:
     Raises:
         DataError: it is no such file.
     """
+    yield from table_to_instances(spread(instances_table(source), most))
+
+
+def instances_table(source: Path) -> pa.Table:
+    """The table of a Parquet file of instances.
+
+    Raises:
+        DataError: it is no such file.
+    """
     if source.suffix == ".parquet":
-        yield from table_to_instances(spread(read_table(source), most))
-        return
+        return read_table(source)
     raise DataError(
         "Training data must be a build directory or a Parquet file of instances.",
         slug="not-instances",
@@ -250,14 +275,20 @@ def replayed_rows(
         pieces += [replace(piece, name=f"replayed text {number}") for piece in made]
         tokens += sum(len(piece.ids) for piece in made)
     if tokens < wanted:
-        raise DataError(
-            "There is too little text to replay.",
-            slug="replay-too-short",
-            got=f"{tokens:,} tokens in {len(texts):,} documents",
-            expected=f"{round(wanted):,} tokens, a share of {replay.share:g}",
-            fix="Lower tune.replay.share, or name more text.",
-        )
+        got = f"{tokens:,} tokens in {len(texts):,} documents"
+        raise too_short("tune", "text", got, wanted, replay.share)
     return pieces
+
+
+def too_short(section: str, what: str, got: str, wanted: float, share: float) -> DataError:
+    """The error that a section's replay has less ``what`` than its share."""
+    return DataError(
+        f"There is too little {what} to replay.",
+        slug="replay-too-short",
+        got=got,
+        expected=f"{round(wanted):,} tokens, a share of {share:g}",
+        fix=f"Lower {section}.replay.share, or name more {what}.",
+    )
 
 
 def document_pieces(

@@ -43,6 +43,7 @@ from regimen.stages.align_rows import (
     why_left_out,
 )
 from regimen.stages.arrangements import quantisation_of
+from regimen.stages.replay import replay_source
 from regimen.stages.rows import document_pieces, read_instances, replayed_rows
 from regimen.stages.texts import read_texts
 from regimen.stages.training import (
@@ -60,7 +61,7 @@ from regimen.tokens.overflow import fit_answers, fit_conversation
 from regimen.tokens.rendering import Rendered, RenderedAnswers, Renderer
 from regimen.verifying.losses import supervised_twin
 from regimen.verifying.plain import answer_logps
-from regimen.verifying.preferences import Term, answers_twin
+from regimen.verifying.preferences import Term, answers_twin, with_replay
 from regimen.verifying.rows import beginning_alike, made_alike, varied
 from regimen.verifying.subject import Subject
 
@@ -165,7 +166,18 @@ def align_subject(settings: PipelineSettings, stage: str = "align") -> Subject |
             return "no record of its preferences fits"
         shared = beginning_alike(rows) or made_alike(rows)
         return Subject(rows=rows, shared=shared, twin=supervised_twin(), **given)
-    return _answers_subject(section, opened, records, given, seed)
+    subject = _answers_subject(section, opened, records, given, seed)
+    if section.replay is None or isinstance(subject, str):
+        return subject
+    try:
+        replayed = replay_source(section.replay, _built(settings))
+    except DataError:
+        return "there are no instances to replay yet: run `regimen build` first"
+    again = varied(_conversations(replayed, opened.renderer, section)[0], PAIRS)
+    if not again:
+        return "no token of the rows to replay is learnt"
+    twin = with_replay(subject.twin, section.replay.weight, again)
+    return replace(subject, rows=[*subject.rows, *again], twin=twin)
 
 
 def _answers_subject(
@@ -213,7 +225,7 @@ def _fitted(section: AlignSettings, renderer: Renderer, record: Record) -> list[
 
 
 def _conversations(
-    source: Path, renderer: Renderer, section: TuneSettings
+    source: Path, renderer: Renderer, section: TuneSettings | AlignSettings
 ) -> tuple[list[Rendered], str]:
     """Rows to choose from, and a remark where some of the data cannot be rendered."""
     rows: list[Rendered] = []

@@ -17,8 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regimen.objectives.answers import BEST, MISMATCHED, OTHER, AnswerObjective, AnswerTable
+from regimen.objectives.replay import WithReplay
 from regimen.objectives.table import METHODS
-from regimen.verifying.losses import Twin
+from regimen.tokens.rendering import Rendered
+from regimen.verifying.losses import Tokens, Twin
 from regimen.verifying.rows import Row, paths, targets
 
 Parts = Mapping[str, Tensor]
@@ -308,6 +310,43 @@ def answers_twin(terms: Sequence[Term], table: AnswerTable, rows: Sequence[Row])
     )
     objective = AnswerObjective(table, tuple((term.weight, term.loss) for term in terms))
     return Twin(objective, formula)
+
+
+@dataclass(frozen=True, slots=True)
+class OverReplayed:
+    """A formula over answers, and behind its rows those that are replayed.
+
+    Their mean loss of a token counts ``factor`` times; ``tokens`` is the sum of their weights.
+    """
+
+    answers: OverAnswers
+    factor: float
+    tokens: float
+
+    def weight(self, rows: Sequence[Row]) -> float:
+        """1: every part is divided where it is added."""
+        return 1.0
+
+    def knowing(
+        self, rows: Sequence[Row], logits: Callable[[Row], Sequence[Tensor]]
+    ) -> OverReplayed:
+        """With what the answers are compared with."""
+        judged = [row for row in rows if not isinstance(row, Rendered)]
+        return replace(self, answers=self.answers.knowing(judged, logits))
+
+    def __call__(self, number: int, row: Row, logits: Sequence[Tensor]) -> Tensor:
+        """The row's part of the loss."""
+        if isinstance(row, Rendered):
+            return self.factor * Tokens()(number, row, logits) / self.tokens
+        return self.answers(number, row, logits)
+
+
+def with_replay(twin: Twin, factor: float, rows: Sequence[Rendered]) -> Twin:
+    """A twin over answers, with rows replayed behind them."""
+    assert isinstance(twin.objective, AnswerObjective)
+    assert isinstance(twin.formula, OverAnswers)
+    formula = OverReplayed(twin.formula, factor, Tokens().weight(rows))
+    return Twin(WithReplay(twin.objective, factor), formula)
 
 
 def _by_row(table: AnswerTable, values_A: Tensor) -> list[list[Any]]:
