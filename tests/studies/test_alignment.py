@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from helpers.study_cells import items, outcomes, question, verdicts
 from regimen.errors import EvaluationError
@@ -68,6 +69,34 @@ def test_every_method_starts_from_the_parent_of_its_seed() -> None:
         assert align["model"] == {"path": "{place:0}/run/tune/final"}
         assert align["data"].startswith("{place:2}" if own else "{place:1}")
         assert "tune" not in cell.work["settings"]
+
+
+def test_a_method_with_replay_reads_what_its_parent_was_tuned_on() -> None:
+    again = {"method": "dpo", "learning_rates": [1e-4], "replay": {"share": 0.3, "weight": 2.0}}
+    cells = every_cell(asked_about(methods={**METHODS, "again": again}))
+    for cell in cells:
+        replay = cell.work.get("settings", {}).get("align", {}).get("replay")
+        if cell.factors.get("arm") == "again":
+            assert replay == {"share": 0.3, "weight": 2.0, "data": "{place:0}/run/build"}
+        else:
+            assert replay is None
+        if cell.factors.get("made") == "parent":
+            assert cell.work["keep"] == ["model", "items", "instances"]
+    (plain,) = {
+        tuple(cell.work["keep"])
+        for cell in every_cell(asked_about())
+        if cell.factors.get("made") == "parent"
+    }
+    assert plain == ("model", "items")
+
+
+@pytest.mark.parametrize(
+    ("replay", "method"), [({"data": "d"}, "dpo"), ({"share": 0.1}, "quark"), ({"share": 1}, "sft")]
+)
+def test_a_replay_that_nothing_can_be_done_with_is_refused(replay: Any, method: str) -> None:
+    arm = {"method": method, "learning_rates": [1e-4], "replay": replay}
+    with pytest.raises(ValidationError, match="replay"):
+        asked_about(methods={**METHODS, "again": arm})
 
 
 def test_methods_train_on_equally_many_tokens_and_the_parent_on_its_own() -> None:

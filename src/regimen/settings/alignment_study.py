@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, Strict
 
 from regimen.settings.adapters_study import Rate, tried_twice
+from regimen.settings.align import AlignReplaySettings, of_replay
 from regimen.settings.align_methods import Method, MethodSettings
 from regimen.settings.base import Conflict, Count, Section, Share, Text, Texts
 
@@ -34,6 +35,10 @@ class AlignmentArm(MethodSettings):
     method: Method
     """The method or the weighted sum of losses, as in ``align``."""
 
+    replay: AlignReplaySettings | None = None
+    """What the parent was tuned on, learnt again beside the pairs; its tokens count as well. None
+    when not given."""
+
     learning_rates: Annotated[tuple[Rate, ...], Strict(False), Field(min_length=1)]
     """Peak learning rates to choose from; a single one is taken as it is. The rest of the
     optimisation is that of ``align``."""
@@ -41,6 +46,13 @@ class AlignmentArm(MethodSettings):
     def conflicts(self) -> Iterator[Conflict]:
         """Hyper-parameters of the method alone; a rate is tried once."""
         yield from self.loss_conflicts()
+        yield from of_replay(self)
+        if self.replay is not None and self.replay.data is not None:
+            yield Conflict(
+                what="is what the parent of each seed was tuned on",
+                at=("replay", "data"),
+                fix="Remove it.",
+            )
         yield from tried_twice(self.learning_rates)
 
 

@@ -34,7 +34,8 @@ def pipeline(body: Mapping[str, Any], run: Run) -> dict[str, Any]:
     """Build, tune and evaluate by ordinary settings; the scores of every answer are kept.
 
     ``work`` holds ``settings``, ``stages`` and ``keep``: ``model`` where other cells start from
-    it, ``items`` where others are asked its items, ``preferences`` where others learn from them.
+    it, ``items`` where others are asked its items, ``preferences`` and ``instances`` where others
+    learn from them.
     ``{place:0}`` in a path is the directory of the first cell that this one needs. ``beside`` keeps
     more numbers of an answer (:func:`~regimen.stages.study_scores.keep_scores`), ``drift`` measures
     how far the model went (:func:`~regimen.stages.study_drift.drift`).
@@ -144,7 +145,8 @@ def _tidy(directory: Path, keep: Sequence[str], tunings: Sequence[str]) -> None:
             wanted |= child.name == "final" and last and "model" in keep
             if not wanted:
                 shutil.rmtree(child) if child.is_dir() else child.unlink()
-    (directory / "build" / "instances.parquet").unlink(missing_ok=True)
+    if "instances" not in keep:
+        (directory / "build" / "instances.parquet").unlink(missing_ok=True)
     if "preferences" not in keep:
         (directory / "build" / "preferences.parquet").unlink(missing_ok=True)
     shutil.rmtree(directory / "reference", ignore_errors=True)

@@ -36,7 +36,7 @@ from regimen.studies.alignment_seen import (
     length_of,
     sweep_name,
 )
-from regimen.studies.cells import Cell, Outcome
+from regimen.studies.cells import LINE, Cell, Outcome
 from regimen.studies.design import (
     Findings,
     Question,
@@ -176,6 +176,7 @@ def _requests(asked: Question, seed: int) -> Cell:
 def _parent(plain: Mapping[str, Any], asked: Question, seed: int, world: Cell) -> Cell:
     """Tuned on the file's sources, and on help with every request."""
     tokens = asked.options["parent_tokens"]
+    replays = any(arm.get("replay") for arm in asked.options["methods"].values())
     talks = {"path": f"{{place:0}}/{CONVERSATIONS}", "format": "messages", "name": "requests"}
     sources = [*plain["build"]["sources"], talks]
     settings = changed(plain, {"build.sources": sources, "tune.max_tokens": tokens})
@@ -186,7 +187,7 @@ def _parent(plain: Mapping[str, Any], asked: Question, seed: int, world: Cell) -
         settings,
         asked,
         stages=("build", "tune"),
-        keep=("model", "items"),
+        keep=("model", "items", *(("instances",) if replays else ())),
         needs=(world.name,),
         tokens=tokens,
     )
@@ -284,6 +285,8 @@ def _align(
 ) -> dict[str, Any]:
     """The optimisation of the file with a method, its rate and its data."""
     shared = {k: v for k, v in plain.get("align", {}).items() if k not in LIMITS}
+    if arm.get("replay"):
+        arm = {**arm, "replay": {**arm["replay"], "data": f"{{place:0}}/{LINE}/build"}}
     return {
         **shared,
         **_given({k: v for k, v in arm.items() if k != "learning_rates"}),
