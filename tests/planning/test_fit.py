@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regimen.planning.fit import GROWING, SLACK, Parts, between, extended
+from regimen.planning.fit import GROWING, MOMENTS, SLACK, Parts, between, extended
 
 sizes = st.integers(0, 10**9)
 
@@ -32,10 +32,11 @@ def test_what_grows_by_layer_is_extended_exactly(
     assert found.as_dict()["total"] == round(found.total)
 
 
-def test_the_larger_of_two_moments_is_the_peak_of_a_step() -> None:
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_the_largest_of_the_moments_is_the_peak_of_a_step(moment: str) -> None:
     few, more = (dict.fromkeys(GROWING, 0.0) | {"libraries": 0.0} for _ in range(2))
     # by layers 10 + 2 a layer; 50 whatever the layers
-    few, more = few | {"step": 14.0, "late": 50.0}, more | {"step": 18.0, "late": 50.0}
+    few, more = few | {"step": 14.0, moment: 50.0}, more | {"step": 18.0, moment: 50.0}
     assert extended(few, more, (2, 4, 10)).step == 50
     assert extended(few, more, (2, 4, 30)).step == 70
 

@@ -53,7 +53,9 @@ class Parts:
 
 
 GROWING = ("weights", "trained", "optimizer", "step")
-LATE = "late"
+MOMENTS = ("late", "stepping")
+"""What a step allocates at most since a head's gradient that waited, and while the optimizer steps;
+``step`` is the most before."""
 
 
 def extended(
@@ -61,8 +63,7 @@ def extended(
 ) -> Parts:
     """The parts of a model of ``layers[2]`` layers from those of models of the first two.
 
-    A step's peak lies in one of two moments, which grow by themselves: ``step`` before, ``late``
-    after the layers have let go of what they kept (`Allocated`).
+    A step's peak lies in one of three moments, which grow by themselves (`Allocated`).
 
     Raises:
         ValueError: the two have as many layers.
@@ -71,10 +72,10 @@ def extended(
     if longer == short:
         raise ValueError("two models of as many layers say nothing of one with more")
     found = {}
-    for name in (*GROWING, LATE):
+    for name in (*GROWING, *MOMENTS):
         before, after = few.get(name, 0.0), more.get(name, 0.0)
         found[name] = after + (after - before) / (longer - short) * (whole - longer)
-    found["step"] = max(found["step"], found.pop(LATE))
+    found["step"] = max(found["step"], *(found.pop(name) for name in MOMENTS))
     allocated = sum(found.values())
     apart = max(few.get("apart", 0.0), more.get("apart", 0.0)) + SLACK * allocated
     return Parts(libraries=more["libraries"], apart=apart, **found)

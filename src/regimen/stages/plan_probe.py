@@ -232,7 +232,8 @@ def _measured(
     }
     if first:
         apart[returns] = max(0.0, peak - sum(found.values()))
-    return found | {"step": float(step.early), "late": float(step.late)}
+    moments = {"step": step.early, "late": step.late, "stepping": step.stepping}
+    return found | {name: float(size) for name, size in moments.items()}
 
 
 @contextmanager

@@ -74,6 +74,10 @@ def test_allocations_are_followed_through_two_micro_batches():
     assert found.peak == found.early == 10 + 200 + 5 + 30
     late = follow(changes, spans | {"head gradient": [(88, 95)]})
     assert (late.early, late.late, late.peak) == (found.early, 45, found.peak)
+    stepped = [*changes, (100, 400), (105, -400)]
+    last = follow(stepped, spans | {"head gradient": [(88, 95)], "optimizer": [(99, 110)]})
+    assert (last.early, last.late, last.stepping) == (found.early, 45, 445)
+    assert last.peak == 445
 
 
 def test_a_resident_peak_is_at_least_what_is_resident():

@@ -79,20 +79,22 @@ class Allocated:
     """What one step allocated through torch, in bytes above what was there before.
 
     ``activations``: what the forward pass below the head left for the backward pass; ``head``: the
-    most that the head had at a time on top; ``peak``: the most at any moment of the step. ``late``
-    is the most since a head's gradient was begun that waited for the backward pass, ``early`` the
-    most before: the one does not grow with the layers as the other does.
+    most that the head had at a time on top; ``peak``: the most at any moment of the step. Its
+    moments grow with the layers each in a way of its own: ``stepping`` is the most while the
+    optimizer steps, ``late`` the most since a head's gradient was begun that waited for the
+    backward pass, ``early`` the most before.
     """
 
     activations: int
     head: int
     early: int
     late: int
+    stepping: int
 
     @property
     def peak(self) -> int:
         """The most at any moment."""
-        return max(self.early, self.late)
+        return max(self.early, self.late, self.stepping)
 
 
 def allocated(profiler: torch.profiler.profile) -> Allocated:
@@ -138,9 +140,13 @@ def follow(
         within = [size for moment, size in levels if head[0] <= moment <= head[1]]
         most_in_head = max(most_in_head, max(within, default=before) - before)
     waited = min((begin for begin, _ in spans.get(LATE, [])), default=math.inf)
-    early = max((size for moment, size in levels if moment < waited), default=0)
-    late = max((size for moment, size in levels if moment >= waited), default=0)
-    return Allocated(activations, most_in_head, early, late)
+    steps = spans.get("optimizer", [])
+    found = {"early": 0, "late": 0, "stepping": 0}
+    for moment, size in levels:
+        inside = any(begin <= moment <= end for begin, end in steps)
+        name = "stepping" if inside else "late" if moment >= waited else "early"
+        found[name] = max(found[name], size)
+    return Allocated(activations, most_in_head, **found)
 
 
 def _level(levels: list[tuple[int, int]], moment: int) -> int:
