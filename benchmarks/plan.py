@@ -33,7 +33,7 @@ SMALL = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 8}
 WIDE = {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 12}
 HEADS = {"num_attention_heads": 8, "num_key_value_heads": 4, "vocab_size": 8192}
 LORA = {"adapter": {"kind": "lora", "target_modules": "all-linear"}}
-FEW, MANY = {"tokens_per_batch": 1024}, {"tokens_per_batch": 4096}
+FEW, SOME, MANY = ({"tokens_per_batch": count} for count in (1024, 2048, 4096))
 CONFIGURATIONS: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
     ("full", SMALL, FEW),
     ("full", SMALL, MANY),
@@ -45,12 +45,12 @@ CONFIGURATIONS: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
     ("full, accumulated", SMALL, FEW | {"gradient_accumulation_steps": 4}),
     ("full", WIDE, FEW),
     ("full, bf16 weights", WIDE, FEW),
-    ("full, checkpoints", WIDE, MANY | {"memory": {"activations": "full"}}),
+    ("full, checkpoints", WIDE, SOME | {"memory": {"activations": "full"}}),
     ("LoRA", SMALL, MANY | LORA),
     ("LoRA", WIDE, FEW | LORA),
-    ("LoRA", WIDE, MANY | LORA),
-    ("LoRA, checkpoints", WIDE, MANY | LORA | {"memory": {"activations": "full"}}),
-    ("LoRA, offloaded", WIDE, MANY | LORA | {"memory": {"activations": "offload"}}),
+    ("LoRA", WIDE, SOME | LORA),
+    ("LoRA, checkpoints", WIDE, SOME | LORA | {"memory": {"activations": "full"}}),
+    ("LoRA, offloaded", WIDE, SOME | LORA | {"memory": {"activations": "offload"}}),
     ("LoRA, streamed", WIDE, FEW | LORA | {"memory": {"stream": True}}),
     ("LoRA on nf4", WIDE, FEW | LORA | {"quantise": "nf4"}),
     ("DoRA", SMALL, FEW | {"adapter": {"kind": "lora", "use_dora": True}}),
