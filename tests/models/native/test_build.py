@@ -135,6 +135,7 @@ print(why_not() or "agrees")
 
 
 @SKIP
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names of x86-64 processors")
 @pytest.mark.parametrize("kind", ["x86-64", "x86-64-v3"])
 def test_registers_of_another_width_give_the_same(kind, monkeypatch, tmp_path):
