@@ -16,8 +16,9 @@ from regimen.adapters.methods import add_adapter
 from regimen.generation.engine import Engine
 from regimen.generation.rows import Prompt
 from regimen.memory.activations import Activations, arrange
-from regimen.models import flex, varlen
+from regimen.models import flex, head_kernels, varlen
 from regimen.models.forward import prepare
+from regimen.models.head import Head, reduce
 from regimen.models.mixers import FLEX, SEGMENTS, VARLEN, Asked
 from regimen.models.native import ops
 from regimen.models.segments import Call
@@ -157,6 +158,44 @@ def test_kernels_in_triton(dtype):
     torch.testing.assert_close(ops.swiglu(*moved[:2]).cpu(), ops.swiglu(gate, up), **close)
     for a, b in zip(ops.swiglu_back(*moved), ops.swiglu_back(gate, up, grad), strict=True):
         torch.testing.assert_close(a.cpu(), b, **close)
+
+
+FINISHES = [{}, {"softcap": 3.0}, {"scale": 0.25}, {"softcap": 2.0, "scale": 1.5}, {"bias": 1.0}]
+
+
+def reduced(device, dtype, needs, finish):
+    draw = torch.Generator().manual_seed(0)
+    leaves = [
+        torch.randn(*shape, generator=draw).to(device, dtype).requires_grad_()
+        for shape in ((70, 64), (5003, 64), (5003,))
+    ]
+    more = dict(finish)
+    bias = leaves[2] if more.pop("bias", None) else None
+    target = torch.randint(5003, (70,), generator=draw).to(device)
+    weight = torch.linspace(-1, 2, 70, device=device)
+    given = {"weight_N": weight} if "nll_sum" in needs else {}
+    rows = torch.arange(70, device=device)
+    found = reduce(leaves[0], Head(leaves[1], bias, **more), rows, target, needs, **given)
+    if "nll_sum" in needs:
+        total = found.nll_sum
+    else:
+        total = (found.logp_N * weight).sum()
+        total = total if found.lse_N is None else total + (found.lse_N**2).sum()
+    total.backward()
+    return [found.logp_N.detach()] + [leaf.grad for leaf in leaves if leaf.grad is not None]
+
+
+@pytest.mark.parametrize("finish", FINISHES, ids=str)
+@pytest.mark.parametrize("needs", [{"logp"}, {"logp", "lse"}, {"nll_sum"}], ids=sorted)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("alone", [True, False], ids=["own", "all kernels"])
+def test_heads_and_their_gradients(finish, needs, dtype, alone, monkeypatch):
+    if alone:
+        monkeypatch.setattr(head_kernels, "KERNELS", {})
+    expected = reduced("cpu", torch.float32, needs, finish)
+    share = 2e-2 if dtype == torch.bfloat16 else 1e-4
+    for ours, theirs in zip(reduced(CUDA, dtype, needs, finish), expected, strict=True):
+        assert float((ours.cpu().float() - theirs).norm() / theirs.norm()) < share
 
 
 def prompts(count):

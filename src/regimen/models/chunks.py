@@ -54,6 +54,9 @@ class Shape:
     sliced: bool = False
 
 
+FUSED = {"logp", "lse", "nll_sum"}
+"""Needs that the kernel for CUDA devices knows."""
+
 SIZES: Mapping[str, int] = {"cpu": 1 << 25, "cuda": 1 << 29}
 """Bytes of a chunk's products by the type of the device; for each chunk the weight is read."""
 
@@ -100,6 +103,13 @@ def is_plain(product_CV: Tensor, bias: Tensor | None, finish: Finish) -> bool:
     """Whether products are logits, and are reduced in their own memory and type, all at once."""
     finished = bias is not None or finish.scale != 1.0 or finish.softcap is not None
     return (ops.compiled(product_CV) or ops.accelerated(product_CV)) and not finished
+
+
+def is_fused(product_CV: Tensor, bias: Tensor | None, needs: frozenset[str]) -> bool:
+    """Whether one kernel reduces the products, scale and cap included, and leaves their gradient in
+    their place: no logits are written.
+    """
+    return bias is None and needs <= FUSED and ops.accelerated(product_CV)
 
 
 def logit_tiles(

@@ -24,11 +24,13 @@ from regimen.models.chunks import (
     Shape,
     chunk_rows,
     chunk_size,
+    is_fused,
     logit_tiles,
     logits_of,
     products,
 )
 from regimen.models.hardware import give_back
+from regimen.models.head_kernels import Asked, kernel_for
 from regimen.models.native import ops
 from regimen.models.slices import SlicedGradients, pays
 from regimen.models.teaching import Taught, WeightedDivergence
@@ -118,7 +120,11 @@ class _WeightedNll(torch.autograd.Function):
         grads = HeadGradients(hidden_ND, weight_VD, bias_V, wanted, final=factor is not None)
         logp_N = torch.empty(len(target_N), dtype=torch.float32, device=hidden_ND.device)
         for chunk, low_CD, product_CV in products(hidden_ND, weight_VD, shape):
-            for tile, logits in logit_tiles(product_CV, bias_V, shape):
+            fused = is_fused(product_CV, bias_V, shape.needs)
+            if fused:
+                both = (scaled_N[chunk], scaled_N[chunk])
+                logp_N[chunk], _ = _at_once(product_CV, target_N[chunk], *both, shape, grads.any)
+            for tile, logits in () if fused else logit_tiles(product_CV, bias_V, shape):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
                 # the gradient takes the place of the logits, unless a cap asks for them again
                 capped = logits.clone() if grads.any and shape.softcap is not None else None
@@ -145,6 +151,22 @@ class _WeightedNll(torch.autograd.Function):
         return (*grads.scaled(), None, None, None)
 
 
+def _at_once(
+    product_CV: Tensor, target_C: Tensor, weight_C: Tensor, hit_C: Tensor, shape: Shape, grad: bool
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and normalisers of a chunk, by the kernel that `is_fused` speaks of."""
+    found: tuple[Tensor, Tensor] = ops.kernels().reduce_rows(
+        product_CV,
+        target_C,
+        weight_C,
+        hit_C,
+        gradient=grad,
+        scale=shape.scale,
+        softcap=shape.softcap,
+    )
+    return found
+
+
 class _Reduce(torch.autograd.Function):
     """Per-row statistics; the backward pass computes each chunk's logits again."""
 
@@ -162,6 +184,11 @@ class _Reduce(torch.autograd.Function):
         nothing_N = out[3]
         alone = not {"entropy", "mean_logit"} & shape.needs
         for chunk, _, product_CV in products(hidden_ND, weight_VD, shape):
+            if is_fused(product_CV, bias_V, shape.needs):
+                none = (nothing_N[chunk], nothing_N[chunk])
+                found = _at_once(product_CV, target_N[chunk], *none, shape, False)
+                out[0, chunk], out[1, chunk] = found
+                continue
             for tile, logits in logit_tiles(product_CV, bias_V, shape, in_place=alone):
                 rows = slice(chunk.start + tile.start, chunk.start + tile.stop)
                 out[0, rows] = ops.nll_rows(logits, target_N[rows], nothing_N[rows], gradient=False)
@@ -186,6 +213,11 @@ class _Reduce(torch.autograd.Function):
         grads = HeadGradients(hidden_ND, weight_VD, bias_V, wanted, final=True)
         g_logp, g_lse, g_entropy, g_mean = (g[:, None].float() for g in grad_outputs[:4])
         for chunk, low_CD, product_CV in products(hidden_ND, weight_VD, shape):
+            if is_fused(product_CV, bias_V, shape.needs):
+                of_p, of_target = (g_lse - g_logp)[chunk, 0], -g_logp[chunk, 0]
+                _at_once(product_CV, target_N[chunk], of_p, of_target, shape, True)
+                grads.chunk(chunk, product_CV, low_CD)
+                continue
             # d logp = onehot - p;  d lse = p;  d entropy = -p (log p + entropy);  d mean = 1 / V
             kept = shape.softcap is not None or "entropy" in shape.needs
             # rounded to bf16 before, what else is added would drown
@@ -275,18 +307,30 @@ def reduce(
             )
             if set(needs) == {"teacher_kl"}:
                 return Reduced(teacher_sum=teacher_sum, teacher_N=teacher_N)
-        logp, lse, entropy, mean, greedy = _Reduce.apply(  # type: ignore[no-untyped-call]
-            hidden_ND, head.weight_VD, head.bias_V, target_N, shape
-        )
+        found = _statistics(hidden_ND, head, target_N, shape)
     return Reduced(
-        logp_N=logp if "logp" in needs else None,
-        lse_N=lse if "lse" in needs else None,
-        entropy_N=entropy if "entropy" in needs else None,
-        mean_logit_N=mean if "mean_logit" in needs else None,
-        greedy_N=greedy if "greedy" in needs else None,
+        logp_N=found[0] if "logp" in needs else None,
+        lse_N=found[1] if "lse" in needs else None,
+        entropy_N=found[2] if "entropy" in needs else None,
+        mean_logit_N=found[3] if "mean_logit" in needs else None,
+        greedy_N=found[4] if "greedy" in needs else None,
         teacher_sum=teacher_sum,
         teacher_N=teacher_N,
     )
+
+
+def _statistics(
+    hidden_ND: Tensor, head: Head, target_N: Tensor, shape: Shape
+) -> tuple[Tensor | None, ...]:
+    """What ``_Reduce`` gives, by another project's kernel where one takes the call."""
+    asked = Asked(hidden_ND, head.weight_VD, head.bias_V, shape, shape.needs, shape.dtype)
+    kernel = kernel_for(asked)
+    if kernel is not None:
+        return (*kernel.reduce(asked, target_N), None, None, None)
+    found: tuple[Tensor, ...] = _Reduce.apply(  # type: ignore[no-untyped-call]
+        hidden_ND, head.weight_VD, head.bias_V, target_N, shape
+    )
+    return found
 
 
 def scores(hidden_TD: Tensor, head: Head, row_N: Tensor) -> Reduced:

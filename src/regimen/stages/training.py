@@ -30,6 +30,7 @@ from regimen.memory.quantisation.files import save_quantised
 from regimen.memory.streaming import Streaming
 from regimen.models.forward import LanguageModel, prepare
 from regimen.models.hardware import tune_allocator
+from regimen.models.head_kernels import in_words as in_words_of_head
 from regimen.models.loading import (
     ModelSpec,
     check_finite,
@@ -128,6 +129,8 @@ def prepare_model(
     notes = opened.notes
     if not language_model.ragged:
         notes += (f"padded batches: {language_model.reason}",)
+    if not scores and (head := in_words_of_head(language_model.device)):
+        notes += (head,)
     return Prepared(language_model, opened.tokenizer, opened.renderer, notes)
 
 

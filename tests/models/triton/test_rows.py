@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = """
 import torch
+from regimen.models import head
 from regimen.models.native import ops
 from regimen.models.triton import rows
 
@@ -33,6 +34,20 @@ for dtype, close in ((torch.float32, 1e-5), (torch.bfloat16, 2e-2)):
             found = rows.nll_rows(ours, target, weight, gradient=gradient)
             same(found, ops.nll_rows(theirs, target, weight, gradient=gradient))
             same(ours.clone(), theirs)
+        for scale, softcap in ((0.25, None), (1.0, 3.0), (1.5, 2.0)):
+            logits = whole[:, :vocabulary].float().requires_grad_()
+            given = logits * scale
+            given = given if softcap is None else softcap * torch.tanh(given / softcap)
+            lse = given.logsumexp(1)
+            picked = given.gather(1, target[:, None])[:, 0]
+            hit = weight.flip(0) - 0.3
+            (lse * weight - picked * hit).sum().backward()
+            ours = whole.clone()[:, :vocabulary]
+            found = rows.reduce_rows(ours, target, weight, hit, gradient=True, scale=scale,
+                                     softcap=softcap)
+            same(found[0], (picked - lse).detach())
+            same(found[1], lse.detach())
+            same(ours.clone(), logits.grad.to(dtype))
     far = torch.full((1, 50), -3e4).to(dtype)
     far[0, 7] = 3e4
     logp = rows.nll_rows(far, torch.tensor([7]), torch.ones(1), gradient=True)
@@ -44,6 +59,29 @@ for dtype, close in ((torch.float32, 1e-5), (torch.bfloat16, 2e-2)):
     for ours, theirs in zip(*both):
         same(ours, theirs)
 assert rows.swiglu(torch.empty(0, 3), torch.empty(0, 3)).shape == (0, 3)
+
+# the reducer by the kernel, as on a device: both ways of torch's operators give the same
+given = [torch.randn(*shape, generator=draw) for shape in ((9, 6), (37, 6))]
+target, weight = torch.randint(37, (9,), generator=draw), torch.rand(9, generator=draw)
+
+def reduced(needs, softcap, scale):
+    hidden, matrix = (x.clone().requires_grad_() for x in given)
+    it = head.Head(matrix, None, softcap, scale)
+    more = {"weight_N": weight} if "nll_sum" in needs else {}
+    found = head.reduce(hidden, it, torch.arange(9), target, needs, chunk=4, **more)
+    parts = [x for x in (found.nll_sum, found.lse_N) if x is not None]
+    parts += [] if "nll_sum" in needs else [found.logp_N * weight]
+    sum((x * 0.7).sum() for x in parts).backward()
+    return found.logp_N.detach(), hidden.grad, matrix.grad
+
+for needs in ({"logp"}, {"logp", "lse"}, {"nll_sum"}):
+    for softcap, scale in ((None, 1.0), (2.0, 1.0), (3.0, 0.5)):
+        expected = reduced(needs, softcap, scale)
+        plain, ops.accelerated = ops.accelerated, lambda *t: True
+        ours = reduced(needs, softcap, scale)
+        ops.accelerated = plain
+        for a, b in zip(ours, expected):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 print("equal")
 """
 
@@ -76,8 +114,12 @@ def made(kernel, kinds, **constants):
 
 for kind in ("*bf16", "*fp32"):
     for gradient in (False, True):
-        given = f"{kind} *i64 *fp32 *fp32 i32"
-        made(rows._nll, given, VOCABULARY=151936, GRADIENT=gradient, COLUMNS=rows.COLUMNS)
+        given = f"{kind} *i64 *fp32 *fp32 *fp32 *fp32 i32 fp32 fp32"
+        for finish in (False, True):
+            made(
+                rows._reduce, given, VOCABULARY=151936, GRADIENT=gradient, SCALED=finish,
+                CAPPED=finish, COLUMNS=rows.COLUMNS,
+            )
     made(rows._swiglu, f"{kind} {kind} {kind} i32", NUMBERS=rows.NUMBERS)
     made(rows._swiglu_back, " ".join([kind] * 6) + " i32", NUMBERS=rows.NUMBERS)
 print("compiled")

@@ -18,34 +18,91 @@ COLUMNS, NUMBERS = 4096, 1024
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _nll(  # type: ignore[no-untyped-def]
-    logits, targets, weights, logps, apart,
-    VOCABULARY: tl.constexpr, GRADIENT: tl.constexpr, COLUMNS: tl.constexpr,
+def _tanh_share(x, cap):  # type: ignore[no-untyped-def]
+    """tanh(x / cap), by the exponential alone: all that Triton has everywhere."""
+    return 1.0 - 2.0 / (tl.exp(2.0 * x / cap) + 1.0)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _reduce(  # type: ignore[no-untyped-def]
+    products, targets, weights, hits, logps, lses, apart, scale, cap,
+    VOCABULARY: tl.constexpr, GRADIENT: tl.constexpr, SCALED: tl.constexpr, CAPPED: tl.constexpr,
+    COLUMNS: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
-    begin = logits + row * apart
+    begin = products + row * apart
     target = tl.load(targets + row)
     # before the sums over all threads, so that no thread writes a gradient in its place first
     picked = tl.load(begin + target).to(tl.float32)
+    if SCALED:
+        picked *= scale
+    if CAPPED:
+        picked = cap * _tanh_share(picked, cap)
     columns = tl.arange(0, COLUMNS)
     largest, total = float("-inf"), 0.0
     for start in range(0, VOCABULARY, COLUMNS):
         inside = start + columns < VOCABULARY
-        x = tl.load(begin + start + columns, mask=inside, other=float("-inf")).to(tl.float32)
+        x = tl.load(begin + start + columns, mask=inside, other=0.0).to(tl.float32)
+        if SCALED:
+            x *= scale
+        if CAPPED:
+            x = cap * _tanh_share(x, cap)
+        x = tl.where(inside, x, float("-inf"))
         higher = tl.maximum(largest, tl.max(x, 0))
         total = total * tl.exp(largest - higher) + tl.sum(tl.exp(x - higher), 0)
         largest = higher
     lse = largest + tl.log(total)
     tl.store(logps + row, picked - lse)
+    tl.store(lses + row, lse)
     if GRADIENT:
         weight = tl.load(weights + row).to(tl.float32)
+        hit = tl.load(hits + row).to(tl.float32)
         for start in range(0, VOCABULARY, COLUMNS):
             place = begin + start + columns
             inside = start + columns < VOCABULARY
-            x = tl.load(place, mask=inside, other=float("-inf")).to(tl.float32)
+            x = tl.load(place, mask=inside, other=0.0).to(tl.float32)
+            slope = 1.0
+            if SCALED:
+                x *= scale
+                slope = scale
+            if CAPPED:
+                share = _tanh_share(x, cap)
+                x = cap * share
+                slope = slope * (1.0 - share * share)
             gradient = tl.exp(x - lse) * weight
-            gradient = tl.where(start + columns == target, gradient - weight, gradient)
-            tl.store(place, gradient.to(logits.dtype.element_ty), mask=inside)
+            gradient = tl.where(start + columns == target, gradient - hit, gradient) * slope
+            tl.store(place, gradient.to(products.dtype.element_ty), mask=inside)
+
+
+def reduce_rows(
+    product_TV: Tensor, target_T: Tensor, weight_T: Tensor, hit_T: Tensor, *, gradient: bool,
+    scale: float = 1.0, softcap: float | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Log-probabilities of the targets and logs of the sums of exponentials: (T) each, nats, fp32.
+
+    Logits are cap(scale * product); none is written. With ``gradient``, the products become the
+    gradient of sum(weight * lse - hit * logit of the target), in their own type: of
+    sum(-weight * logp) where both are the same.
+    """
+    rows, vocabulary = product_TV.shape
+    logp_T, lse_T = torch.empty(2, rows, dtype=torch.float32, device=product_TV.device)
+    if rows:
+        given = (product_TV, target_T.contiguous(), weight_T.contiguous(), hit_T.contiguous())
+        _reduce[(rows,)](
+            *given,
+            logp_T,
+            lse_T,
+            product_TV.stride(0),
+            float(scale),
+            float(softcap or 1.0),
+            VOCABULARY=vocabulary,
+            GRADIENT=gradient,
+            SCALED=scale != 1.0,
+            CAPPED=softcap is not None,
+            COLUMNS=min(COLUMNS, triton.next_power_of_2(vocabulary)),
+            num_warps=8,
+        )
+    return logp_T, lse_T
 
 
 def nll_rows(logits_TV: Tensor, target_T: Tensor, weight_T: Tensor, *, gradient: bool) -> Tensor:
@@ -53,19 +110,7 @@ def nll_rows(logits_TV: Tensor, target_T: Tensor, weight_T: Tensor, *, gradient:
 
     With ``gradient``, the logits become the gradient of sum(-weight * logp), in their own type.
     """
-    rows, vocabulary = logits_TV.shape
-    logp_T = torch.empty(rows, dtype=torch.float32, device=logits_TV.device)
-    if rows:
-        given = (logits_TV, target_T.contiguous(), weight_T.contiguous(), logp_T)
-        _nll[(rows,)](
-            *given,
-            logits_TV.stride(0),
-            VOCABULARY=vocabulary,
-            GRADIENT=gradient,
-            COLUMNS=min(COLUMNS, triton.next_power_of_2(vocabulary)),
-            num_warps=8,
-        )
-    return logp_T
+    return reduce_rows(logits_TV, target_T, weight_T, weight_T, gradient=gradient)[0]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
