@@ -6,10 +6,11 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
+from helpers import pretended
 from helpers.small_models import MODELS, SMALL, make
 from models.test_blocks import batch, loss_and_gradients, replaced_modules
 from regimen.memory.activations import checkpoint_activations
-from regimen.models import blocks, projections
+from regimen.models import blocks, mixers, projections
 from regimen.models.forward import prepare
 from regimen.models.projections import Part, parts_of
 
@@ -208,6 +209,78 @@ def test_an_adapter_that_comes_after_the_model_was_prepared(monkeypatch):
     loss_and_gradients(late, batch())
     assert calls
     assert all(p.grad is not None for k, p in late.model.named_parameters() if "lora" in k)
+
+
+@pytest.fixture
+def there(monkeypatch):
+    """Inside a test there is an accelerator; its kernels take no tensors of the CPU."""
+    monkeypatch.setattr(mixers, "MIXERS", {})
+    with pretended.pretended():
+        yield
+
+
+def away(model):
+    return prepare(pretended.move(model))
+
+
+def told_there(model):
+    loss, gradients = loss_and_gradients(model, batch().to(model.device), rounds=2)
+    return loss.cpu(), {k: g.cpu() for k, g in gradients.items() if g is not None}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("llama", {}),
+        ("qwen2", {"target_modules": ["q_proj", "v_proj"]}),
+        ("llama", {"target_modules": ["o_proj"], "bias": "all"}),
+        ("qwen3", {}),
+        ("olmo2", {}),
+        ("mistral", {"rank_pattern": {"v_proj": 5}}),
+    ],
+    ids=str,
+)
+def test_on_an_accelerator_attention_with_lora_is_that_of_peft(name, options, there, monkeypatch):
+    fields = {**MODELS.get(name, SMALL), **({"sliding_window": 6} if name == "mistral" else {})}
+    model = adapted(name, fields, **options)
+    if "bias" in options:
+        model.base_model.model.model.layers[0].self_attn.q_proj.weight.requires_grad_(True)
+    with monkeypatch.context() as patch:
+        patch.setattr("regimen.models.forward._fuse_attention", lambda model: {})
+        own = told_there(away(copy.deepcopy(model)))
+    replaced = away(model)
+    assert len(replaced_modules(replaced)) == fields["num_hidden_layers"]
+    calls = []
+    honest = blocks._Joint.apply
+    monkeypatch.setattr(blocks._Joint, "apply", lambda *a: (calls.append(1), honest(*a))[1])
+    loss, gradients = told_there(replaced)
+    assert len(calls) == 2 * 2 * fields["num_hidden_layers"]
+    torch.testing.assert_close(loss, own[0], rtol=1e-6, atol=0)
+    assert gradients.keys() == own[1].keys()
+    for key, gradient in own[1].items():
+        scale = float(gradient.abs().max()) + 1e-12
+        assert float((gradients[key] - gradient).abs().max()) <= 2e-5 * scale, key
+
+
+def test_on_an_accelerator_attention_without_lora_stays_transformers_own(there, monkeypatch):
+    monkeypatch.setattr(blocks, "joint", lambda *a: pytest.fail("it was called"))
+    told_there(away(make("llama", SMALL).train()))
+    told_there(away(adapted(use_dora=True)))
+
+
+def test_on_an_accelerator_shared_beginnings_and_checkpoints_change_nothing(there):
+    def told(model):
+        checkpoint_activations(model.model)
+        data = batch((-1, 0, 0)).to(model.device)
+        loss, gradients = loss_and_gradients(model, data)
+        return loss.cpu(), {k: g.cpu() for k, g in gradients.items() if g is not None}
+
+    model = adapted()
+    here, elsewhere = told(prepare(copy.deepcopy(model))), told(away(model))
+    torch.testing.assert_close(elsewhere[0], here[0], rtol=1e-5, atol=0)
+    for key, gradient in here[1].items():
+        scale = float(gradient.abs().max()) + 1e-12
+        assert float((elsewhere[1][key] - gradient).abs().max()) <= 1e-4 * scale, key
 
 
 def test_hooked_and_foreign_layers_are_no_parts():

@@ -116,7 +116,7 @@ def _mask(*args: Any, **kwargs: Any) -> MaskPlan | Tensor | None:
     return MaskPlan(_ACTIVE.plan, _ACTIVE.sink, kwargs.get("local_size"), _ACTIVE.prefix)
 
 
-def _attention(
+def attend(
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
@@ -203,5 +203,5 @@ def register(wrap: Callable[[Any], Any] = lambda function: function) -> None:
 
     ``wrap`` is laid around the function, for those who compile what calls it.
     """
-    AttentionInterface.register(NAME, wrap(_attention))
+    AttentionInterface.register(NAME, wrap(attend))
     AttentionMaskInterface.register(NAME, _mask)

@@ -1,9 +1,13 @@
-"""The two halves of a common decoder layer as one autograd function each, for CPUs.
+"""The two halves of a common decoder layer as one autograd function each.
 
 Self-attention with rotary positions, and the gated network. What is cheap is computed again in the
 backward pass; gradients of weights are added where they stand. Projections may have a bias and may
 carry LoRA; queries and keys may be normalised. Only forward passes of a flat batch go this way;
 everything else, generation among it, runs through the modules of transformers.
+
+On accelerators attention has kernels of its own: there self-attention goes this way for the sake of
+its LoRA alone, as a function for the projections of its input, one for rotations, one for the
+output.
 
 Shape letters: T tokens, D width, F inner width, H query heads, K key heads, W width of a head.
 """
@@ -17,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regimen.models.attention import Heard, MaskPlan
+from regimen.models.attention import Heard, MaskPlan, attend
 from regimen.models.differences import relative_difference
 from regimen.models.native import ops
 from regimen.models.native.mixing import Attention, attends
@@ -86,6 +90,52 @@ class _GatedNetwork(torch.autograd.Function):
         of_first = part_gradients(grads, low_TD, inner, grad_inner, first)
         grad_x = None if grad_x is None else grad_x.to(ctx.dtype)
         return (grad_x, None, None, *of_first, *of_down)
+
+
+def joint(x_TD: Tensor, parts: Sequence[Part]) -> tuple[Tensor, ...]:
+    """The outputs (T, O) of layers over one input, whose adapters read it once."""
+    found: tuple[Tensor, ...] = _Joint.apply(  # type: ignore[no-untyped-call]
+        x_TD, parts, product_type(x_TD), *flat(parts)
+    )
+    return found
+
+
+class _Joint(torch.autograd.Function):
+    """Keeps the input, and what the adapters made of it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_TD: Tensor, parts: Sequence[Part], dtype: torch.dtype, *_tensors: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        with torch.autocast(x_TD.device.type, enabled=False):
+            low_TD = x_TD.to(dtype)
+            outs, inner = project(low_TD, parts)
+        ctx.save_for_backward(low_TD, *inner)
+        ctx.parts, ctx.dtype = parts, x_TD.dtype
+        return tuple(outs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        low_TD, *rest = ctx.saved_tensors
+        inner, whole = Inner(*rest), [grad.contiguous() for grad in grads]
+        wanted = ctx.needs_input_grad[0]
+        grad_x, grad_inner = input_gradient(whole, ctx.parts, inner, wanted=wanted)
+        of_parts = part_gradients(whole, low_TD, inner, grad_inner, ctx.parts)
+        return (None if grad_x is None else grad_x.to(ctx.dtype), None, None, *of_parts)
+
+
+class _Rotated(torch.autograd.Function):
+    """Rotary positions (Su et al. 2021), whose gradient needs the angles alone."""
+
+    @staticmethod
+    def forward(ctx: Any, x_THW: Tensor, cos_TW: Tensor, sin_TW: Tensor) -> Tensor:
+        ctx.save_for_backward(cos_TW, sin_TW)
+        return ops.rotate(x_THW.clone(memory_format=torch.contiguous_format), cos_TW, sin_TW)
+
+    @staticmethod
+    def backward(ctx: Any, grad_THW: Tensor) -> tuple[Tensor, None, None]:
+        copy = grad_THW.clone(memory_format=torch.contiguous_format)
+        return ops.rotate(copy, *ctx.saved_tensors, back=True), None, None
 
 
 def _down(gate_TF: Tensor, up_TF: Tensor, part: Part) -> tuple[Tensor, Inner]:
@@ -208,12 +258,17 @@ class SelfAttention(nn.Module):
         parts = None
         if not args and self._is_flat(hidden_states, angles, mask, kwargs):
             parts = parts_of([getattr(self, name) for name in self.NAMES])
+        if parts is not None and hidden_states.device.type != "cpu":
+            # without adapters, transformers' own module is as good there
+            parts = parts if any(part.rank for part in parts) else None
         if parts is None:
             out: tuple[Tensor, Any] = self._earlier()(hidden_states, *args, **kwargs)
             return out
         assert isinstance(mask, MaskPlan)
         assert mask.plan is not None
         assert angles is not None
+        if hidden_states.device.type != "cpu":
+            return self._there(hidden_states[0], angles, mask, parts)
         mix = Attention(mask.plan, self.scaling, mask.window or self.window)
         form = self.form(parts, mix, product_type(hidden_states))
         cos, sin = (angle[0].float() for angle in angles)
@@ -221,6 +276,24 @@ class SelfAttention(nn.Module):
             hidden_states.squeeze(0), cos, sin, form, *form.tensors
         )
         return mixed[None], None
+
+    def _there(
+        self, x_TD: Tensor, angles: tuple[Tensor, Tensor], mask: MaskPlan, parts: tuple[Part, ...]
+    ) -> tuple[Tensor, None]:
+        """On an accelerator: projections by function, attention by its own kernels."""
+        outs = [out.view(len(x_TD), -1, self.head_width) for out in joint(x_TD, parts[:3])]
+        cos, sin = (angle[0].float() for angle in angles)
+        for i, name in enumerate(self.NORMS):
+            norm = getattr(self, name, None)
+            if norm is not None:
+                rows = outs[i].view(-1, len(norm.weight))
+                outs[i] = norm(rows).view_as(outs[i])
+            outs[i] = _Rotated.apply(outs[i], cos, sin)  # type: ignore[no-untyped-call]
+        query, key, value = (out.transpose(0, 1)[None] for out in outs)
+        window = self.window
+        mixed, _ = attend(self, query, key, value, mask, self.scaling, sliding_window=window)
+        (out,) = joint(mixed[0].flatten(1), parts[3:])
+        return out[None], None
 
     def form(self, parts: tuple[Part, ...], mix: Attention, dtype: torch.dtype) -> _Form:
         """What the function has to know."""
@@ -245,13 +318,13 @@ class SelfAttention(nn.Module):
             return False
         if mask.prefix is not None:
             return False
-        if kwargs.get("past_key_values") is not None or x.device.type != "cpu" or len(x) != 1:
+        if kwargs.get("past_key_values") is not None or len(x) != 1:
             return False
         if self.training and self.dropout:
             return False
         if angles is None or angles[0].shape[0] != 1 or angles[0].shape[-1] != self.head_width:
             return False
-        return attends(mask.plan, mask.window or self.window)
+        return x.device.type != "cpu" or attends(mask.plan, mask.window or self.window)
 
 
 SAME, SAME_LOW = 1e-4, 2e-2

@@ -173,7 +173,7 @@ def prepare(model: Any, *, compiled: bool = False) -> LanguageModel:
         return LanguageModel(model, False, reason)
     if compiled:
         compile_layers(backbone_of(model))
-    elif kind == "cpu":
+    elif kind in ("cpu", "cuda"):
         before = _fuse_attention(probed)
         if before and _probe(probed, expected, forest=False):
             for name, module in before.items():
@@ -218,8 +218,10 @@ def _fuse_attention(model: Any) -> dict[str, torch.nn.Module]:
         module.register_forward_pre_hook(note(name), with_kwargs=True)
         for name, module in candidates.items()
     ]
+    prepared = LanguageModel(model, True)
+    batch = ragged_batch(_probe_segments(base, forest=False)).to(prepared.device)
     with attention.listening() as heard:
-        LanguageModel(model, True).hidden(ragged_batch(_probe_segments(base, forest=False)))
+        prepared.hidden(batch)
     for handle in handles:
         handle.remove()
     before = {}

@@ -5,7 +5,7 @@ adapters: their matrices A stand on top of each other. A frozen weight gets no g
 gradient of a trained one is added where it stands.
 
 Dropout before an adapter draws as torch's own layer does, layer after layer, so a seed gives the
-masks that PEFT's modules would draw.
+masks that PEFT's modules would draw. On accelerators the masks are others, of the same shares.
 
 Shape letters: T tokens, I inputs, O outputs, R ranks of a group together, P layers of a group.
 """
