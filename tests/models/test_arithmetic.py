@@ -66,7 +66,11 @@ def test_where_most_rows_are_read_the_last_network_computes_all():
 
 
 def counted(model, data):
-    """What torch's own counter sees in both passes; its hooks keep layers from being fused."""
+    """What torch's own counter sees of linear layers in both passes; hooks keep them apart.
+
+    Products of batches are attention's, and up to transformers 5.1x those of positions with
+    the frequencies that they are turned by.
+    """
     for module in model.model.modules():
         if type(module) is torch.nn.Linear:
             module.register_forward_hook(lambda *_: None)
@@ -75,7 +79,8 @@ def counted(model, data):
         out = batch_loss(model, Supervised(), data, bf16=False)
         out.components["nll"].backward()
     seen = counter.get_flop_counts()["Global"]
-    return sum(size for kind, size in seen.items() if "attention" not in str(kind))
+    others = ("attention", "bmm")
+    return sum(size for kind, size in seen.items() if not any(o in str(kind) for o in others))
 
 
 @pytest.mark.parametrize("lora", [False, True])

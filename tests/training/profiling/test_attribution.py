@@ -87,7 +87,9 @@ def test_all_parts_of_a_model_show_in_both_passes(name):
     data = ragged_batch([Segment(list(range(20)), [0.0] * 10 + [1.0] * 10)] * 3)
     with (
         marked_parts(model),
-        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler,
+        torch.profiler.profile(
+            activities=[torch.profiler.ProfilerActivity.CPU], acc_events=True
+        ) as profiler,
     ):
         with mark("forward"):
             out = batch_loss(model, Supervised(), data, bf16=False)

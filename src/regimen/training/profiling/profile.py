@@ -9,6 +9,7 @@ profiler cost is the difference of the two, in processor time for each token.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -159,7 +160,8 @@ def plans() -> tuple[Plan, ...]:
 def time_profiler() -> torch.profiler.profile:
     """Sees operations and marks, as cheaply as it goes."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it writes lines of its own to standard error
-    return torch.profiler.profile(activities=[ProfilerActivity.CPU])
+    # torch 2.10 and 2.11 warn where events of several cycles are not kept, cycles or not
+    return torch.profiler.profile(activities=[ProfilerActivity.CPU], acc_events=True)
 
 
 class _MemoryProfiler(torch.profiler.profile):
@@ -171,7 +173,9 @@ class _MemoryProfiler(torch.profiler.profile):
 
     def start(self) -> None:
         self._resting.enter_context(pool.resting())
-        super().start()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*clears events at the end of each cycle")
+            super().start()
 
     def stop(self) -> None:
         super().stop()
