@@ -32,6 +32,7 @@ def test_nothing_changes_where_nothing_is_said():
         {"memory": {"activations": "selective", "tiled_mlp": 256}},
         {**LORA, "memory": {"stream": True, "offload_directory": "d"}},
         {**LORA, "memory": {"stream": True}, "quantise": "nf4"},
+        {**LORA, "torch_compile": True, "memory": {"allocator": "keep"}},
     ],
 )
 def test_what_goes_together(fields):
@@ -65,6 +66,31 @@ def test_what_does_not(fields, told):
     conflicts = [getattr(e.get("ctx", {}).get("error"), "found", ()) for e in raised.value.errors()]
     found += " ".join(f"{c.what} {c.fix}" for some in conflicts for c in some)
     assert told in found
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({**LORA, "quantise": "nf4"}, "quantise: its libraries"),
+        ({"quantisation_aware": {}}, "quantisation_aware: its layers"),
+        ({"memory": {"budget": "8GiB"}}, "memory.budget: it is planned"),
+        ({**LORA, "memory": {"stream": True}}, "memory.stream: the weights"),
+        ({"memory": {"tiled_mlp": 64}}, "memory.tiled_mlp: networks"),
+        ({"memory": {"activations": "selective"}}, "memory.activations: what is kept"),
+        ({"memory": {"activations": "offload"}}, "memory.activations: what is kept"),
+        ({"memory": {"activations": "full"}}, "memory.activations: what is kept"),
+        ({"gradient_checkpointing": True}, "gradient_checkpointing: a compiled"),
+        ({"adapter": {"kind": "ia3"}}, "adapter.kind: ia3 was not tried"),
+        ({"optimizer": "badam"}, "optimizer: each turn"),
+    ],
+)
+def test_what_does_not_go_with_compiled_layers(fields, told):
+    with pytest.raises(ValidationError) as raised:
+        tune(torch_compile=True, **fields)
+    conflicts = [getattr(e.get("ctx", {}).get("error"), "found", ()) for e in raised.value.errors()]
+    (only,) = [c for some in conflicts for c in some]
+    assert only.at == ("torch_compile",)
+    assert f"does not go with {told}" in only.what
 
 
 @pytest.mark.parametrize(

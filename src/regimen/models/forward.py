@@ -11,7 +11,7 @@ from torch import Tensor
 from regimen.errors import ModelError
 from regimen.models import attention
 from regimen.models.blocks import SelfAttention, self_attention
-from regimen.models.compiling import compile_layers
+from regimen.models.compiling import compile_layers, padded_layers
 from regimen.models.differences import relative_difference
 from regimen.models.fused import fuse, reading
 from regimen.models.head import Head, full_logits
@@ -150,7 +150,17 @@ def prepare(model: Any, *, compiled: bool = False) -> LanguageModel:
 
     ``compiled`` leaves the modules as they are, for ``models.compiling.compile_layers``, and
     compiles them if they take flat batches.
+
+    Raises:
+        ModelError: layers are to be compiled, and there are none, no flat batches or no compiler.
     """
+    found = _prepared(model, compiled=compiled)
+    if compiled and not found.ragged:
+        raise padded_layers(found.reason)
+    return found
+
+
+def _prepared(model: Any, *, compiled: bool) -> LanguageModel:
     base = base_of(model)
     original = base.config._attn_implementation
     if original == attention.NAME:

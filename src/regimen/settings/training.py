@@ -193,6 +193,10 @@ class TrainingSettings(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Type of the arithmetic; ``auto`` takes bf16 where the machine is faster with it."""
 
+    torch_compile: bool = False
+    """Compile the decoder layers with torch's compiler, in the place of the functions that are
+    written here; for accelerators. The first steps take minutes, and results differ by rounding."""
+
     gradient_checkpointing: bool = False
     """Compute activations twice instead of keeping them: another name of
     ``memory.activations: full``."""
@@ -245,6 +249,36 @@ class TrainingSettings(Section):
         """Whether freed blocks of memory go back to the system while this trains."""
         return self.memory.returns_blocks(quantised=self.quantise is not None)
 
+    def _compile_conflicts(self) -> Iterator[Conflict]:
+        """What does not go with compiled layers."""
+        if not self.torch_compile:
+            return
+        memory, adapter = self.memory, None if self.adapter is None else self.adapter.kind
+        against = {
+            "quantise": (self.quantise is not None, "its libraries bring kernels of their own"),
+            "quantisation_aware": (self.quantisation_aware is not None, "its layers round anew"),
+            "memory.budget": (memory.budget is not None, "it is planned for plain layers"),
+            "memory.stream": (memory.stream, "the weights of a layer come and go around it"),
+            "memory.tiled_mlp": (memory.tiled_mlp is not None, "networks go over their tokens"),
+            "memory.activations": (
+                memory.activations != "keep",
+                "what is kept of a layer is arranged around its functions",
+            ),
+            "gradient_checkpointing": (
+                self.gradient_checkpointing,
+                "a compiled layer keeps other tensors when it is computed again",
+            ),
+            "adapter.kind": (adapter not in (None, "lora"), f"{adapter} was not tried with it"),
+            "optimizer": (self.optimizer == "badam", "each turn would compile a layer again"),
+        }
+        for name, (is_given, why) in against.items():
+            if is_given:
+                yield Conflict(
+                    what=f"compiles layers, and does not go with {name}: {why}",
+                    at=("torch_compile",),
+                    fix=f"Remove 'torch_compile', or {name}.",
+                )
+
     def optimisation_conflicts(self) -> Iterator[Conflict]:
         """What the shared fields demand of each other."""
         yield from of_an_optimizer(
@@ -259,6 +293,7 @@ class TrainingSettings(Section):
             adapter=self.adapter is not None,
             quantised=self.quantise is not None,
         )
+        yield from self._compile_conflicts()
         yield from of_memory(
             self.memory,
             self.adapter,

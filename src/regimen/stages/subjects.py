@@ -121,6 +121,7 @@ def tune_subject(settings: PipelineSettings, stage: str) -> Subject | str:
         optimizer=_optimizer(section),
         merge=_merge(section, opened, seed),
         quantisation=quantisation_of(section),
+        compiled=section.torch_compile,
         save_dtype=section.model.save_dtype,
     )
 
@@ -159,6 +160,7 @@ def align_subject(settings: PipelineSettings, stage: str = "align") -> Subject |
         "optimizer": _optimizer(section),
         "merge": _merge(section, opened, seed),
         "quantisation": quantisation_of(section),
+        "compiled": section.torch_compile,
     }
     if not section.losses:
         rows = varied(conditioned_rows(section, opened.renderer, records))

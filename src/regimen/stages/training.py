@@ -125,10 +125,12 @@ def prepare_model(
         merged=merged,
         scores=scores,
     )
-    language_model = prepare(opened.network)
+    language_model = prepare(opened.network, compiled=training.torch_compile)
     notes = opened.notes
     if not language_model.ragged:
         notes += (f"padded batches: {language_model.reason}",)
+    if training.torch_compile:
+        notes += ("decoder layers compiled by torch",)
     if not scores and (head := in_words_of_head(language_model.device)):
         notes += (head,)
     return Prepared(language_model, opened.tokenizer, opened.renderer, notes)

@@ -22,7 +22,7 @@ def reference(subject: Subject) -> Outcome:
     """
     if subject.reference_A is None:
         return not_applicable("nothing is compared with a reference policy here")
-    model = prepare(subject.open().network)
+    model = prepare(subject.open().network, compiled=subject.compiled)
     rows = token_rows(subject.rows)
     stored_A = reference_logps(
         model, rows, tokens_per_batch=subject.options.tokens_per_batch, bf16=False

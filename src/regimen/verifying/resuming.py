@@ -73,7 +73,7 @@ class _Start:
 
 def _start(subject: Subject) -> _Start:
     opened = subject.open()
-    model = prepare(opened.network)
+    model = prepare(opened.network, compiled=subject.compiled)
     upkeep = upkeep_of(model.model, STEPS)
     return _Start(model, opened.tokenizer, subject.optimizer(model.model), upkeep)
 

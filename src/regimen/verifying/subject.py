@@ -40,7 +40,7 @@ class Subject:
     Args:
         section: the stage's name.
         about: the model in words.
-        open: makes the model, the same one at each call, in fp32 on the CPU.
+        open: makes the model, the same one at each call, in fp32, where training computes.
         rows: rows of the stage's data.
         shared: rows that share a beginning.
         twin: what is learnt.
@@ -49,6 +49,7 @@ class Subject:
         merge: loads a saved adapter merged into its base, as the next stage does; a text says why
             that does not apply.
         quantisation: how the frozen base is quantised, for transformers; None where it is not.
+        compiled: whether training compiles the layers.
         save_dtype: type of the weights on disk; the type in memory if None.
         reference_A: summed log-probabilities (nats) of the rows' answers under the start model, by
             transformers alone; None where nothing is compared with a reference.
@@ -64,6 +65,7 @@ class Subject:
     optimizer: Callable[[Any], torch.optim.Optimizer]
     merge: Callable[[Path], Any] | str
     quantisation: Any = None
+    compiled: bool = False
     save_dtype: str | None = None
     reference_A: Tensor | None = None
 
@@ -78,7 +80,7 @@ class Subject:
         network = self.open().network
         wake_adapter(network)
         without_noise(network)
-        return prepare(network)
+        return prepare(network, compiled=self.compiled)
 
     @property
     def quiet(self) -> LoopOptions:
@@ -98,7 +100,7 @@ def wake_adapter(network: Any, seed: int = 0) -> None:
     draw = torch.Generator().manual_seed(seed)
     learnt = [p for _, p in sorted(network.named_parameters()) if p.requires_grad]
     for parameter in [p for p in learnt if not p.any()] or learnt:
-        parameter.add_(0.02 * torch.randn(parameter.shape, generator=draw))
+        parameter.add_(0.02 * torch.randn(parameter.shape, generator=draw).to(parameter))
 
 
 def without_noise(network: Any) -> None:
@@ -127,7 +129,10 @@ def scratch() -> Iterator[Path]:
 
 @torch.no_grad()
 def trained_logits(model: LanguageModel, rows: Sequence[Row], kept_K: Tensor) -> Tensor:
-    """Logits at the kept places, by training's forward of all rows in one batch: (K, V)."""
-    batch = one_batch(rows)
+    """Logits at the kept places, by training's forward of all rows in one batch: (K, V), handed to
+    the CPU.
+    """
+    batch = one_batch(rows).to(model.device)
     hidden_TD = model.hidden(batch, batch.source_row_N)
-    return full_logits(hidden_TD[batch.source_row_N[kept_K]], model.head(), torch.float32)
+    rows_K = batch.source_row_N[kept_K.to(model.device)]
+    return full_logits(hidden_TD[rows_K], model.head(), torch.float32).cpu()
