@@ -179,6 +179,8 @@ def pretended() -> Iterator[None]:
         def __init__(self, device_type: str, *args: Any, **more: Any) -> None:
             super().__init__("cpu" if device_type == "cuda" else device_type, *args, **more)
 
+    # torch notes its factories at the first use of a device as a context, where weights are loaded
+    torch.utils._device._device_constructors()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "autocast", Autocast)
         for name in ("is_autocast_enabled", "get_autocast_dtype"):

@@ -37,6 +37,12 @@ def everything_streams(monkeypatch):
     monkeypatch.setattr(streaming, "LEAST", 1)
 
 
+def test_a_base_stays_on_disk_for_the_cpu_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(TrainingError, match="stream-device"):
+        Streaming(tmp_path)
+
+
 def saved(name, folder, dtype=torch.float32):
     model = make(name, {**MODELS, **PADDED}[name]).to(dtype)
     model.config._attn_implementation = "sdpa"

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from regimen.models.hardware import on_large_pages, set_up
+from regimen.models.hardware import bf16_is_fast, on_large_pages, placed, set_up
 
 
 def test_a_block_on_large_pages_is_the_same_block():
@@ -31,6 +31,30 @@ def test_the_kernels_that_are_kept_are_those_asked_for_unless_the_user_said(monk
     assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "1024"
     set_up(torch.get_num_threads())
     assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "1024"
+
+
+class Linear4bit(torch.nn.Linear):
+    """By name, a layer of bitsandbytes."""
+
+
+@pytest.mark.parametrize("kind", [torch.nn.Linear, Linear4bit])
+def test_models_go_to_the_device_unless_bitsandbytes_put_them_there(kind, monkeypatch):
+    moved = []
+    model = torch.nn.Sequential(kind(2, 2))
+    monkeypatch.setattr(model, "to", lambda place: moved.append(place) or model, raising=False)
+    assert placed(model) is model
+    assert moved == []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert placed(model) is model
+    assert moved == ([] if kind is Linear4bit else ["cuda"])
+
+
+def test_bf16_that_a_device_only_emulates_is_not_fast(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation
+    )
+    assert not bf16_is_fast()
 
 
 FRAGMENTS = """

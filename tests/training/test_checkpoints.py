@@ -30,7 +30,7 @@ from regimen.training.checkpoints import (
 from regimen.training.identity import check_identity, identity_of
 from regimen.training.loop import Hooks, train
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
-from regimen.training.options import LoopOptions
+from regimen.training.options import LoopOptions, State
 from regimen.training.schedules import Schedule
 
 TOKENIZER = train_tokenizer(["some text to learn from"] * 5, 270)
@@ -85,6 +85,23 @@ def test_going_on_from_disk_equals_an_uninterrupted_run(adapter, optimizer, tmp_
     train(prepare(again), ROWS, Supervised(), fresh, OPTIONS, state=state)
     for a, b in zip(learnt(straight), learnt(again), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_checkpoint_of_a_device_that_is_not_there_is_gone_on_with_on_the_cpu(
+    tmp_path, monkeypatch
+):
+    model, optimizer = make(None, "adamw")
+    for parameter in learnt(model):
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    with monkeypatch.context() as patch:  # as if its tensors were there
+        patch.setattr("torch.serialization.location_tag", lambda storage: "cuda:0")
+        path = save_checkpoint(tmp_path, model, TOKENIZER, optimizer, State(step=1))
+    again, fresh = make(None, "adamw")
+    assert load_checkpoint(path, again, fresh).step == 1
+    kept = [s["exp_avg"] for s in fresh.state.values()]
+    assert kept
+    assert all(one.device.type == "cpu" for one in kept)
 
 
 def test_old_checkpoints_beyond_the_limit_go(tmp_path):

@@ -13,10 +13,15 @@ import torch
 from helpers.objective_cases import NAMES, VOCABULARY, case, network
 from regimen.adapters.lora import Lora
 from regimen.adapters.methods import add_adapter
+from regimen.errors import TrainingError
 from regimen.generation.engine import Engine
 from regimen.generation.rows import Prompt
 from regimen.memory.activations import Activations, arrange
+from regimen.memory.quantisation.apply import quantise
+from regimen.memory.quantisation.spec import Awq, Gptq, Rtn, SmoothQuant
+from regimen.memory.streaming import Streaming
 from regimen.models import flex, head_kernels, varlen
+from regimen.models.blocks import SelfAttention
 from regimen.models.forward import prepare
 from regimen.models.head import Head, reduce
 from regimen.models.mixers import FLEX, SEGMENTS, VARLEN, Asked
@@ -25,10 +30,12 @@ from regimen.models.segments import Call
 from regimen.objectives.supervised import Supervised
 from regimen.objectives.table import METHODS
 from regimen.tokens.ragged import Plan, ragged_batch
+from regimen.training.checkpoints import load_checkpoint, save_checkpoint
 from regimen.training.gradients import step_gradients
 from regimen.training.loop import Hooks, train
 from regimen.training.optimizers import OPTIMIZERS, parameter_groups
 from regimen.training.options import LoopOptions
+from regimen.verifying.subject import wake_adapter
 
 pytestmark = [
     pytest.mark.gpu,
@@ -253,3 +260,87 @@ def test_quantised_bases_are_on_the_device_and_pass_gradients(kind, tmp_path):
     expected, _ = step(rows, objective, prepare(network()))
     assert loss == pytest.approx(expected, rel=0.1)
     assert any(float(gradient.abs().max()) > 0 for gradient in found.values())
+
+
+def test_attention_with_lora_is_one_function_and_has_pefts_gradients(monkeypatch):
+    rows, objective, _ = case("supervised")
+
+    def adapted():
+        model = add_adapter(network(), Lora(r=4), seed=0)
+        wake_adapter(model)
+        return there(model)
+
+    ours = step(rows, objective, prepare(adapted()))
+    assert any(isinstance(m, SelfAttention) for m in prepare(adapted()).model.modules())
+    monkeypatch.setattr("regimen.models.forward._fuse_attention", lambda model: {})
+    theirs = step(rows, objective, prepare(adapted()))
+    assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
+    assert apart(ours[1], theirs[1]) < 1e-4
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_steps_of_every_optimizer_move_every_weight(name):
+    if OPTIMIZERS[name].library:
+        pytest.importorskip(OPTIMIZERS[name].library)
+    model = there(network())
+    options = {"galore": {"rank": 4}, "apollo": {"rank": 4}, "badam": {"block_steps": 1}}
+    optimizer = OPTIMIZERS[name](parameter_groups(model, 0.0), **options.get(name, {}))
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    for _ in range(4):
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-2 * group.get("lr_scale", 1.0)
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter) if parameter.requires_grad else None
+        optimizer.step()
+        optimizer.zero_grad()
+    still = [n for n, p in model.named_parameters() if p.detach().equal(before[n])]
+    assert not still
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon", "adamw_8bit"])
+def test_a_training_goes_on_from_a_checkpoint(kind, tmp_path):
+    if OPTIMIZERS[kind].library:
+        pytest.importorskip(OPTIMIZERS[kind].library)
+    rows, _, _ = case("supervised")
+
+    class Tokenizer:
+        def save_pretrained(self, _folder):
+            """Nothing of it is needed."""
+
+    def trained(steps, path=None):
+        model = prepare(there(network()))
+        optimizer = OPTIMIZERS[kind](parameter_groups(model.model, 0.0))
+        state = None if path is None else load_checkpoint(path, model.model, optimizer)
+        options = LoopOptions(
+            learning_rate=1e-3, tokens_per_batch=24, num_train_epochs=None, max_steps=4
+        )
+        reached = []
+        hooks = Hooks(stop=lambda: reached.append(1) or len(reached) == steps)
+        state = train(model, rows, Supervised(), optimizer, options, hooks, state)
+        return model.model, optimizer, state
+
+    straight, _, _ = trained(4)
+    path = save_checkpoint(tmp_path, *_with(Tokenizer(), *trained(2)))
+    again, _, state = trained(2, path)
+    assert state.step == 4
+    for ours, theirs in zip(again.parameters(), straight.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def _with(tokenizer, model, optimizer, state):
+    return model, tokenizer, optimizer, state
+
+
+@pytest.mark.parametrize("spec", [Rtn(), Gptq(), Awq(steps=2), SmoothQuant()], ids=repr)
+def test_models_are_quantised_there(spec):
+    ids = torch.randint(VOCABULARY, (6, 24), generator=torch.Generator().manual_seed(5))
+    here, away = network(), there(network())
+    expected, found = quantise(here, ids, spec, batch=4), quantise(away, ids, spec, batch=4)
+    assert found.weight_error == pytest.approx(expected.weight_error, rel=1e-2)
+    assert {p.device.type for p in away.parameters()} == {"cuda"}
+
+
+def test_a_base_is_not_streamed(tmp_path):
+    with pytest.raises(TrainingError, match="stream-device"):
+        Streaming(tmp_path)

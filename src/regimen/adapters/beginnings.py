@@ -109,7 +109,8 @@ def by_rows(adapted: Any, batches: Iterable[Batch], *, rho: float) -> None:
         left -= 1
         if left < 0:
             raise RuntimeError(f"they still change after {MOST_READ} micro-batches")
-        return model(**batch)
+        place = model.get_input_embeddings().weight.device
+        return model(**{name: tensor.to(place) for name, tensor in batch.items()})
 
     try:
         initialize_lora_eva_weights(adapted, seen, forward_fn=forward, show_progress_bar=False)

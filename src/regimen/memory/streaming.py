@@ -75,9 +75,21 @@ class Streaming:
 
     Args:
         directory: of the file without a name, where one is needed.
+
+    Raises:
+        TrainingError: the model would be computed with on a CUDA device.
     """
 
     def __init__(self, directory: Path) -> None:
+        if torch.cuda.is_available():
+            raise TrainingError(
+                "A base that stays on disk is computed with on the CPU, and there is a CUDA device "
+                "here.",
+                slug="stream-device",
+                got="memory.stream on a machine with a CUDA device",
+                fix="Remove memory.stream; 'quantise: nf4' and 'activations: offload' save the "
+                "device's memory. CUDA_VISIBLE_DEVICES= hides the device.",
+            )
         self.directory = directory
         self.mappings: list[Mapping] = []
         self.units: list[_Unit] = []

@@ -21,8 +21,9 @@ from regimen.models.mapped import mapping_of, release
 from regimen.models.native import ops
 from regimen.models.native.products import Input, add_outer, back, forth, multiply
 
-PIECE = 1 << 22
-"""Numbers of a projection's weight that are read from a file, or turned, at a time."""
+PIECE, PIECE_THERE = 1 << 22, 1 << 26
+"""Numbers of a projection's weight that are read from a file, or turned, at a time; and on an
+accelerator."""
 
 
 class Finish(Protocol):
@@ -239,7 +240,8 @@ def _pieces(leaf: Tensor, dtype: torch.dtype) -> Iterator[slice]:
     be turned into another type first, so that they never are in memory together.
     """
     apart = mapping_of(leaf) is not None or (leaf.dtype != dtype and not leaf.requires_grad)
-    step = max(1, PIECE // leaf.shape[1]) if apart else len(leaf)
+    size = PIECE if leaf.device.type == "cpu" else PIECE_THERE
+    step = max(1, size // leaf.shape[1]) if apart else len(leaf)
     for start in range(0, len(leaf), step):
         yield slice(start, min(start + step, len(leaf)))
 

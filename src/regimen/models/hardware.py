@@ -19,7 +19,7 @@ from torch import Tensor
 from regimen.models.native.ops import why_not
 from regimen.models.native.pool import let_go, returns, use
 from regimen.models.native.products import bf16_on_cpu
-from regimen.models.quantised import is_quantised
+from regimen.models.quantised import has_bitsandbytes
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
 _MADV_HUGEPAGE, _LARGE_PAGE = 14, 2 << 20  # Linux's mman.h; x86-64 and most of arm64
@@ -111,8 +111,12 @@ def device() -> str:
 
 
 def placed(model: Any) -> Any:
-    """The model on the CUDA device, where there is one; what is in few bits is there already."""
-    if not torch.cuda.is_available() or is_quantised(model):
+    """The model on the CUDA device, where there is one.
+
+    bitsandbytes' layers are there already, with everything around them, and refuse to be moved;
+    torchao's weights are quantised where they were read, on the CPU.
+    """
+    if not torch.cuda.is_available() or has_bitsandbytes(model):
         return model
     return model.to("cuda")
 
@@ -120,7 +124,8 @@ def placed(model: Any) -> Any:
 def bf16_is_fast() -> bool:
     """Whether matrix products in bf16 beat fp32 here: by instruction set on CPUs."""
     if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
+        # older devices take bf16, and compute it bit by bit
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if torch.backends.mps.is_available():
         return False
     return bf16_on_cpu()

@@ -221,7 +221,8 @@ def fit_vocabulary(model: Any, tokenizer: Any, *, added: int) -> str:
     if size <= rows:
         return ""
     # new rows are drawn around the mean: the same ones each time, whatever was drawn before
-    with torch.random.fork_rng(devices=[]):
+    place = model.get_input_embeddings().weight.device
+    with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(0)
         model.resize_token_embeddings(size, mean_resizing=True)
     return f"{size - rows} embedding rows added for new tokens"

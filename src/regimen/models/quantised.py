@@ -45,6 +45,11 @@ def is_quantised(model: Any) -> bool:
     return any(kind_of(module) is not None for module in model.modules())
 
 
+def has_bitsandbytes(model: Any) -> bool:
+    """Whether a model has layers of bitsandbytes."""
+    return any(type(module).__name__ in BITSANDBYTES for module in model.modules())
+
+
 def quantised_in_words(model: Any) -> str:
     """How many of a model's weights are in few bits, and in which."""
     layers = quantised_layers(model)

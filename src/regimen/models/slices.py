@@ -27,8 +27,9 @@ from regimen.models.native import ops
 from regimen.models.native.pool import empty, empty_like
 from regimen.models.native.products import Input, add_outer, back, forth, multiply
 
-BYTES = 1 << 22
-"""Of the logits of a slice: they stay in a processor's cache, and fill its matrix products."""
+BYTES, BYTES_THERE = 1 << 22, 1 << 27
+"""Of the logits of a slice: they stay in a processor's cache, and fill its matrix products; and on
+an accelerator."""
 
 SLICED = "regimen_sliced"
 """Attribute of a projection whose gradient is to be formed so; see `memory.activations`."""
@@ -47,7 +48,7 @@ class SlicedGradients:
         hidden_ND, weight_VD: logits are their product; the weight is trained.
         target_N, token_weight_N: of each row.
         dtype: of the matrix products.
-        size: bytes of the logits of a slice.
+        size: bytes of the logits of a slice; by the device if None.
     """
 
     def __init__(
@@ -58,9 +59,10 @@ class SlicedGradients:
         token_weight_N: Tensor,
         *,
         dtype: torch.dtype,
-        size: int = BYTES,
+        size: int | None = None,
     ) -> None:
-        self.low_ND, self.weight_VD, self.size = hidden_ND.to(dtype), weight_VD, size
+        usual = BYTES if hidden_ND.device.type == "cpu" else BYTES_THERE
+        self.low_ND, self.weight_VD, self.size = hidden_ND.to(dtype), weight_VD, size or usual
         self.target_N, self.token_weight_N = target_N, token_weight_N
         total_ND, self.lse_N = self._means()
         picked_ND = weight_VD[target_N].float()

@@ -282,14 +282,20 @@ def _restore(
     if identity is not None:
         check_identity(path, known, identity)
     load_weights(path, model)
-    optimizer.load_state_dict(torch.load(path / "optimizer.pt", weights_only=True))
+    optimizer.load_state_dict(_loaded(path / "optimizer.pt"))
     if (path / _UPKEEP).is_file():
-        upkeep.go_on(torch.load(path / _UPKEEP, weights_only=True))
-    random = torch.load(path / "rng_state.pt", weights_only=True)
+        upkeep.go_on(_loaded(path / _UPKEEP))
+    random = _loaded(path / "rng_state.pt")
     torch.set_rng_state(random["torch"])
     if "cuda" in random and torch.cuda.is_available():
         torch.cuda.set_rng_state(random["cuda"])
     return State(**told)
+
+
+def _loaded(path: Path) -> Any:
+    """What torch saved, where it was; on the CPU where the device is not there any more."""
+    place = None if torch.cuda.is_available() else "cpu"
+    return torch.load(path, map_location=place, weights_only=True)
 
 
 def load_weights(path: Path, model: Any) -> None:

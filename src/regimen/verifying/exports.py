@@ -91,7 +91,7 @@ def move_weights(network: Any, share: float = 0.05, seed: int = 0) -> None:
     draw = torch.Generator().manual_seed(seed + 1)
     for _, parameter in sorted(network.named_parameters()):
         if parameter.requires_grad:
-            step = torch.randn(parameter.shape, generator=draw)
+            step = torch.randn(parameter.shape, generator=draw).to(parameter)
             parameter.add_(share * parameter.square().mean().sqrt() * step)
 
 

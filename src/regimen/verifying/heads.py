@@ -58,7 +58,8 @@ def reduced(subject: Subject) -> Outcome:
         hidden_gradients.append(theirs.pop("hidden")[0, own])
     theirs["hidden states"] = torch.cat(hidden_gradients)
     hidden_TD = torch.cat(hidden).requires_grad_()
-    ours_loss = _reduced_loss(network, hidden_TD, subject.twin.objective, one_batch(sequences))
+    batch = one_batch(sequences).to(hidden_TD.device)
+    ours_loss = _reduced_loss(network, hidden_TD, subject.twin.objective, batch)
     ours_loss = ours_loss / weight
     ours = add_gradients({}, ours_loss, {**learnt, "hidden states": hidden_TD})
     difference, where = gradient_difference(ours, theirs)

@@ -2,6 +2,7 @@
 
 Nothing here goes through flat batches, the head reducer, an objective or the loop. Shape letters:
 N supervised tokens, K those of them that are kept, V vocabulary, B rows and L their longest.
+Logits are handed to the CPU, wherever the model computes; gradients are where the weights are.
 """
 
 from __future__ import annotations
@@ -32,9 +33,16 @@ class Alone:
     kept_K: Tensor
 
 
+def place_of(network: Any) -> torch.device:
+    """Where a model takes its ids."""
+    found: torch.device = base_of(network).get_input_embeddings().weight.device
+    return found
+
+
 def logits_of(network: Any, path: Rendered) -> Tensor:
     """Logits that predict the supervised tokens of one sequence, in fp32: (N, V)."""
-    whole: Tensor = network(input_ids=torch.tensor([path.ids]), use_cache=False).logits[0]
+    ids_1L = torch.tensor([path.ids], device=place_of(network))
+    whole: Tensor = network(input_ids=ids_1L, use_cache=False).logits[0].cpu()
     whole_LV = whole[-len(path.ids) :]  # trained positions before the sequence have logits too
     return whole_LV[targets(path)[0]].float()
 
@@ -103,7 +111,9 @@ def padded_loss(network: Any, rows: Sequence[Row]) -> tuple[float, dict[str, Ten
         ids_BL[line, : len(ids)], mask_BL[line, : len(ids)] = ids, 1
         learnt = torch.tensor(path.weights) != 0
         labels_BL[line, : len(ids)][learnt] = ids[learnt]
-    loss = network(input_ids=ids_BL, attention_mask=mask_BL, labels=labels_BL, use_cache=False).loss
+    given = {"input_ids": ids_BL, "attention_mask": mask_BL, "labels": labels_BL}
+    given = {name: tensor.to(place_of(network)) for name, tensor in given.items()}
+    loss = network(**given, use_cache=False).loss
     learnt_parameters = {n: p for n, p in network.named_parameters() if p.requires_grad}
     return float(loss.detach()), add_gradients({}, loss, learnt_parameters)
 

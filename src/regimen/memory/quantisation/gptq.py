@@ -51,11 +51,11 @@ def gptq(
     order_I = (
         torch.argsort(gram_II.diagonal(), descending=True, stable=True)
         if act_order
-        else torch.arange(len(gram_II))
+        else torch.arange(len(gram_II), device=gram_II.device)
     )
     factor_II = _factor(gram_II[order_I][:, order_I], damping)
     scale_OG, zero_OG = fit(weight, grid, dtype)
-    fixed = act_order or grid.group_size <= 0
+    columns, fixed = order_I.tolist(), act_order or grid.group_size <= 0
     codes_OI = torch.zeros_like(weight, dtype=torch.int8)
     left = weight[:, order_I]
     size = grid.group_size if grid.group_size > 0 else len(order_I)
@@ -64,7 +64,7 @@ def gptq(
         end = min(start + step, len(order_I))
         lost = torch.zeros_like(left[:, start:end])
         for at in range(start, end):
-            column = int(order_I[at])
+            column = columns[at]
             group = column // size
             if not fixed and column % size == 0:
                 _fit_group(left[:, at : at + size], scale_OG, zero_OG, group, grid, dtype)
@@ -110,7 +110,7 @@ def _factor(gram_II: Tensor, damping: float) -> Tensor:
     gram = gram + torch.diag((diagonal == 0).double() * mean)
     share = damping
     for _ in range(TRIES):
-        damped = gram + torch.eye(len(gram), dtype=gram.dtype) * (share * mean)
+        damped = gram + torch.eye(len(gram)).to(gram) * (share * mean)
         lower, failed = torch.linalg.cholesky_ex(damped)
         if not failed:
             inverse = torch.cholesky_inverse(lower)

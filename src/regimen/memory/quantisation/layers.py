@@ -94,7 +94,8 @@ class Stream:
         layers = decoder_layers(network)
         states: list[Tensor] = []
         frames: dict[int, list[Frame]] = {}
-        for ids_BL in torch.split(windows_NL, batch):
+        place = backbone_of(network).get_input_embeddings().weight.device
+        for ids_BL in torch.split(windows_NL.to(place), batch):
             if len(ids_BL) not in frames:
                 frames[len(ids_BL)] = _frames(network, layers, ids_BL)
             states.append(_first(network, layers[0][1], ids_BL))
@@ -118,7 +119,10 @@ class Stream:
                     found[name] = found[first]
                     return
                 read.append((args[0], name))
-                found.setdefault(name, Seen.of(module.in_features, gram=gram)).add(args[0])
+                if name not in found:
+                    device = args[0].device
+                    found[name] = Seen.of(module.in_features, gram=gram, device=device)
+                found[name].add(args[0])
 
             return hook
 

@@ -49,7 +49,7 @@ class QuantLinear(nn.Module):
             if codes.zero_OG is not None:
                 self.register_buffer("weight_zero_point", codes.zero_OG)
             if input_scale is not None:
-                given = input_scale.view(1)
+                given = input_scale.view(1).to(scale.device)
                 self.input_scale = nn.Parameter(given, requires_grad=False)
 
     @staticmethod

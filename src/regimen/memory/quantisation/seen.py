@@ -21,10 +21,11 @@ class Seen:
     gram_II: Tensor | None
 
     @staticmethod
-    def of(inputs: int, *, gram: bool = True) -> Seen:
-        """Nothing yet."""
-        square = torch.zeros(inputs, inputs) if gram else None
-        return Seen(0, torch.zeros(inputs), torch.zeros(inputs), square)
+    def of(inputs: int, *, gram: bool = True, device: torch.device | None = None) -> Seen:
+        """Nothing yet; sums are on the device of the inputs."""
+        square = torch.zeros(inputs, inputs, device=device) if gram else None
+        first, second = torch.zeros(2, inputs, device=device)
+        return Seen(0, first, second, square)
 
     def add(self, x: Tensor) -> None:
         """Look at more inputs: (.., I)."""
