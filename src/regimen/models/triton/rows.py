@@ -17,7 +17,7 @@ COLUMNS, NUMBERS = 4096, 1024
 """Of a row at a time, and of a program of an element-wise kernel."""
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _tanh_share(x, cap):  # type: ignore[no-untyped-def]
     """tanh(x / cap), by the exponential alone: all that Triton has everywhere."""
     return 1.0 - 2.0 / (tl.exp(2.0 * x / cap) + 1.0)
