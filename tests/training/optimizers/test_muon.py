@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regimen.training.optimizers import Muon, MuonAdamW, orthogonalised
+from regimen.training.optimizers import Muon, MuonAdamW, muon, orthogonalised
 
 SHAPES = [(8, 8), (12, 5), (5, 12), (8, 8)]
 
@@ -80,3 +80,21 @@ def test_the_state_comes_back(steps: int) -> None:
     run(halves, second, range(steps, 2 * steps))
     for a, b in zip(whole, halves, strict=True):
         assert torch.equal(a, b)
+
+
+def test_few_matrices_at_a_time_are_as_good_as_all(monkeypatch) -> None:
+    draw = torch.Generator().manual_seed(0)
+    drawn = [
+        (torch.randn(6, 4, generator=draw), torch.randn(6, 4, generator=draw)) for _ in "abcde"
+    ]
+    found = []
+    for together in (1 << 22, 50, 1):  # all, two, one
+        monkeypatch.setattr(muon, "TOGETHER", together)
+        own = [torch.nn.Parameter(weight.clone()) for weight, _ in drawn]
+        for matrix, (_, grad) in zip(own, drawn, strict=True):
+            matrix.grad = grad.clone()
+        muon.Muon(own, lr=0.1, dtype=torch.float32).step()
+        found.append(torch.stack([matrix.detach() for matrix in own]))
+    assert not torch.equal(found[0][0], drawn[0][0])
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0])

@@ -13,6 +13,8 @@ from regimen.training.optimizers.adamw import Betas, adamw
 from regimen.training.optimizers.groups import is_hidden_matrix
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+TOGETHER = 1 << 20
+"""Numbers of the matrices that go together: several copies of them are there at a time."""
 
 
 def orthogonalised(matrix_BMN: Tensor, steps: int = 5) -> Tensor:
@@ -34,7 +36,7 @@ class Muon(torch.optim.Optimizer):
     """Momentum whose updates are orthogonal matrices (Jordan et al. 2024).
 
     Does what torch's own does, which works in bf16 everywhere and on one matrix at a time; here
-    matrices of a shape go together, and in fp32 where that is faster.
+    some matrices of a shape go together, and in fp32 where that is faster.
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     shapes.setdefault(parameter.shape, []).append(parameter)
             for shape, parameters in shapes.items():
-                self._step(group, shape, parameters)
+                count = max(1, TOGETHER // shape.numel())
+                for start in range(0, len(parameters), count):
+                    self._step(group, shape, parameters[start : start + count])
 
     def _step(
         self, group: dict[str, Any], shape: torch.Size, parameters: list[torch.nn.Parameter]
