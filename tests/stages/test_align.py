@@ -12,11 +12,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from helpers.pairs import COMMON, PAIRS, said
 from regimen.alignment.reference import reference_logps
 from regimen.models.forward import prepare
 from regimen.models.loading import ModelSpec, load_model
 from regimen.objectives.answers import AnswerObjective
-from regimen.records import Labelled, Lineage, Message, Preference, Ranked
+from regimen.records import Labelled, Preference, Ranked
 from regimen.tables import (
     labelled_to_table,
     preferences_to_table,
@@ -25,31 +26,6 @@ from regimen.tables import (
 )
 from regimen.tokens.store import load_token_rows
 
-COMMON = {
-    "max_steps": 4,
-    "tokens_per_batch": 128,
-    "max_length": 64,
-    "logging_steps": 1,
-    "precision": "fp32",
-    "learning_rate": 0.01,
-    "schedule": "constant",
-    "warmup_ratio": 0.0,
-}
-
-
-def said(text, role="assistant"):
-    return (Message(role=role, content=text),)
-
-
-PAIRS = [
-    Preference(
-        prompt=said(f"the {a} dog", "user"),
-        chosen=said(f"sees {a} cats"),
-        rejected=said("the the"),
-        lineage=Lineage(source="test", row=row),
-    )
-    for row, a in enumerate("abcdefxyz")
-]
 LABELLED = [
     Labelled(prompt=one.prompt, answer=answer, desirable=good, lineage=one.lineage)
     for one in PAIRS

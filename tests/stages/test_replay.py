@@ -6,40 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.pairs import COMMON, PAIRS, said
 from regimen.models.forward import prepare
 from regimen.models.loading import ModelSpec, load_model
-from regimen.records import Instance, Lineage, Message, Preference
+from regimen.records import Instance, Lineage
 from regimen.settings.loading import load_settings
 from regimen.stages.evaluate_traces import training_files
 from regimen.tables import instances_to_table, preferences_to_table, write_table
 from regimen.tokens.store import load_token_rows
 from regimen.training.measure import mean_nll
 
-COMMON = {
-    "max_steps": 4,
-    "tokens_per_batch": 128,
-    "max_length": 64,
-    "logging_steps": 1,
-    "precision": "fp32",
-    "learning_rate": 0.01,
-    "schedule": "constant",
-    "warmup_ratio": 0.0,
-}
-
-
-def said(text, role="assistant"):
-    return (Message(role=role, content=text),)
-
-
-PAIRS = [
-    Preference(
-        prompt=said(f"the {a} dog", "user"),
-        chosen=said(f"sees {a} cats"),
-        rejected=said("the the"),
-        lineage=Lineage(source="test", row=row),
-    )
-    for row, a in enumerate("abcdefxyz")
-]
 INSTANCES = [
     Instance(
         messages=(*said(f"which dog is {a}", "user"), *said(f"the cat {b} {a}")),

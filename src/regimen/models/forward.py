@@ -41,8 +41,7 @@ class LanguageModel:
     @property
     def device(self) -> torch.device:
         """Where its embedding is, and its batches have to be."""
-        found: torch.device = base_of(self.model).get_input_embeddings().weight.device
-        return found
+        return place_of(self.model)
 
     @property
     def context_length(self) -> int:
@@ -89,6 +88,12 @@ class LanguageModel:
 def base_of(model: Any) -> Any:
     """The model without its PEFT wrapper (adapters stay injected)."""
     return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def place_of(model: Any) -> torch.device:
+    """Where the embedding of a model is, and its ids have to be."""
+    found: torch.device = base_of(model).get_input_embeddings().weight.device
+    return found
 
 
 def backbone_of(model: Any) -> Any:
@@ -170,7 +175,7 @@ def _prepared(model: Any, *, compiled: bool) -> LanguageModel:
         return LanguageModel(model, False, reason)
     attention.register()
     expected = _alone(base)
-    kind = base.get_input_embeddings().weight.device.type
+    kind = place_of(model).type
     if kind in ("cpu", "cuda") and not compiled:
         fuse(base)
     _attend_by(base, attention.NAME)

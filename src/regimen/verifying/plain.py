@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regimen.models.forward import base_of
+from regimen.models.forward import base_of, place_of
 from regimen.tokens.rendering import Rendered, RenderedAnswers, RenderedPair
 from regimen.verifying.losses import Formula
 from regimen.verifying.rows import Row, paths, spread, supervised, targets
@@ -31,12 +31,6 @@ class Alone:
     gradients: dict[str, Tensor]
     logits_KV: Tensor
     kept_K: Tensor
-
-
-def place_of(network: Any) -> torch.device:
-    """Where a model takes its ids."""
-    found: torch.device = base_of(network).get_input_embeddings().weight.device
-    return found
 
 
 def logits_of(network: Any, path: Rendered) -> Tensor:

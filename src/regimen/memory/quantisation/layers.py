@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from regimen.errors import ModelError
 from regimen.memory.quantisation.seen import Seen
-from regimen.models.forward import backbone_of
+from regimen.models.forward import backbone_of, place_of
 
 
 class _Enough(Exception):
@@ -94,7 +94,7 @@ class Stream:
         layers = decoder_layers(network)
         states: list[Tensor] = []
         frames: dict[int, list[Frame]] = {}
-        place = backbone_of(network).get_input_embeddings().weight.device
+        place = place_of(network)
         for ids_BL in torch.split(windows_NL.to(place), batch):
             if len(ids_BL) not in frames:
                 frames[len(ids_BL)] = _frames(network, layers, ids_BL)
