@@ -5,9 +5,11 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from helpers.small_models import MODELS, make
-from regimen.models.buffers import Buffers, kept_buffers
+from regimen.models.buffers import Buffers, kept_buffers, kept_now, rows_wait
 from regimen.models.forward import prepare
 from regimen.models.head import reduce
 from regimen.tokens.ragged import Segment, ragged_batch
@@ -82,3 +84,56 @@ def test_a_block_is_nobody_elses_until_it_is_put_back():
     buffers.put(first)
     assert buffers.take(shape, torch.float32) is first
     assert buffers.take(shape, torch.bfloat16).dtype == torch.bfloat16
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 39), min_size=1, max_size=6), min_size=1, max_size=5),
+    st.lists(st.booleans(), min_size=5, max_size=5),
+)
+@settings(max_examples=50, deadline=None)
+def test_rows_that_wait_are_in_the_gradient_at_the_end_of_the_step(batches, whole):
+    """Whatever else writes to it between: here a product with the matrix itself."""
+    embedding = torch.nn.Embedding(40, 3)
+    plain = copy.deepcopy(embedding)
+    with kept_buffers(embedding):
+        for _ in range(2):  # the second step finds the blocks of the first
+            plain.weight.grad = embedding.weight.grad = None
+            with rows_wait():
+                for ids, also in zip(batches, whole, strict=False):
+                    for one in (embedding, plain):
+                        loss = (one(torch.tensor(ids)) * torch.arange(3)).sum()
+                        (loss + (one.weight.sum() if also else 0.0)).backward()
+            torch.testing.assert_close(embedding.weight.grad, plain.weight.grad)
+
+
+@rows_wait()
+def fails_after_backward(embedding):
+    embedding(torch.arange(8)).sum().backward()
+    raise ZeroDivisionError
+
+
+def test_rows_wait_until_they_are_many_and_are_forgotten_after_an_error():
+    embedding = torch.nn.Embedding(40, 3)
+    with kept_buffers(embedding):
+        buffers = kept_now()
+        with rows_wait():
+            embedding(torch.arange(8)).sum().backward()
+            assert embedding.weight.grad is None
+            embedding(torch.arange(8)).sum().backward()
+            assert embedding.weight.grad.sum() == 48
+        embedding.weight.grad = None
+        with pytest.raises(ZeroDivisionError):
+            fails_after_backward(embedding)
+        buffers.settle()
+        assert embedding.weight.grad is None
+        embedding(torch.arange(8)).sum().backward()  # outside, nothing waits
+        assert embedding.weight.grad.sum() == 24
+
+
+def test_a_gradient_that_somebody_asks_for_has_the_rows_that_wait():
+    embedding = torch.nn.Embedding(40, 3)
+    with kept_buffers(embedding), rows_wait():
+        embedding(torch.arange(8)).sum().backward()
+        gradient, missing = kept_now().gradient(embedding.weight)
+        assert not missing
+        assert gradient.sum() == 24

@@ -25,7 +25,7 @@ from regimen.models.attention import Heard, MaskPlan, attend
 from regimen.models.differences import relative_difference
 from regimen.models.native import ops
 from regimen.models.native.mixing import Attention, attends
-from regimen.models.native.pool import empty
+from regimen.models.native.pool import converted, empty
 from regimen.models.norms import HeadNorm
 from regimen.models.projections import (
     Inner,
@@ -38,6 +38,7 @@ from regimen.models.projections import (
     project,
 )
 from regimen.models.segments import Call
+from regimen.models.sums import summand
 from regimen.models.tiles import is_again
 from regimen.tokens.ragged import Plan
 
@@ -54,7 +55,13 @@ def gated_network(x: Tensor, gate: Part, up: Part, down: Part) -> Tensor:
     out: Tensor = _GatedNetwork.apply(  # type: ignore[no-untyped-call]
         x.flatten(0, -2), parts, product_type(x), *flat(parts)
     )
-    return out.view(*x.shape[:-1], -1)
+    return summand(out.view(*x.shape[:-1], -1))
+
+
+def _for_sum(out_TD: Tensor, x_TD: Tensor) -> Tensor:
+    """A layer's output as the sum with its input takes it: torch's CPU operator would make a copy
+    of it, outside the pool; on accelerators the sum converts as it reads."""
+    return converted(out_TD, x_TD.dtype) if x_TD.device.type == "cpu" else out_TD
 
 
 class _GatedNetwork(torch.autograd.Function):
@@ -65,19 +72,19 @@ class _GatedNetwork(torch.autograd.Function):
         ctx: Any, x_TD: Tensor, parts: Sequence[Part], dtype: torch.dtype, *_tensors: Tensor | None
     ) -> Tensor:
         with torch.autocast(x_TD.device.type, enabled=False):
-            low_TD = x_TD.to(dtype)
+            low_TD = converted(x_TD, dtype)
             (gate_TF, up_TF), inner = project(low_TD, parts[:2])
             out, inner_down = _down(gate_TF, up_TF, parts[2])
         ctx.save_for_backward(low_TD, gate_TF, up_TF, *inner, *inner_down)
         ctx.parts, ctx.dtype, ctx.again = parts, x_TD.dtype, is_again()
-        return out
+        return _for_sum(out, x_TD)
 
     @staticmethod
     def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor | None, ...]:
         low_TD, gate_TF, up_TF, *rest = ctx.saved_tensors
         inner, inner_down = Inner(*rest[:2]), Inner(*rest[2:])
         first, last = ctx.parts[:2], ctx.parts[2:]
-        grad_TD = grad_TD.contiguous()
+        grad_TD = converted(grad_TD.contiguous(), low_TD.dtype)
         grad_TF, grad_down = input_gradient([grad_TD], last, inner_down)
         assert grad_TF is not None
         # computed for this alone: nobody else reads gate and up
@@ -88,7 +95,7 @@ class _GatedNetwork(torch.autograd.Function):
         grads = [grad_gate, grad_up]
         grad_x, grad_inner = input_gradient(grads, first, inner, wanted=ctx.needs_input_grad[0])
         of_first = part_gradients(grads, low_TD, inner, grad_inner, first)
-        grad_x = None if grad_x is None else grad_x.to(ctx.dtype)
+        grad_x = None if grad_x is None else converted(grad_x, ctx.dtype)
         return (grad_x, None, None, *of_first, *of_down)
 
 
@@ -108,7 +115,7 @@ class _Joint(torch.autograd.Function):
         ctx: Any, x_TD: Tensor, parts: Sequence[Part], dtype: torch.dtype, *_tensors: Tensor | None
     ) -> tuple[Tensor, ...]:
         with torch.autocast(x_TD.device.type, enabled=False):
-            low_TD = x_TD.to(dtype)
+            low_TD = converted(x_TD, dtype)
             outs, inner = project(low_TD, parts)
         ctx.save_for_backward(low_TD, *inner)
         ctx.parts, ctx.dtype = parts, x_TD.dtype
@@ -121,7 +128,7 @@ class _Joint(torch.autograd.Function):
         wanted = ctx.needs_input_grad[0]
         grad_x, grad_inner = input_gradient(whole, ctx.parts, inner, wanted=wanted)
         of_parts = part_gradients(whole, low_TD, inner, grad_inner, ctx.parts)
-        return (None if grad_x is None else grad_x.to(ctx.dtype), None, None, *of_parts)
+        return (None if grad_x is None else converted(grad_x, ctx.dtype), None, None, *of_parts)
 
 
 class _Rotated(torch.autograd.Function):
@@ -178,14 +185,14 @@ class _SelfAttention(torch.autograd.Function):
         *_tensors: Tensor | None,
     ) -> Tensor:  # fmt: skip
         with torch.autocast(x_TD.device.type, enabled=False):
-            low_TD = x_TD.to(form.dtype)
+            low_TD = converted(x_TD, form.dtype)
             heads, inner, raw, rstds = _heads(low_TD, form, cos_TW, sin_TW)
             mixed_THW, lse = form.mix.forward(*heads)
             (out,), inner_out = project(mixed_THW.flatten(1), form.parts[3:])
         kept = (low_TD, *heads, mixed_THW, lse, cos_TW, sin_TW, *inner, *inner_out, *raw, *rstds)
         ctx.save_for_backward(*kept)
         ctx.form, ctx.dtype = form, x_TD.dtype
-        return out
+        return _for_sum(out, x_TD)
 
     @staticmethod
     def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor | None, ...]:
@@ -193,7 +200,7 @@ class _SelfAttention(torch.autograd.Function):
         inner, inner_out, rest = Inner(*rest[:2]), Inner(*rest[2:4]), rest[4:]
         form: _Form = ctx.form
         first, last = form.parts[:3], form.parts[3:]
-        grad_TD = grad_TD.contiguous()
+        grad_TD = converted(grad_TD.contiguous(), low_TD.dtype)
         grad_mixed, grad_last = input_gradient([grad_TD], last, inner_out)
         assert grad_mixed is not None
         mixed_TD = mixed_THW.flatten(1)
@@ -206,10 +213,10 @@ class _SelfAttention(torch.autograd.Function):
             grads[i] = ops.rotate(grads[i], cos, sin, back=True, dtype=kind)
             if norm is not None:
                 grads[i], of_norms[i] = norm.gradients(grads[i], rest[i], rest[2 + i])
-        low = [g.flatten(1).to(form.dtype) for g in grads]
+        low = [converted(g.flatten(1), form.dtype) for g in grads]
         grad_x, grad_inner = input_gradient(low, first, inner, wanted=ctx.needs_input_grad[0])
         of_first = part_gradients(low, low_TD, inner, grad_inner, first)
-        grad_x = None if grad_x is None else grad_x.to(ctx.dtype)
+        grad_x = None if grad_x is None else converted(grad_x, ctx.dtype)
         return (grad_x, None, None, None, *of_first, *of_out, *of_norms)
 
 
@@ -275,7 +282,7 @@ class SelfAttention(nn.Module):
         mixed: Tensor = _SelfAttention.apply(  # type: ignore[no-untyped-call]
             hidden_states.squeeze(0), cos, sin, form, *form.tensors
         )
-        return mixed[None], None
+        return summand(mixed[None]), None
 
     def _there(
         self, x_TD: Tensor, angles: tuple[Tensor, Tensor], mask: MaskPlan, parts: tuple[Part, ...]

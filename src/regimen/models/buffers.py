@@ -4,10 +4,14 @@ A gradient of the vocabulary projection or of the embedding is a block of tens o
 such blocks are made and freed in every micro-batch they do not find their old place again, and the
 heap grows by several of them. Inside `kept_buffers` they are kept, and gradients of these and other
 matrices are added to ``.grad`` where it stands, without a block for each summand.
+
+Inside `rows_wait`, the gradient of an embedding that nobody else reads waits for the end of the
+step as the few rows that it has: its block is made when the layers have let go of theirs.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,11 +21,15 @@ import torch
 from torch import Tensor
 
 from regimen.models.marks import LATE, mark
-from regimen.models.native.pool import empty_like
+from regimen.models.native.pool import empty, empty_like
 from regimen.models.native.products import Input, add_outer
 
 Write = Callable[[Tensor, bool], None]
 """Forms a gradient in a block, or, where that is asked for, adds it to what is there."""
+
+
+WAITING = 0.25
+"""Of a matrix: rows that take more than this share of its bytes do not wait."""
 
 
 class Buffers:
@@ -31,6 +39,8 @@ class Buffers:
         self._free: dict[tuple[torch.Size, torch.dtype], list[Tensor]] = {}
         self._gradients: dict[int, Tensor] = {}
         self._awaited: dict[int, list[Write]] = {}
+        self.rows_wait = False
+        self._waiting: dict[int, tuple[Tensor, list[tuple[Tensor, Tensor]]]] = {}
 
     def take(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
         """A block with any content, which nobody else has until it is put back."""
@@ -43,6 +53,7 @@ class Buffers:
 
     def gradient(self, leaf: Tensor) -> tuple[Tensor, bool]:
         """``leaf.grad``, and whether it was missing; then its content is anything."""
+        self.settle(leaf)
         if leaf.grad is not None:
             return leaf.grad, False
         kept = self._gradients.get(id(leaf))
@@ -50,6 +61,32 @@ class Buffers:
             kept = self._gradients[id(leaf)] = torch.empty_like(leaf)
         leaf.grad = kept
         return kept, True
+
+    def add_rows(self, leaf: Tensor, ids_T: Tensor, rows_TD: Tensor) -> None:
+        """Add rows to ``leaf.grad``, now or when `settle` is called."""
+        if leaf.grad is not None or not self.rows_wait:
+            gradient, missing = self.gradient(leaf)
+            _add_rows(gradient.zero_() if missing else gradient, ids_T, rows_TD)
+            return
+        _, waiting = self._waiting.setdefault(id(leaf), (leaf, []))
+        waiting.append((ids_T, rows_TD))
+        if sum(rows.nbytes for _, rows in waiting) > WAITING * leaf.nbytes:
+            self.settle(leaf)
+
+    def settle(self, leaf: Tensor | None = None) -> None:
+        """Add rows that wait, of all matrices if none is given."""
+        for number in list(self._waiting) if leaf is None else [id(leaf)]:
+            one, waiting = self._waiting.pop(number, (None, []))
+            if one is None:
+                continue
+            if one.grad is None:
+                one.grad = empty(tuple(one.shape), one.dtype, one.device, most=sys.maxsize).zero_()
+            for ids_T, rows_TD in waiting:
+                _add_rows(one.grad, ids_T, rows_TD)
+
+    def forget(self) -> None:
+        """Rows that still wait, after an error."""
+        self._waiting.clear()
 
     def await_rows(self, leaf: Tensor) -> None:
         """The backward pass will end with the gradient of rows of an embedding."""
@@ -82,6 +119,10 @@ class Buffers:
     def gradients(self) -> list[Tensor]:
         """The memory of gradients, whether they are there at present or not."""
         return list(self._gradients.values())
+
+
+def _add_rows(gradient_VD: Tensor, ids_T: Tensor, rows_TD: Tensor) -> None:
+    gradient_VD.index_add_(0, ids_T, rows_TD.to(gradient_VD.dtype))
 
 
 class _Active(threading.local):
@@ -140,6 +181,22 @@ def kept_buffers(embedding: Any = None) -> Iterator[None]:
             handle.remove()
 
 
+@contextmanager
+def rows_wait() -> Iterator[None]:
+    """Inside, gradients of embeddings may wait; at the end they are in ``.grad``."""
+    buffers = _ACTIVE.buffers
+    if buffers is None or buffers.rows_wait:
+        yield
+        return
+    buffers.rows_wait = True
+    try:
+        yield
+        buffers.settle()
+    finally:
+        buffers.rows_wait = False
+        buffers.forget()
+
+
 def _is_plain(embedding: torch.nn.Embedding) -> bool:
     # whether it is trained is asked at each use: its turn may come later
     return not any((embedding.max_norm, embedding.scale_grad_by_freq, embedding.sparse))
@@ -189,8 +246,5 @@ class _Embedding(torch.autograd.Function):
         if buffers is None:
             weight = _written(ctx.weight)
             return weight.index_add_(0, flat, rows.to(weight.dtype)), None, None
-        gradient, missing = buffers.gradient(ctx.weight)
-        if missing:
-            gradient.zero_()
-        gradient.index_add_(0, flat, rows.to(gradient.dtype))
+        buffers.add_rows(ctx.weight, flat, rows)
         return None, None, None

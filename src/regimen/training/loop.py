@@ -18,7 +18,7 @@ from torch import Tensor
 
 from regimen.adapters.spec import NO_UPKEEP, Upkeep
 from regimen.errors import TrainingError
-from regimen.models.buffers import kept_buffers
+from regimen.models.buffers import kept_buffers, rows_wait
 from regimen.models.forward import LanguageModel, base_of
 from regimen.models.head import Reduced, reduce
 from regimen.models.marks import mark
@@ -163,6 +163,7 @@ def _step_batches(at: At, state: State, options: LoopOptions) -> Iterator[Ragged
             return
 
 
+@rows_wait()
 def accumulate(
     model: LanguageModel,
     objective: Objective,

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from regimen.models.native import build, mixing, ops
+from regimen.models.native import build, check, mixing, ops
 
 SKIP = pytest.mark.skipif(build.built().library is None, reason=build.built().reason)
 
@@ -105,7 +105,7 @@ def test_every_function_of_the_table_is_in_the_library():
 
 @SKIP
 @pytest.mark.parametrize("name", ["rms_norm_back", "attention", "nll_rows"])
-def test_a_function_that_computes_something_else_is_noticed(name, monkeypatch):
+def test_a_function_that_computes_something_else_is_noticed(name, monkeypatch, tmp_path):
     honest = ops.call
 
     def wrong(function, *arguments):
@@ -115,14 +115,32 @@ def test_a_function_that_computes_something_else_is_noticed(name, monkeypatch):
 
     monkeypatch.setattr(ops, "call", wrong)
     monkeypatch.setattr(mixing, "call", wrong)
+    monkeypatch.setattr(build.Built, "agreed", lambda library: agreed)
+    agreed = tmp_path / "agreed"
     assert name in ops.why_not.__wrapped__()
+    assert not agreed.exists()
     assert not ops.OFF.trusted
     assert not ops.OFF.now
 
 
 @SKIP
-def test_the_compiled_functions_agree_here():
+def test_the_compiled_functions_agree_here_and_are_not_asked_again(monkeypatch, tmp_path):
+    asked, honest = [], check.disagreement
+    monkeypatch.setattr(check, "disagreement", lambda: asked.append(1) or honest())
+    monkeypatch.setattr(build.Built, "agreed", lambda library: tmp_path / "agreed")
     assert ops.why_not.__wrapped__() == ""
+    assert ops.why_not.__wrapped__() == ""
+    assert asked == [1]
+
+
+@SKIP
+def test_agreement_is_that_of_one_library_with_one_torch(monkeypatch):
+    library = build.built()
+    name = library.agreed()
+    assert name.parent == library.path.parent
+    monkeypatch.setattr(build.torch, "__version__", "another")
+    assert library.agreed() != name
+    assert build.Built(None, "no compiler").agreed() is None
 
 
 OTHER = """

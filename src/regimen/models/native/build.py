@@ -41,6 +41,15 @@ class Built:
 
     library: ctypes.CDLL | None
     reason: str = ""
+    path: Path | None = None
+
+    def agreed(self) -> Path | None:
+        """The file that says that this library agreed with this torch, asked by this code."""
+        if self.path is None:
+            return None
+        asked = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
+        name = hashlib.sha256(asked + torch.__version__.encode()).hexdigest()[:20]
+        return self.path.with_suffix(f".agrees-{name}")
 
 
 @cache
@@ -58,7 +67,7 @@ def built() -> Built:
         return Built(None, "torch has not loaded an OpenMP runtime")
     try:
         path = _library(compiler, runtime)
-        return Built(ctypes.CDLL(str(path)))
+        return Built(ctypes.CDLL(str(path)), path=path)
     except (OSError, subprocess.SubprocessError) as error:
         told = getattr(error, "stderr", None) or str(error)
         first = (told.decode(errors="replace") if isinstance(told, bytes) else told).strip()

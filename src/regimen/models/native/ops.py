@@ -93,16 +93,26 @@ def compiled(*tensors: Tensor) -> bool:
 
 @cache
 def why_not() -> str:
-    """Why nothing is compiled here, or nothing. The first call compiles and compares."""
+    """Why nothing is compiled here, or nothing. The first call compiles and compares.
+
+    What agreed once is not compared again in later processes: it would bring tens of MiB of torch's
+    code into memory that a training may not need.
+    """
     if built().library is None:
         return built().reason
+    agreed = built().agreed()
+    if agreed is not None and agreed.is_file():
+        return ""
     from regimen.models.native.check import disagreement
 
     OFF.trusted = True
     try:
-        return disagreement()
+        found = disagreement()
     finally:
         OFF.trusted = False
+    if agreed is not None and not found:
+        agreed.touch()
+    return found
 
 
 def call(name: str, *arguments: Any) -> None:

@@ -1,17 +1,24 @@
-"""Blocks that operators write to, from a pool in place of the heap.
+"""Blocks that operators write to, from memory of their own in place of the heap.
 
 Where the allocator keeps what is freed, small objects settle in the gaps that large blocks leave:
 these no longer fit where they were, and the heap grows by a layer's blocks with every layer. Where
-it returns them, each block costs its page faults again. A pool of whole blocks does neither, and
-holds no more than was in use at once: beyond that, free blocks are dropped for a new one.
+it returns them, each block costs its page faults again. The blocks of a training step are nearly a
+stack: what forward writes, backward frees from the last layer to the first. Put at the lowest
+address that is free, away from everything that stays, they need hardly more than is in use at once,
+whatever the lengths of the next batch; and what was touched once costs no faults again.
 
 A block comes back when the last tensor on it is gone, whoever had it.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
+import mmap
+import sys
+import threading
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,65 +32,119 @@ LEAST, MOST, MOST_RETURNED = 1 << 17, 1 << 26, 1 << 23
 returns memory, for what the pool holds free is there beside what others make, such as weights of a
 quantised base."""
 
-SPARE = 2
-"""How many times as large a block may be as what is asked for."""
+REGION = 1 << 30
+"""Bytes of addresses that are asked for at once; what is never written to takes no memory."""
 
 ALIGNED = 64
 """Bytes: a vector, and a line of the cache."""
 
 
-class Pool:
-    """Free blocks by size, and those that tensors have."""
+class _Region:
+    """Addresses without gaps, and which of them are free: (start, end), by address."""
 
-    def __init__(self) -> None:
-        self._free: dict[int, list[np.ndarray]] = {}  # the sizes used last come last
-        self._given: dict[int, tuple[Any, np.ndarray]] = {}
-        self._in_use = self._most = 0
+    def __init__(self, size: int) -> None:
+        self.size, self._mapping = size, None
+        if sys.platform == "win32":
+            self.bytes = np.empty(size, np.uint8)
+        else:
+            # not shared with processes that are forked from this one, as it would be unless told
+            private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+            self._mapping = mmap.mmap(-1, size, flags=private)
+            self.bytes = np.frombuffer(self._mapping, np.uint8)
+        self.free = [(0, size)]
+
+    def take(self, size: int) -> int | None:
+        """Where ``size`` bytes begin, at the lowest place; None if they fit nowhere."""
+        for number, (start, end) in enumerate(self.free):
+            if end - start >= size:
+                self.free[number : number + 1] = [(start + size, end)] * (end - start > size)
+                return start
+        return None
+
+    def give(self, start: int, size: int) -> None:
+        """They are free again."""
+        end, number = start + size, bisect.bisect(self.free, (start, start))
+        last = number
+        if number and self.free[number - 1][1] == start:
+            number -= 1
+            start = self.free[number][0]
+        if last < len(self.free) and self.free[last][0] == end:
+            end = self.free[last][1]
+            last += 1
+        self.free[number:last] = [(start, end)]
+
+    @property
+    def is_free(self) -> bool:
+        """All of it."""
+        return self.free == [(0, self.size)]
+
+    def let_go(self) -> None:
+        """Of the memory behind free addresses, where the system can be told."""
+        if self._mapping is None:
+            return
+        page = mmap.PAGESIZE
+        for start, end in self.free:
+            first, past = -(-start // page) * page, end // page * page
+            if past > first:
+                self._mapping.madvise(mmap.MADV_DONTNEED, first, past - first)
+
+
+class Pool:
+    """Regions, and the blocks in them that tensors have."""
+
+    def __init__(self, region: int = REGION) -> None:
+        self._region = region
+        self._regions: list[_Region] = []
+        self._given: dict[int, tuple[Any, _Region, int, int]] = {}
+        # blocks come back at any moment, from any thread: they wait until one is taken
+        self._gone: deque[int] = deque()
+        self._lock = threading.Lock()
 
     def take(self, size: int) -> np.ndarray:
         """``size`` bytes with any content. They are free again when the array is gone."""
-        fits = [known for known, alike in self._free.items() if alike and known >= size]
-        best = min(fits, default=0)
-        if 0 < best <= SPARE * size:
-            block = self._free[best].pop()
-        else:
-            self._drop(self._in_use + self.free_bytes + size - max(self._most, self._in_use + size))
-            whole = np.empty(size + ALIGNED, np.uint8)
-            start = -whole.ctypes.data % ALIGNED
-            block = whole[start : start + size]
-        self._in_use += block.nbytes
-        self._most = max(self._most, self._in_use)
-        given = block[:size]
-        watch = weakref.ref(given, self._back)
-        self._given[id(watch)] = (watch, block)
+        whole = -(-size // ALIGNED) * ALIGNED
+        with self._lock:
+            self._take_back()
+            region, start = self._place(whole)
+            given = region.bytes[start : start + size]
+            watch = weakref.ref(given, self._back)
+            self._given[id(watch)] = (watch, region, start, whole)
         return given
 
-    def _back(self, gone: Any) -> None:
-        _, block = self._given.pop(id(gone))
-        self._in_use -= block.nbytes
-        alike = self._free.pop(block.nbytes, [])
-        alike.append(block)
-        self._free[block.nbytes] = alike
+    def _place(self, size: int) -> tuple[_Region, int]:
+        for region in self._regions:
+            start = region.take(size)
+            if start is not None:
+                return region, start
+        try:
+            region = _Region(max(size, self._region))
+        except OSError:  # a system that counts addresses as memory
+            region = _Region(size)
+        self._regions.append(region)
+        region.take(size)
+        return region, 0
 
-    def _drop(self, size: int) -> None:
-        """Let go of as many bytes or more, those first that were not used for longest."""
-        while size > 0 and self._free:
-            oldest = next(iter(self._free))
-            alike = self._free[oldest]
-            if alike:
-                size -= alike.pop().nbytes
-            if not alike:
-                del self._free[oldest]
+    def _back(self, gone: Any) -> None:
+        self._gone.append(id(gone))
+
+    def _take_back(self) -> None:
+        while self._gone:
+            _, region, start, size = self._given.pop(self._gone.popleft())
+            region.give(start, size)
 
     def clear(self) -> None:
-        """Let go of all that is free now, and of how much was in use at once before."""
-        self._free.clear()
-        self._most = self._in_use
+        """Let go of all that is free now."""
+        with self._lock:
+            self._take_back()
+            self._regions = [region for region in self._regions if not region.is_free]
+            for region in self._regions:
+                region.let_go()
 
-    @property
-    def free_bytes(self) -> int:
-        """Of blocks that no tensor has."""
-        return sum(size * len(alike) for size, alike in self._free.items())
+    def __len__(self) -> int:
+        """How many blocks tensors have."""
+        with self._lock:
+            self._take_back()
+            return len(self._given)
 
 
 class _Active:
@@ -128,14 +189,21 @@ def resting() -> Iterator[None]:
         _ACTIVE.pool = before
 
 
-def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """As ``torch.empty``, from the pool where there is one."""
-    pool = _ACTIVE.pool
+def pools(size: int, device: torch.device, *, most: int = MOST) -> bool:
+    """Whether a block of so many bytes comes from a pool."""
+    most = min(most, MOST_RETURNED) if _ACTIVE.returns else most
+    return _ACTIVE.pool is not None and device.type == "cpu" and LEAST <= size <= most
+
+
+def empty(
+    shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, *, most: int = MOST
+) -> Tensor:
+    """As ``torch.empty``, from the pool where there is one and at most so many bytes."""
     size = math.prod(shape) * dtype.itemsize
-    most = MOST_RETURNED if _ACTIVE.returns else MOST
-    if pool is None or device.type != "cpu" or not LEAST <= size <= most:
+    if not pools(size, device, most=most):
         return torch.empty(shape, dtype=dtype, device=device)
-    flat = torch.frombuffer(pool.take(size), dtype=dtype)
+    assert _ACTIVE.pool is not None
+    flat = torch.frombuffer(_ACTIVE.pool.take(size), dtype=dtype)
     # no view of another tensor, for autograd
     strides = [math.prod(shape[place + 1 :]) for place in range(len(shape))]
     made: Tensor = torch.empty(0, dtype=dtype)
@@ -146,3 +214,8 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> T
 def empty_like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """As ``torch.empty_like``, contiguous."""
     return empty(x.shape, dtype or x.dtype, x.device)
+
+
+def converted(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """As ``x.to(dtype)``; contiguous, where it is not ``x`` itself."""
+    return x if x.dtype == dtype else empty_like(x, dtype).copy_(x)
