@@ -57,6 +57,12 @@ CONFIGURATIONS: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
     ("bottleneck", SMALL, MANY | {"adapter": {"kind": "bottleneck"}}),
 )
 QUICK = (0, 11)
+PLAIN = "plain.jinja"
+TEMPLATE = (
+    "{% for message in messages %}{{ message.role }}: {{ message.content }}{{ eos_token }}"
+    "{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
+)
+"""Of chats without tokens of their own, whose rows not every adapter can train."""
 SHARES = 0.8
 """Of the peak beyond imports: the budget of the search."""
 
@@ -72,6 +78,7 @@ def model_of(shape: Mapping[str, Any], folder: Path) -> Path:
         base = Path(__file__).parents[1] / "src/regimen/assets/tiny-base"
         for file in base.glob("*token*"):
             shutil.copy(file, place / file.name)
+        (place / PLAIN).write_text(TEMPLATE)
     return place
 
 
@@ -80,7 +87,8 @@ def section_of(
 ) -> TuneSettings:
     """The settings of a configuration."""
     dtype = {"dtype": "bfloat16"} if "bf16" in name else {}
-    fields = {"model": {"path": str(place), **dtype}, "max_length": 512, **more}
+    chat = {"chat_template": str(place / PLAIN)} if name == "bottleneck" else {}
+    fields = {"model": {"path": str(place), **dtype, **chat}, "max_length": 512, **more}
     if budget:
         fields["memory"] = {**fields.get("memory", {}), "budget": budget}
     return TuneSettings.model_validate(fields)
