@@ -58,10 +58,17 @@ def gated_network(x: Tensor, gate: Part, up: Part, down: Part) -> Tensor:
     return summand(out.view(*x.shape[:-1], -1))
 
 
-def _for_sum(out_TD: Tensor, x_TD: Tensor) -> Tensor:
-    """A layer's output as the sum with its input takes it: torch's CPU operator would make a copy
-    of it, outside the pool; on accelerators the sum converts as it reads."""
-    return converted(out_TD, x_TD.dtype) if x_TD.device.type == "cpu" else out_TD
+def _kept_graph() -> bool:
+    """Whether the graph of this backward pass may be gone through once more."""
+    asked = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)
+    return bool(asked())
+
+
+def _sum_type(x_TD: Tensor) -> torch.dtype | None:
+    """The type of a layer's output as the sum with its input takes it: torch's CPU operator would
+    make a copy of another; on accelerators the sum converts as it reads.
+    """
+    return x_TD.dtype if x_TD.device.type == "cpu" else None
 
 
 class _GatedNetwork(torch.autograd.Function):
@@ -74,10 +81,10 @@ class _GatedNetwork(torch.autograd.Function):
         with torch.autocast(x_TD.device.type, enabled=False):
             low_TD = converted(x_TD, dtype)
             (gate_TF, up_TF), inner = project(low_TD, parts[:2])
-            out, inner_down = _down(gate_TF, up_TF, parts[2])
+            out, inner_down = _down(gate_TF, up_TF, parts[2], _sum_type(x_TD))
         ctx.save_for_backward(low_TD, gate_TF, up_TF, *inner, *inner_down)
-        ctx.parts, ctx.dtype, ctx.again = parts, x_TD.dtype, is_again()
-        return _for_sum(out, x_TD)
+        ctx.parts, ctx.dtype = parts, x_TD.dtype
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor | None, ...]:
@@ -87,15 +94,16 @@ class _GatedNetwork(torch.autograd.Function):
         grad_TD = converted(grad_TD.contiguous(), low_TD.dtype)
         grad_TF, grad_down = input_gradient([grad_TD], last, inner_down)
         assert grad_TF is not None
-        # computed for this alone: nobody else reads gate and up
-        given = (gate_TF, up_TF, grad_TF)
-        active_TF, grad_gate, grad_up = ops.swiglu_back(*given, in_place=ctx.again)
+        # nobody else reads gate and up, and nobody here a second time
+        given, once = (gate_TF, up_TF, grad_TF), not _kept_graph()
+        active_TF, grad_gate, grad_up = ops.swiglu_back(*given, in_place=once)
         of_down = list(part_gradients([grad_TD], active_TF, inner_down, grad_down, last))
         del given, gate_TF, up_TF, grad_TF, active_TF
         grads = [grad_gate, grad_up]
-        grad_x, grad_inner = input_gradient(grads, first, inner, wanted=ctx.needs_input_grad[0])
+        grad_x, grad_inner = input_gradient(
+            grads, first, inner, wanted=ctx.needs_input_grad[0], dtype=ctx.dtype
+        )
         of_first = part_gradients(grads, low_TD, inner, grad_inner, first)
-        grad_x = None if grad_x is None else converted(grad_x, ctx.dtype)
         return (grad_x, None, None, *of_first, *of_down)
 
 
@@ -126,9 +134,9 @@ class _Joint(torch.autograd.Function):
         low_TD, *rest = ctx.saved_tensors
         inner, whole = Inner(*rest), [grad.contiguous() for grad in grads]
         wanted = ctx.needs_input_grad[0]
-        grad_x, grad_inner = input_gradient(whole, ctx.parts, inner, wanted=wanted)
+        grad_x, grad_inner = input_gradient(whole, ctx.parts, inner, wanted=wanted, dtype=ctx.dtype)
         of_parts = part_gradients(whole, low_TD, inner, grad_inner, ctx.parts)
-        return (None if grad_x is None else converted(grad_x, ctx.dtype), None, None, *of_parts)
+        return (grad_x, None, None, *of_parts)
 
 
 class _Rotated(torch.autograd.Function):
@@ -145,15 +153,18 @@ class _Rotated(torch.autograd.Function):
         return ops.rotate(copy, *ctx.saved_tensors, back=True), None, None
 
 
-def _down(gate_TF: Tensor, up_TF: Tensor, part: Part) -> tuple[Tensor, Inner]:
+def _down(
+    gate_TF: Tensor, up_TF: Tensor, part: Part, dtype: torch.dtype | None
+) -> tuple[Tensor, Inner]:
     """The last product, and what its adapter made of its input; where nobody reads the product
     because all is computed again for the gradient, anything of its shape.
     """
     if not is_again():
-        (out,), inner = project(ops.swiglu(gate_TF, up_TF), (part,))
+        (out,), inner = project(ops.swiglu(gate_TF, up_TF), (part,), dtype)
         return out, inner
     inner = inner_of(ops.swiglu(gate_TF, up_TF), (part,)) if part.rank else Inner()
-    return empty((len(gate_TF), len(part.weight_OI)), gate_TF.dtype, gate_TF.device), inner
+    shape = (len(gate_TF), len(part.weight_OI))
+    return empty(shape, dtype or gate_TF.dtype, gate_TF.device), inner
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +199,11 @@ class _SelfAttention(torch.autograd.Function):
             low_TD = converted(x_TD, form.dtype)
             heads, inner, raw, rstds = _heads(low_TD, form, cos_TW, sin_TW)
             mixed_THW, lse = form.mix.forward(*heads)
-            (out,), inner_out = project(mixed_THW.flatten(1), form.parts[3:])
+            (out,), inner_out = project(mixed_THW.flatten(1), form.parts[3:], _sum_type(x_TD))
         kept = (low_TD, *heads, mixed_THW, lse, cos_TW, sin_TW, *inner, *inner_out, *raw, *rstds)
         ctx.save_for_backward(*kept)
         ctx.form, ctx.dtype = form, x_TD.dtype
-        return _for_sum(out, x_TD)
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor | None, ...]:
@@ -214,9 +225,11 @@ class _SelfAttention(torch.autograd.Function):
             if norm is not None:
                 grads[i], of_norms[i] = norm.gradients(grads[i], rest[i], rest[2 + i])
         low = [converted(g.flatten(1), form.dtype) for g in grads]
-        grad_x, grad_inner = input_gradient(low, first, inner, wanted=ctx.needs_input_grad[0])
+        del grad_TD, grad_mixed, grad_THW, grads
+        grad_x, grad_inner = input_gradient(
+            low, first, inner, wanted=ctx.needs_input_grad[0], dtype=ctx.dtype
+        )
         of_first = part_gradients(low, low_TD, inner, grad_inner, first)
-        grad_x = None if grad_x is None else converted(grad_x, ctx.dtype)
         return (grad_x, None, None, None, *of_first, *of_out, *of_norms)
 
 

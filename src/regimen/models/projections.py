@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from regimen.models.buffers import weight_gradient
 from regimen.models.native.masks import add_thinned, draw_kept, thinned
+from regimen.models.native.pool import converted
 from regimen.models.native.products import Input, add_outer, back, forth, multiply
 from regimen.models.quantised import is_plain
 
@@ -127,15 +128,19 @@ class Inner(NamedTuple):
     kept_PTI: Tensor | None = None
 
 
-def project(low_TI: Tensor, parts: Sequence[Part]) -> tuple[list[Tensor], Inner]:
-    """The outputs (T, O) of a group over one input, and what its adapters made of it."""
+def project(
+    low_TI: Tensor, parts: Sequence[Part], dtype: torch.dtype | None = None
+) -> tuple[list[Tensor], Inner]:
+    """The outputs (T, O) of a group over one input, in ``dtype`` or its type, and what its adapters
+    made of it.
+    """
     inner = inner_of(low_TI, parts)
     outs = []
     for part, columns in zip(parts, _columns(parts), strict=True):
         terms = [(low_TI, forth(part.weight_OI))]
         if part.b_OR is not None and inner.inner_TR is not None:
             terms.append((inner.inner_TR[:, columns], forth(part.b_OR, scale=part.scale)))
-        outs.append(multiply(terms, bias_N=part.bias_O))
+        outs.append(multiply(terms, bias_N=part.bias_O, dtype=dtype))
     return outs, inner
 
 
@@ -177,9 +182,12 @@ def _seen(
 
 
 def input_gradient(
-    grads: Sequence[Tensor], parts: Sequence[Part], inner: Inner, *, wanted: bool = True
-) -> tuple[Tensor | None, Tensor | None]:
-    """The gradient of a group's input (T, I), and that of ``inner``: (T, R)."""
+    grads: Sequence[Tensor], parts: Sequence[Part], inner: Inner, *, wanted: bool = True,
+    dtype: torch.dtype | None = None,
+) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
+    """The gradient of a group's input (T, I), in ``dtype`` or the gradients' type, and that of
+    ``inner``: (T, R).
+    """
     stacked = _stacked(parts)
     grad_inner = None
     if stacked:
@@ -193,12 +201,15 @@ def input_gradient(
     terms = [(grad, back(part.weight_OI)) for grad, part in zip(grads, parts, strict=True)]
     if grad_inner is not None and inner.kept_PTI is None:
         terms.append((grad_inner, back(*stacked)))
-    total_TI = multiply(terms)
-    if grad_inner is not None and inner.kept_PTI is not None:
+    if grad_inner is None or inner.kept_PTI is None:
+        total_TI = multiply(terms, dtype=dtype)
+    else:
+        total_TI = multiply(terms)
         for part, columns, kept_TI in zip(parts, _columns(parts), inner.kept_PTI, strict=True):
             if part.a_RI is not None:
                 seen_TI = multiply([(grad_inner[:, columns], back(part.a_RI))])
                 add_thinned(total_TI, seen_TI, kept_TI, part.kept_scale)
+        total_TI = converted(total_TI, dtype or total_TI.dtype)
     return total_TI, grad_inner
 
 

@@ -378,7 +378,15 @@ void attention_back(const void *q, const void *k, const void *v, const void *out
     forest f = {H, K, W, round_up(W, LANES), low, scale, window, start, length, path, path_at, tree,
                 tree_at, trees};
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-    for (long task = 0; task < trees * K; task++)
-        for (long i = tree_at[task / K]; i < tree_at[task / K + 1]; i++)
-            backward_of(&f, tree[i], task % K, q, k, v, out, lse, grad, grad_q, grad_k, grad_v);
+    for (long task = 0; task < trees * K; task++) {
+        long key_head = task % K, from = tree_at[task / K], to = tree_at[task / K + 1];
+        /* gradients of keys and values add up over the queries of a tree */
+        for (long i = from; i < to; i++)
+            for (long t = start[tree[i]]; t < start[tree[i]] + length[tree[i]]; t++) {
+                memset(grad_k + (t * K + key_head) * W, 0, W * sizeof(float));
+                memset(grad_v + (t * K + key_head) * W, 0, W * sizeof(float));
+            }
+        for (long i = from; i < to; i++)
+            backward_of(&f, tree[i], key_head, q, k, v, out, lse, grad, grad_q, grad_k, grad_v);
+    }
 }

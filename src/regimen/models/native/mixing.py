@@ -63,8 +63,8 @@ class Attention:
         kind = torch.float32
         grads = (
             empty_like(query_THW, kind),
-            empty_like(key_TKW, kind).zero_(),
-            empty_like(value, kind).zero_(),
+            empty_like(key_TKW, kind),
+            empty_like(value, kind),
         )
         if alike(query_THW, key_TKW, value, grad_THW):
             given = (query_THW, key_TKW, value, out, grad_THW.contiguous())

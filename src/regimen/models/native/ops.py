@@ -129,6 +129,11 @@ def call(name: str, *arguments: Any) -> None:
     _functions()[name](*plain, torch.get_num_threads())
 
 
+def call_plain(name: str, *numbers: Any) -> None:
+    """As `call`, of numbers and addresses alone."""
+    _functions()[name](*numbers, torch.get_num_threads())
+
+
 @cache
 def kernels() -> Any:
     """The kernels for CUDA devices; None where Triton is not installed."""

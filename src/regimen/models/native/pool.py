@@ -203,12 +203,8 @@ def empty(
     if not pools(size, device, most=most):
         return torch.empty(shape, dtype=dtype, device=device)
     assert _ACTIVE.pool is not None
-    flat = torch.frombuffer(_ACTIVE.pool.take(size), dtype=dtype)
-    # no view of another tensor, for autograd
-    strides = [math.prod(shape[place + 1 :]) for place in range(len(shape))]
-    made: Tensor = torch.empty(0, dtype=dtype)
-    made.set_(flat.untyped_storage(), 0, shape, strides)
-    return made
+    # of this shape in place: no view of another tensor, for autograd
+    return torch.frombuffer(_ACTIVE.pool.take(size), dtype=dtype).resize_(shape)
 
 
 def empty_like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:

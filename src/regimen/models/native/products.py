@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from regimen.models.native.build import built, cpu_facts
-from regimen.models.native.ops import TYPES, accumulate, call, compiled
+from regimen.models.native.ops import TYPES, accumulate, call, call_plain, compiled
 from regimen.models.native.pool import empty
 
 MOST = 16
@@ -109,14 +109,14 @@ def bf16_on_cpu() -> bool:
 
 def multiply(
     terms: Sequence[tuple[Tensor, Factor]], *, out: Tensor | None = None,
-    bias_N: Tensor | None = None, add: bool = False,
+    bias_N: Tensor | None = None, add: bool = False, dtype: torch.dtype | None = None,
 ) -> Tensor:  # fmt: skip
-    """Sum of scale * A @ B over (A, B): (M, N), in the type of the first A or in ``out``; with
-    ``add``, that and what was there.
+    """Sum of scale * A @ B over (A, B): (M, N), in ``dtype``, that of the first A if None, or in
+    ``out``; with ``add``, that and what was there.
     """
     first, factor = terms[0]
     if out is None:
-        out = empty((len(first), factor.shape[1]), first.dtype, first.device)
+        out = empty((len(first), factor.shape[1]), dtype or first.dtype, first.device)
     if len(terms) <= MOST and all(_fits(a) for a, _ in terms) and _is_rows(out):
         _multiply(terms, out, bias_N, add=add)
         return out
@@ -200,7 +200,7 @@ def _call(
     bias = None if bias_N is None else bias_N.data_ptr()
     where = (out.data_ptr(), TYPES.index(out.dtype), out.stride(0), scale, int(add), bias)
     given = (ctypes.addressof(numbers), ctypes.addressof(scales), len(terms))
-    call("products", *where, *given, TYPES.index(terms[0].a.dtype), *out.shape)
+    call_plain("products", *where, *given, TYPES.index(terms[0].a.dtype), *out.shape)
 
 
 def _numbers(term: _Given) -> tuple[int, ...]:
