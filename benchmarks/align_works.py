@@ -12,15 +12,14 @@ _SMALL = Size(10, 5, 3, 4, 1, 3, 2, 1, 240.0)
 _QUICK = Size(3, 3, 3, 3, 1, 1, 1, 1, 90.0)
 
 
-def _pairs(name: str, minutes: int, batches: int) -> Work:
-    """A method that learns from pairs whose prompts are 60% of the tokens, in micro-batches of as
-    many pairs as leave both speed and memory."""
+def _pairs(name: str, minutes: int) -> Work:
+    """A method that learns from pairs whose prompts are 60% of the tokens."""
     return Work(
         name=name,
         minutes=minutes,
         full=_SMALL,
         quick=_QUICK,
-        regimen={"batches_per_step": batches},
+        regimen={"batches_per_step": 2},
         rows_per_step=16,
         learning_rate=1e-3,
         aligns=name,
@@ -28,7 +27,7 @@ def _pairs(name: str, minutes: int, batches: int) -> Work:
     )
 
 
-WORKS: dict[str, Work] = {work.name: work for work in (_pairs("dpo", 9, 2), _pairs("reward", 6, 3))}
+WORKS: dict[str, Work] = {work.name: work for work in (_pairs("dpo", 9), _pairs("reward", 6))}
 """Beside TRL, on the model of `sft_full`."""
 
 

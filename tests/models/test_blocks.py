@@ -108,6 +108,24 @@ def test_under_autocast_the_difference_is_that_of_bf16(monkeypatch):
         assert float(cosine) > 0.99, key
 
 
+@EITHER
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_graph_that_is_kept_can_be_gone_through_again(way, bf16):  # noqa: F811
+    """What a network has in memory is only written over when nobody comes back for it."""
+    prepared = prepare(make("llama", SMALL).train())
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        loss = prepared.hidden(batch()).float().square().sum()
+    parameters = [p for p in prepared.model.parameters() if p.requires_grad]
+    found = [
+        torch.autograd.grad(loss, parameters, retain_graph=kept, allow_unused=True)
+        for kept in (True, True, False)
+    ]
+    for first, second, third in zip(*found, strict=True):
+        if first is not None:
+            assert torch.equal(first, second)
+            assert torch.equal(first, third)
+
+
 def test_a_frozen_weight_gets_no_gradient(monkeypatch):
     replaced, _ = with_and_without("llama", SMALL, monkeypatch)
     frozen = replaced.model.model.layers[0]

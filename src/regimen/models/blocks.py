@@ -26,7 +26,7 @@ from regimen.models.differences import relative_difference
 from regimen.models.native import ops
 from regimen.models.native.mixing import Attention, attends
 from regimen.models.native.pool import converted, empty
-from regimen.models.norms import HeadNorm
+from regimen.models.norms import HeadNorm, Kept, Normed, source_of
 from regimen.models.projections import (
     Inner,
     Part,
@@ -53,7 +53,7 @@ def gated_network(x: Tensor, gate: Part, up: Part, down: Part) -> Tensor:
     """down(silu(gate(x)) * up(x)): (.., D) in and out."""
     parts = (gate, up, down)
     out: Tensor = _GatedNetwork.apply(  # type: ignore[no-untyped-call]
-        x.flatten(0, -2), parts, product_type(x), *flat(parts)
+        x.flatten(0, -2), parts, product_type(x), source_of(x), *flat(parts)
     )
     return summand(out.view(*x.shape[:-1], -1))
 
@@ -76,22 +76,23 @@ class _GatedNetwork(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x_TD: Tensor, parts: Sequence[Part], dtype: torch.dtype, *_tensors: Tensor | None
-    ) -> Tensor:
+        ctx: Any, x_TD: Tensor, parts: Sequence[Part], dtype: torch.dtype, source: Normed | None,
+        *_tensors: Tensor | None,
+    ) -> Tensor:  # fmt: skip
         with torch.autocast(x_TD.device.type, enabled=False):
             low_TD = converted(x_TD, dtype)
             (gate_TF, up_TF), inner = project(low_TD, parts[:2])
             out, inner_down = _down(gate_TF, up_TF, parts[2], _sum_type(x_TD))
-        ctx.save_for_backward(low_TD, gate_TF, up_TF, *inner, *inner_down)
+        ctx.save_for_backward(*Kept.of(ctx, low_TD, source), gate_TF, up_TF, *inner, *inner_down)
         ctx.parts, ctx.dtype = parts, x_TD.dtype
         return out
 
     @staticmethod
     def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor | None, ...]:
-        low_TD, gate_TF, up_TF, *rest = ctx.saved_tensors
+        x_TD, weight_D, gate_TF, up_TF, *rest = ctx.saved_tensors
         inner, inner_down = Inner(*rest[:2]), Inner(*rest[2:])
         first, last = ctx.parts[:2], ctx.parts[2:]
-        grad_TD = converted(grad_TD.contiguous(), low_TD.dtype)
+        grad_TD = converted(grad_TD.contiguous(), gate_TF.dtype)
         grad_TF, grad_down = input_gradient([grad_TD], last, inner_down)
         assert grad_TF is not None
         # nobody else reads gate and up, and nobody here a second time
@@ -103,8 +104,9 @@ class _GatedNetwork(torch.autograd.Function):
         grad_x, grad_inner = input_gradient(
             grads, first, inner, wanted=ctx.needs_input_grad[0], dtype=ctx.dtype
         )
+        low_TD = Kept(x_TD, weight_D).again(ctx, grads[0].dtype)
         of_first = part_gradients(grads, low_TD, inner, grad_inner, first)
-        return (grad_x, None, None, *of_first, *of_down)
+        return (grad_x, None, None, None, *of_first, *of_down)
 
 
 def joint(x_TD: Tensor, parts: Sequence[Part]) -> tuple[Tensor, ...]:
@@ -193,25 +195,25 @@ class _SelfAttention(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x_TD: Tensor, cos_TW: Tensor, sin_TW: Tensor, form: _Form,
-        *_tensors: Tensor | None,
+        source: Normed | None, *_tensors: Tensor | None,
     ) -> Tensor:  # fmt: skip
         with torch.autocast(x_TD.device.type, enabled=False):
             low_TD = converted(x_TD, form.dtype)
             heads, inner, raw, rstds = _heads(low_TD, form, cos_TW, sin_TW)
             mixed_THW, lse = form.mix.forward(*heads)
             (out,), inner_out = project(mixed_THW.flatten(1), form.parts[3:], _sum_type(x_TD))
-        kept = (low_TD, *heads, mixed_THW, lse, cos_TW, sin_TW, *inner, *inner_out, *raw, *rstds)
-        ctx.save_for_backward(*kept)
+        kept = (*heads, mixed_THW, lse, cos_TW, sin_TW, *inner, *inner_out, *raw, *rstds)
+        ctx.save_for_backward(*Kept.of(ctx, low_TD, source), *kept)
         ctx.form, ctx.dtype = form, x_TD.dtype
         return out
 
     @staticmethod
     def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor | None, ...]:
-        low_TD, query, key, value, mixed_THW, lse, cos, sin, *rest = ctx.saved_tensors
+        x_TD, weight_D, query, key, value, mixed_THW, lse, cos, sin, *rest = ctx.saved_tensors
         inner, inner_out, rest = Inner(*rest[:2]), Inner(*rest[2:4]), rest[4:]
         form: _Form = ctx.form
         first, last = form.parts[:3], form.parts[3:]
-        grad_TD = converted(grad_TD.contiguous(), low_TD.dtype)
+        grad_TD = converted(grad_TD.contiguous(), form.dtype)
         grad_mixed, grad_last = input_gradient([grad_TD], last, inner_out)
         assert grad_mixed is not None
         mixed_TD = mixed_THW.flatten(1)
@@ -229,8 +231,9 @@ class _SelfAttention(torch.autograd.Function):
         grad_x, grad_inner = input_gradient(
             low, first, inner, wanted=ctx.needs_input_grad[0], dtype=ctx.dtype
         )
+        low_TD = Kept(x_TD, weight_D).again(ctx, form.dtype)
         of_first = part_gradients(low, low_TD, inner, grad_inner, first)
-        return (grad_x, None, None, None, *of_first, *of_out, *of_norms)
+        return (grad_x, None, None, None, None, *of_first, *of_out, *of_norms)
 
 
 Optional = tuple[Tensor | None, ...]
@@ -293,7 +296,7 @@ class SelfAttention(nn.Module):
         form = self.form(parts, mix, product_type(hidden_states))
         cos, sin = (angle[0].float() for angle in angles)
         mixed: Tensor = _SelfAttention.apply(  # type: ignore[no-untyped-call]
-            hidden_states.squeeze(0), cos, sin, form, *form.tensors
+            hidden_states.squeeze(0), cos, sin, form, source_of(hidden_states), *form.tensors
         )
         return summand(mixed[None]), None
 

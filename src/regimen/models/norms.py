@@ -11,7 +11,7 @@ Shape letters: T tokens (and leading dimensions), D width, H heads, W width of a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,48 @@ class _RmsNorm(torch.autograd.Function):
         return (*ops.rms_norm_back(grad, x, weight_D, rstd, weight=wanted), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Normed:
+    """Where the output of a norm came from: who needs it for a gradient can form it again, from an
+    input that is kept anyhow.
+    """
+
+    x: Tensor
+    weight_D: Tensor
+    eps: float
+
+    def again(self, dtype: torch.dtype) -> Tensor:
+        """The same numbers: (T, D)."""
+        return ops.rms_norm(self.x.flatten(0, -2), self.weight_D, self.eps, dtype)[0]
+
+
+_SOURCE = "regimen_normed"
+
+
+def source_of(y: Tensor) -> Normed | None:
+    """Which norm gave this very tensor, where that is known and nobody has written to it since."""
+    found, version = getattr(y, _SOURCE, (None, 0))
+    return found if y._version == version else None
+
+
+class Kept(NamedTuple):
+    """A layer's input for the gradients of its weights, or that of the norm that gave it."""
+
+    x: Tensor
+    weight_D: Tensor | None
+
+    @classmethod
+    def of(cls, ctx: Any, low_TD: Tensor, source: Normed | None) -> Kept:
+        """What to save."""
+        ctx.eps = None if source is None else source.eps
+        return cls(low_TD, None) if source is None else cls(source.x, source.weight_D)
+
+    def again(self, ctx: Any, dtype: torch.dtype) -> Tensor:
+        """The input, as it was multiplied."""
+        weight_D = self.weight_D
+        return self.x if weight_D is None else Normed(self.x, weight_D, ctx.eps).again(dtype)
+
+
 class RmsNorm(nn.Module):
     """A norm over the last dimension; ``shift`` is 1 where the weight is kept as weight - 1."""
 
@@ -54,6 +96,8 @@ class RmsNorm(nn.Module):
             return self._at_once(x)
         weight = factor_of(self.weight, self.shift)
         y: Tensor = _RmsNorm.apply(x, weight, self.eps)  # type: ignore[no-untyped-call]
+        if y.requires_grad:
+            setattr(y, _SOURCE, (Normed(x.detach(), weight.detach(), self.eps), y._version))
         return y
 
     def _at_once(self, x: Tensor) -> Tensor:

@@ -58,6 +58,9 @@ def test_a_sum_of_products(way, dtype, data):  # noqa: F811
     if way or dtype == torch.float32:
         near(multiply(terms, out=exact, bias_N=bias), expected)
         near(found, expected, dtype)
+        whole = multiply(terms, bias_N=bias, dtype=torch.float32)
+        assert whole.dtype == torch.float32
+        near(whole, expected)
     else:
         assert float((found.double() - expected).abs().max()) <= limit * 2**-5 * (1 + inner**0.5)
 
