@@ -38,6 +38,8 @@ def test_only_the_very_output_is_known_and_only_as_it_was():
     assert source_of(y) is None
     with torch.no_grad():
         assert source_of(norm(x)) is None  # nobody will ask for a gradient
+    with torch.inference_mode():
+        assert source_of(norm(x)) is None
     assert source_of(norm(x.detach())) is not None
 
 

@@ -62,7 +62,8 @@ _SOURCE = "regimen_normed"
 def source_of(y: Tensor) -> Normed | None:
     """Which norm gave this very tensor, where that is known and nobody has written to it since."""
     found, version = getattr(y, _SOURCE, (None, 0))
-    return found if y._version == version else None
+    # a tensor without a source may be one that counts no versions
+    return None if found is None or y._version != version else found
 
 
 class Kept(NamedTuple):
