@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -27,6 +27,7 @@ from regimen.errors import RegimenError
 from regimen.files import atomic_write, json_text
 from regimen.models.hardware import set_up, trim, tune_allocator
 from regimen.models.loading import ModelSpec, load_model, load_tokenizer
+from regimen.models.native import pool
 from regimen.planning.fit import Parts, between, extended
 from regimen.settings.optimizers import FUSED
 from regimen.settings.training import ModelSettings
@@ -216,24 +217,38 @@ def _measured(
             trained, made.rows, made.objective, optimizer, limited, state=state, upkeep=upkeep
         )
 
-    state = steps(1, State())
-    if first:
+    pool.let_go()
+    state, idle = steps(1, State()), [0]
+    with _before_steps(optimizer, lambda: idle.append(pool.idle())):
         state = steps(2, state)
+    if first:
         peak = memory.resident_peak()  # what the profiler keeps comes on top later
     with memory_profiler() as profiler:
         steps(state.step + 1, state)
     kept, step = state_memory(made.prepared.model, optimizer), memory.allocated(profiler)
+    # blocks of activations stay where they are while the optimizer takes memory of its own
+    stepping = step.stepping + max(idle)
     found = {
         "libraries": float(libraries),
         "weights": float(kept.weights),
         "trained": float(kept.trained),
         "optimizer": float(kept.optimizer),
-        "step": float(step.peak),
+        "step": float(max(step.peak, stepping)),
     }
     if first:
         apart[returns] = max(0.0, peak - sum(found.values()))
-    moments = {"step": step.early, "late": step.late, "stepping": step.stepping}
+    moments = {"step": step.early, "late": step.late, "stepping": stepping}
     return found | {name: float(size) for name, size in moments.items()}
+
+
+@contextmanager
+def _before_steps(optimizer: Any, read: Callable[[], None]) -> Iterator[None]:
+    """Inside, something is read before each step of the optimizer."""
+    handle = optimizer.register_step_pre_hook(lambda *_: read())
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager

@@ -52,12 +52,14 @@ class _Region:
             self._mapping = mmap.mmap(-1, size, flags=private)
             self.bytes = np.frombuffer(self._mapping, np.uint8)
         self.free = [(0, size)]
+        self.reached = 0  # below lies what was written to
 
     def take(self, size: int) -> int | None:
         """Where ``size`` bytes begin, at the lowest place; None if they fit nowhere."""
         for number, (start, end) in enumerate(self.free):
             if end - start >= size:
                 self.free[number : number + 1] = [(start + size, end)] * (end - start > size)
+                self.reached = max(self.reached, start + size)
                 return start
         return None
 
@@ -87,6 +89,9 @@ class _Region:
             first, past = -(-start // page) * page, end // page * page
             if past > first:
                 self._mapping.madvise(mmap.MADV_DONTNEED, first, past - first)
+        self.reached = (
+            self.free[-1][0] if self.free and self.free[-1][1] == self.size else self.size
+        )
 
 
 class Pool:
@@ -140,6 +145,14 @@ class Pool:
             for region in self._regions:
                 region.let_go()
 
+    @property
+    def idle(self) -> int:
+        """Bytes that were written to and that no tensor has."""
+        with self._lock:
+            self._take_back()
+            held = sum(size for _, _, _, size in self._given.values())
+            return sum(region.reached for region in self._regions) - held
+
     def __len__(self) -> int:
         """How many blocks tensors have."""
         with self._lock:
@@ -171,6 +184,11 @@ def stop() -> None:
 def returns() -> bool:
     """Whether there is a pool, and what it lets go of goes back to the system."""
     return _ACTIVE.pool is not None and _ACTIVE.returns
+
+
+def idle() -> int:
+    """Bytes in memory for blocks that no tensor has."""
+    return 0 if _ACTIVE.pool is None else _ACTIVE.pool.idle
 
 
 def let_go() -> None:
