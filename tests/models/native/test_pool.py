@@ -160,3 +160,18 @@ def test_blocks_come_back_from_other_threads_and_from_cycles(pooled):
         del thread
     gc.collect()
     assert len(pooled) == 0
+
+
+def test_what_was_written_to_and_is_free_is_idle_until_it_is_let_go(pooled):
+    first, second = (empty((LEAST,), torch.float32, CPU) for _ in range(2))
+    assert pool.idle() == 0
+    del first
+    assert pool.idle() == 4 * LEAST
+    empty((LEAST // 2,), torch.float32, CPU)  # in its place
+    assert pool.idle() == 4 * LEAST
+    del second
+    assert pool.idle() == 8 * LEAST
+    pool.let_go()
+    assert pool.idle() == 0
+    pool.stop()
+    assert pool.idle() == 0
