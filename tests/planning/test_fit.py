@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from regimen.planning.fit import GROWING, MOMENTS, SLACK, Parts, between, extended
+from regimen.planning.fit import GROWING, HOLES, MOMENTS, SLACK, Parts, between, extended
 
 sizes = st.integers(0, 10**9)
 
@@ -26,8 +26,9 @@ def test_what_grows_by_layer_is_extended_exactly(
     for name in GROWING:
         assert getattr(found, name) == pytest.approx(measured(layers[2])[name])
     allocated = sum(measured(layers[2])[name] for name in GROWING)
-    assert found.apart == pytest.approx(SLACK * allocated)
-    assert found.above_libraries == pytest.approx((1 + SLACK) * allocated)
+    holes = HOLES * (measured(layers[2])["step"] - measured(layers[0])["step"])
+    assert found.apart == pytest.approx(SLACK * allocated + holes)
+    assert found.above_libraries == pytest.approx((1 + SLACK) * allocated + holes)
     assert found.total == pytest.approx(found.above_libraries + 7)
     assert found.as_dict()["total"] == round(found.total)
 
@@ -39,6 +40,13 @@ def test_the_largest_of_the_moments_is_the_peak_of_a_step(moment: str) -> None:
     few, more = few | {"step": 14.0, moment: 50.0}, more | {"step": 18.0, moment: 50.0}
     assert extended(few, more, (2, 4, 10)).step == 50
     assert extended(few, more, (2, 4, 30)).step == 70
+
+
+def test_blocks_of_the_pool_leave_no_holes() -> None:
+    few, more = (dict.fromkeys(GROWING, 0.0) | {"libraries": 0.0} for _ in range(2))
+    few, more = few | {"step": 14.0, "idle": 8.0}, more | {"step": 18.0, "idle": 10.0}
+    # by layers 10 + 2 a layer, of which 6 + 1 are the pool's
+    assert extended(few, more, (2, 4, 30)).apart == pytest.approx(SLACK * 70 + HOLES * 28)
 
 
 def test_two_models_of_as_many_layers_say_nothing() -> None:

@@ -14,6 +14,10 @@ SLACK = 0.04
 """Of what torch allocates: what its blocks lose to the allocator. Measured over the configurations
 of tests/stages/test_plan.py."""
 
+HOLES = 0.3
+"""Of what a step allocates outside the pool of blocks in the layers that short models do not have:
+what the heap loses besides. Measured over the configurations of benchmarks/plan.py."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
@@ -63,7 +67,8 @@ def extended(
 ) -> Parts:
     """The parts of a model of ``layers[2]`` layers from those of models of the first two.
 
-    A step's peak lies in one of three moments, which grow by themselves (`Allocated`).
+    A step's peak lies in one of three moments, which grow by themselves (`Allocated`). ``idle`` is
+    what the pool holds of it.
 
     Raises:
         ValueError: the two have as many layers.
@@ -72,12 +77,14 @@ def extended(
     if longer == short:
         raise ValueError("two models of as many layers say nothing of one with more")
     found = {}
-    for name in (*GROWING, *MOMENTS):
+    for name in (*GROWING, *MOMENTS, "idle"):
         before, after = few.get(name, 0.0), more.get(name, 0.0)
         found[name] = after + (after - before) / (longer - short) * (whole - longer)
+    heap = found["step"] - found.pop("idle") - (few["step"] - few.get("idle", 0.0))
     found["step"] = max(found["step"], *(found.pop(name) for name in MOMENTS))
     allocated = sum(found.values())
     apart = max(few.get("apart", 0.0), more.get("apart", 0.0)) + SLACK * allocated
+    apart += HOLES * max(heap, 0.0)
     return Parts(libraries=more["libraries"], apart=apart, **found)
 
 

@@ -238,6 +238,7 @@ def _measured(
     if first:
         apart[returns] = max(0.0, peak - sum(found.values()))
     moments = {"step": step.early, "late": step.late, "stepping": stepping}
+    moments["idle"] = max(idle)
     return found | {name: float(size) for name, size in moments.items()}
 
 
