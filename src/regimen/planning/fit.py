@@ -14,7 +14,7 @@ SLACK = 0.04
 """Of what torch allocates: what its blocks lose to the allocator. Measured over the configurations
 of tests/stages/test_plan.py."""
 
-HOLES = 0.3
+HOLES = 0.12
 """Of what a step allocates outside the pool of blocks in the layers that short models do not have:
 what the heap loses besides. Measured over the configurations of benchmarks/plan.py."""
 
