@@ -50,8 +50,7 @@ def _alike(a: Any, b: Any) -> bool:
     return (
         isinstance(a, Tensor)
         and isinstance(b, Tensor)
-        and a.shape == b.shape
-        and (a.dtype == b.dtype and a.device == b.device and a.layout == b.layout)
+        and (a.shape, a.dtype, a.device, a.layout) == (b.shape, b.dtype, b.device, b.layout)
     )
 
 

@@ -218,10 +218,11 @@ def _measured(
         )
 
     pool.let_go()
-    state, idle = steps(1, State()), [0]
+    idle = [0]
     with _before_steps(optimizer, lambda: idle.append(pool.idle())):
-        state = steps(2, state)
+        state = steps(1, State())
     if first:
+        state = steps(2, state)
         peak = memory.resident_peak()  # what the profiler keeps comes on top later
     with memory_profiler() as profiler:
         steps(state.step + 1, state)
@@ -237,8 +238,7 @@ def _measured(
     }
     if first:
         apart[returns] = max(0.0, peak - sum(found.values()))
-    moments = {"step": step.early, "late": step.late, "stepping": stepping}
-    moments["idle"] = max(idle)
+    moments = {"step": step.early, "late": step.late, "stepping": stepping, "idle": max(idle)}
     return found | {name: float(size) for name, size in moments.items()}
 
 

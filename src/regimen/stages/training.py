@@ -29,7 +29,7 @@ from regimen.memory.quantisation.aware import exported, make_aware, settle
 from regimen.memory.quantisation.files import save_quantised
 from regimen.memory.streaming import Streaming
 from regimen.models.forward import LanguageModel, prepare
-from regimen.models.hardware import trim, tune_allocator
+from regimen.models.hardware import tune_allocator
 from regimen.models.head_kernels import in_words as in_words_of_head
 from regimen.models.loading import (
     ModelSpec,
@@ -200,7 +200,6 @@ def open_model(
         adopt_template(tokenizer, renderer)
     if chat and not scores:
         network.generation_config.eos_token_id = list(stop_ids(tokenizer, renderer))
-    trim()  # what reading and growing the model have left, more or less by chance
     return Opened(network, tokenizer, renderer, tuple(notes), fresh_adapter)
 
 

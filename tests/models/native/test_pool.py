@@ -88,10 +88,6 @@ def test_numbers_are_converted_into_the_pool(dtype, pooled):
 calls = st.lists(st.tuples(st.integers(1, 5), st.booleans(), st.integers(0, 9)), max_size=60)
 
 
-def starts_of(blocks):
-    return [block.ctypes.data for block in blocks]
-
-
 @given(calls)
 @settings(max_examples=50, deadline=None)
 def test_no_two_blocks_overlap_and_all_come_back(calls):

@@ -126,7 +126,7 @@ def call(name: str, *arguments: Any) -> None:
                 plain.append(TYPES.index(argument.dtype))
         else:
             plain.append(argument)
-    _functions()[name](*plain, torch.get_num_threads())
+    call_plain(name, *plain)
 
 
 def call_plain(name: str, *numbers: Any) -> None:
