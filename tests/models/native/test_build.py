@@ -134,6 +134,13 @@ def test_the_compiled_functions_agree_here_and_are_not_asked_again(monkeypatch, 
 
 
 @SKIP
+def test_agreement_that_cannot_be_noted_is_found_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(build.Built, "agreed", lambda library: tmp_path / "no folder" / "agreed")
+    assert ops.why_not.__wrapped__() == ""
+    assert ops.why_not.__wrapped__() == ""
+
+
+@SKIP
 def test_agreement_is_that_of_one_library_with_one_torch(monkeypatch):
     library = build.built()
     name = library.agreed()

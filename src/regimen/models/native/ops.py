@@ -10,6 +10,7 @@ V vocabulary.
 from __future__ import annotations
 
 import ctypes
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -111,7 +112,8 @@ def why_not() -> str:
     finally:
         OFF.trusted = False
     if agreed is not None and not found:
-        agreed.touch()
+        with suppress(OSError):  # a folder that nobody may write to: the next process asks again
+            agreed.touch()
     return found
 
 
