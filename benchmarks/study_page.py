@@ -17,7 +17,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 TARGET = ROOT / "docs" / "study-results.md"
 ORDER = (
     *("tasks", "tasks_fine", "formatting", "specialise"),
-    *("adapters", "adapters_few", "alignment", "rewrites"),
+    *("adapters", "adapters_few", "alignment", "alignment_replay", "rewrites"),
 )
 """Studies as the page has them; others come after these."""
 

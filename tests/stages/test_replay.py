@@ -116,6 +116,27 @@ def test_each_drawn_instance_is_in_the_ledger(project):
     assert counts["in"] + told()["replay"]["not_drawn"] == len(INSTANCES) + 2
 
 
+def test_sources_that_are_not_named_are_not_replayed(project, capfd):
+    other = [
+        Instance(messages=one.messages, lineage=Lineage(source="other", row=row))
+        for row, one in enumerate(INSTANCES[:20])
+    ]
+    write_table(project.folder / "data/instances.parquet", instances_to_table([*other, *INSTANCES]))
+    replay = {"data": "data", "share": 0.3, "sources": ["own"]}
+    assert align(project, replay=replay, max_steps=1) == 0
+    names = load_token_rows(Path("runs/r/align/tokens.arrow")).names.to_pylist()[len(PAIRS) :]
+    assert names
+    assert {name.split(":")[0] for name in names} == {"own"}
+    about = told()["replay"]
+    assert about["rendering"]["in"] + about["not_drawn"] == len(INSTANCES) + 20
+    replay["sources"] = ["own", "nobody"]
+    assert align(project, replay=replay) == 1
+    error = capfd.readouterr().err
+    assert "replay-source" in error
+    assert "nobody" in error
+    assert "other, own" in error
+
+
 def test_too_little_or_nothing_to_replay_is_an_error(project, capfd):
     assert align(project, replay={"data": "data", "share": 0.95}) == 1
     error = capfd.readouterr().err

@@ -72,12 +72,13 @@ def test_every_method_starts_from_the_parent_of_its_seed() -> None:
 
 
 def test_a_method_with_replay_reads_what_its_parent_was_tuned_on() -> None:
-    again = {"method": "dpo", "learning_rates": [1e-4], "replay": {"share": 0.3, "weight": 2.0}}
+    wanted = {"share": 0.3, "weight": 2.0, "sources": ["starter"]}
+    again = {"method": "dpo", "learning_rates": [1e-4], "replay": wanted}
     cells = every_cell(asked_about(methods={**METHODS, "again": again}))
     for cell in cells:
         replay = cell.work.get("settings", {}).get("align", {}).get("replay")
         if cell.factors.get("arm") == "again":
-            assert replay == {"share": 0.3, "weight": 2.0, "data": "{place:0}/run/build"}
+            assert replay == {**wanted, "data": "{place:0}/run/build"}
         else:
             assert replay is None
         if cell.factors.get("made") == "parent":

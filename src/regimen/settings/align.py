@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from regimen.settings.align_methods import REWARDS, Method, MethodSettings
-from regimen.settings.base import Conflict, Section, Text
+from regimen.settings.base import Conflict, Section, Text, Texts
 from regimen.settings.raft import RaftSettings as RaftSettings
 from regimen.settings.raft import of_raft
 from regimen.settings.training import ModelSettings, TrainingSettings, goes_on
@@ -20,6 +20,9 @@ class AlignReplaySettings(Section):
     data: Text | None = None
     """A directory of ``build`` or a file of instances, best what the model was tuned on; the
     pipeline's when not given."""
+
+    sources: Texts = ()
+    """Names of the sources in it that are replayed; all when empty."""
 
     share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of all tokens that go through the model."""

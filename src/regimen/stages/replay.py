@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from regimen import console
 from regimen.curation.ledger import Ledger
@@ -66,11 +68,13 @@ def replayed_conversations(
         The rows, and what is told of them; the instances that were not drawn are counted.
 
     Raises:
-        DataError: there are fewer tokens than that, or too much is lost to ``max_length``.
+        DataError: there are fewer tokens than that, a source has none, or too much is lost to
+            ``max_length``.
     """
     replay = section.replay
     assert replay is not None
-    table = instances_table(source)
+    everything = instances_table(source)
+    table = of_sources(everything, replay.sources)
     order = np.random.default_rng([seed, 0x2E91]).permutation(len(table))
 
     def drawn() -> Iterator[Instance]:
@@ -98,5 +102,26 @@ def replayed_conversations(
         "rendering": own.counts(),
         "tokens": found,
         "share": round(share, 4),
-        "not_drawn": len(table) - own.step.entered,
+        "not_drawn": len(everything) - own.step.entered,
     }
+
+
+def of_sources(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """The rows of a table of instances that are of these sources; all when there are no names.
+
+    Raises:
+        DataError: ``replay-source``: one of them is the source of no row.
+    """
+    if not names:
+        return table
+    known = pc.unique(table["source"]).to_pylist()
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise DataError(
+            "There is nothing to replay of a source.",
+            slug="replay-source",
+            got=", ".join(missing),
+            expected="some of " + ", ".join(sorted(str(name) for name in known)),
+            fix="Correct align.replay.sources.",
+        )
+    return table.filter(pc.is_in(table["source"], pa.array(names)))
