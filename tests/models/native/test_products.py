@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from helpers.examples import examples
 from models.native.test_ops import COMPILED, EITHER, way  # noqa: F401
-from regimen.models.native import products
+from regimen.models.native import pool, products
 from regimen.models.native.products import Input, add_outer, back, forth, multiply
 
 TYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -209,3 +209,26 @@ def test_without_products_in_bf16_it_is_multiplied_in_fp32(autocast, monkeypatch
     into = torch.ones(6, 9)
     entered(copied.add)(into, x)
     torch.testing.assert_close(into, 2 + x.float() @ w.float().t())
+
+
+def test_what_is_multiplied_in_fp32_lies_in_the_pool(monkeypatch):
+    """Copies of both factors, weights on top of each other, and the product before it is added."""
+    monkeypatch.setattr(products, "_faster", lambda dtype: False)
+    monkeypatch.setattr(products, "bf16_on_cpu", lambda: False)
+    low, side = torch.bfloat16, 512
+    pool.use(returns=False)
+    sizes, take = [], pool._ACTIVE.pool.take
+    monkeypatch.setattr(pool._ACTIVE.pool, "take", lambda size: sizes.append(size) or take(size))
+    try:
+        x, w = some(side, side, dtype=low), some(side, side, dtype=low, seed=1)
+        both = multiply([(x, forth(w, w))])
+        assert torch.equal(both, (x.float() @ torch.cat([w, w]).float().t()).to(low))
+        fp32 = 4 * side * side
+        assert sorted(sizes) == [fp32, fp32, 2 * fp32, 2 * fp32]
+        sizes.clear()
+        total = torch.zeros(side, side, dtype=low)
+        add_outer(total, x, Input(w), add=True)
+        assert torch.equal(total, (x.float().t() @ w.float()).to(low))
+        assert sizes == [fp32] * 3
+    finally:
+        pool.stop()

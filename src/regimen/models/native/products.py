@@ -12,7 +12,7 @@ import ctypes
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from regimen.models.native.build import built, cpu_facts
 from regimen.models.native.ops import TYPES, accumulate, call, call_plain, compiled
-from regimen.models.native.pool import empty
+from regimen.models.native.pool import converted, empty
 
 MOST = 16
 """Products in one sum: products.c has room for so many."""
@@ -45,13 +45,21 @@ class Factor:
 
     def matrix(self, dtype: torch.dtype) -> Tensor:
         """Without the scale, in a type."""
-        whole = self.stacked().to(dtype)
+        whole = self.stacked(dtype)
         return whole.t() if self.turned else whole
 
-    def stacked(self) -> Tensor:
-        """The weights as one, without gradients."""
+    def stacked(self, dtype: torch.dtype | None = None) -> Tensor:
+        """The weights as one, without gradients, in a type, theirs if None."""
         found = [w.detach() for w in self.weights]
-        return found[0] if len(found) == 1 else torch.cat(found)
+        dtype = dtype or reduce(torch.promote_types, (w.dtype for w in found))
+        if len(found) == 1:
+            return converted(found[0], dtype)
+        whole = empty((sum(map(len, found)), found[0].shape[1]), dtype, found[0].device)
+        start = 0
+        for w in found:
+            whole[start : start + len(w)].copy_(w)
+            start += len(w)
+        return whole
 
 
 def forth(*weights: Tensor, scale: float = 1.0) -> Factor:
@@ -130,12 +138,13 @@ def _by_torch(
     total: Tensor | None = None
     for a, factor in terms:
         kind = _kind(a)
-        a, matrix = a.to(kind), factor.matrix(kind)
+        a, matrix = converted(a, kind), factor.matrix(kind)
         if total is not None:
             total.addmm_(a, matrix, alpha=factor.scale)
             continue
         alike = out.dtype == kind and out.is_contiguous() and not add
-        total = torch.mm(a, matrix, out=out if alike else None)
+        total = out if alike else empty(out.shape, kind, out.device)
+        torch.mm(a, matrix, out=total)
         if factor.scale != 1.0:
             total.mul_(factor.scale)
         if bias_N is not None:
@@ -307,10 +316,12 @@ def add_outer(
         return
     with _as_they_are(grad_TO):
         kind = _kind(grad_TO)
-        grad_TO, x_TI = grad_TO.to(kind), x_TI.to(kind)
+        grad_TO, x_TI = converted(grad_TO, kind), converted(x_TI, kind)
         if total_OI.dtype == kind and not add and scale == 1.0:
             torch.mm(grad_TO.t(), x_TI, out=total_OI)
         elif total_OI.dtype == kind:
             total_OI.addmm_(grad_TO.t(), x_TI, beta=int(add), alpha=scale)
         else:
-            accumulate(total_OI, grad_TO.t() @ x_TI, scale, add=add)
+            product_OI = empty(total_OI.shape, kind, total_OI.device)
+            torch.mm(grad_TO.t(), x_TI, out=product_OI)
+            accumulate(total_OI, product_OI, scale, add=add)
