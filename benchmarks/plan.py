@@ -34,7 +34,8 @@ WIDE = {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 12}
 HEADS = {"num_attention_heads": 8, "num_key_value_heads": 4, "vocab_size": 8192}
 LORA = {"adapter": {"kind": "lora", "target_modules": "all-linear"}}
 FEW, SOME, MANY = ({"tokens_per_batch": count} for count in (1024, 2048, 4096))
-CONFIGURATIONS: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...] = (
+Configuration = tuple[str, Mapping[str, Any], Mapping[str, Any]]
+CONFIGURATIONS: tuple[Configuration, ...] = (
     ("full", SMALL, FEW),
     ("full", SMALL, MANY),
     ("full, checkpoints", SMALL, MANY | {"memory": {"activations": "full"}}),
@@ -94,49 +95,49 @@ def section_of(
     return TuneSettings.model_validate(fields)
 
 
-def bench(*, quick: bool) -> dict[str, Any]:
-    """Every configuration in turn."""
-    rows = []
-    chosen = [CONFIGURATIONS[n] for n in QUICK] if quick else CONFIGURATIONS
-    where = machine()
-    with tempfile.TemporaryDirectory() as folder:
-        for name, shape, more in chosen:
-            place = model_of(shape, Path(folder))
-            (fit,) = search(section_of(name, place, more))
-            assert fit.measured is not None
-            libraries, peak = fit.measured["libraries"], fit.measured["peak"]
-            expected = fit.expected["total"] - fit.expected["libraries"]
-            budget = libraries + SHARES * (peak - libraries)
-            text = f"{budget / 2**20:.0f}MiB"
-            kept: float | None = None
-            words = "none keeps to it"
-            try:
-                budgeted = section_of(name, place, more, text)
-                found = search(budgeted)[-1]
-                # the search has measured it too, and would not have proposed what is above
-                kept = measure(with_changes(budgeted, found.changes))["peak"]
-                words = found.words
-            except TrainingError as error:
-                if error.slug != "budget-too-small":
-                    raise
-            shown = f"{name}, {shape['num_hidden_layers']} x {shape['hidden_size']}"
-            console.line(
-                f"  {shown}: expected {expected / 2**20:.0f} MiB, measured "
-                f"{(peak - libraries) / 2**20:.0f}; budget {text}: {words}"
-            )
-            rows.append(
-                {
-                    "name": shown,
-                    "tokens_per_batch": more["tokens_per_batch"],
-                    "expected_mib": expected / 2**20,
-                    "measured_mib": (peak - libraries) / 2**20,
-                    "error": expected / (peak - libraries) - 1,
-                    "budget_mib": budget / 2**20,
-                    "chosen": words,
-                    "chosen_peak_mib": None if kept is None else kept / 2**20,
-                }
-            )
-    off = [abs(row["error"]) for row in rows]
+def row(configuration: Configuration, folder: Path) -> dict[str, Any]:
+    """What is expected of one, what is measured, and what a search in less memory proposes."""
+    name, shape, more = configuration
+    place = model_of(shape, folder)
+    (fit,) = search(section_of(name, place, more))
+    assert fit.measured is not None
+    libraries, peak = fit.measured["libraries"], fit.measured["peak"]
+    expected = fit.expected["total"] - fit.expected["libraries"]
+    budget = libraries + SHARES * (peak - libraries)
+    text = f"{budget / 2**20:.0f}MiB"
+    kept: float | None = None
+    words = "none keeps to it"
+    try:
+        budgeted = section_of(name, place, more, text)
+        found = search(budgeted)[-1]
+        # the search has measured it too, and would not have proposed what is above
+        kept = measure(with_changes(budgeted, found.changes))["peak"]
+        words = found.words
+    except TrainingError as error:
+        if error.slug != "budget-too-small":
+            raise
+    shown = f"{name}, {shape['num_hidden_layers']} x {shape['hidden_size']}"
+    console.line(
+        f"  {shown}: expected {expected / 2**20:.0f} MiB, measured "
+        f"{(peak - libraries) / 2**20:.0f}; budget {text}: {words}"
+    )
+    return {
+        "name": shown,
+        "tokens_per_batch": more["tokens_per_batch"],
+        "expected_mib": expected / 2**20,
+        "measured_mib": (peak - libraries) / 2**20,
+        "error": expected / (peak - libraries) - 1,
+        "budget_mib": budget / 2**20,
+        "chosen": words,
+        "chosen_peak_mib": None if kept is None else kept / 2**20,
+    }
+
+
+def result_of(
+    rows: Sequence[Mapping[str, Any]], where: Mapping[str, Any], *, quick: bool
+) -> dict[str, Any]:
+    """All rows, and how far off the worst is."""
+    off = [abs(one["error"]) for one in rows]
     over = [r for r in rows if r["chosen_peak_mib"] and r["chosen_peak_mib"] > r["budget_mib"] + 1]
     return {
         "name": NAME,
@@ -156,20 +157,28 @@ def bench(*, quick: bool) -> dict[str, Any]:
     }
 
 
+def bench(*, quick: bool) -> dict[str, Any]:
+    """Every configuration in turn."""
+    chosen = [CONFIGURATIONS[n] for n in QUICK] if quick else CONFIGURATIONS
+    where = machine()
+    with tempfile.TemporaryDirectory() as folder:
+        return result_of([row(one, Path(folder)) for one in chosen], where, quick=quick)
+
+
 def show(result: Mapping[str, Any]) -> None:
     """Print the result as a table."""
     body = [
         (
-            row["name"],
-            row["tokens_per_batch"],
-            round(row["expected_mib"]),
-            round(row["measured_mib"]),
-            f"{row['error']:+.1%}",
-            round(row["budget_mib"]),
-            "" if row["chosen_peak_mib"] is None else round(row["chosen_peak_mib"]),
-            row["chosen"],
+            one["name"],
+            one["tokens_per_batch"],
+            round(one["expected_mib"]),
+            round(one["measured_mib"]),
+            f"{one['error']:+.1%}",
+            round(one["budget_mib"]),
+            "" if one["chosen_peak_mib"] is None else round(one["chosen_peak_mib"]),
+            one["chosen"],
         )
-        for row in result["rows"]
+        for one in result["rows"]
     ]
     columns = ("configuration", "tokens", "expected", "MiB", "off", "budget", "peak", "chosen")
     console.table(NAME, columns, body)
