@@ -21,7 +21,8 @@ def test_generation_is_compared_at_equal_ids(
     def run(command: list[str], work: Path, settings: dict[str, Any], *_: Any, **how: Any) -> Any:
         if settings.get("cache_implementation"):
             return bench.processes.Failure("no such cache")
-        seconds = 1.0 if "regimen" in Path(command[1]).name else 2.0 if settings["batch"] > 1 else 5.0
+        ours = "regimen" in Path(command[1]).name
+        seconds = 1.0 if ours else 2.0 if settings["batch"] > 1 else 5.0
         return bench.processes.Run(raw(seconds, 1 << 20) | {"ids": ids}, how["warm"])
 
     monkeypatch.setattr(bench.sides, "run", run)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from regimen.models.buffers import active
 from regimen.models.mapped import mapping_of, release
-from regimen.models.native import ops
+from regimen.models.native import ops, pool
 from regimen.models.native.products import Input, add_outer, back, forth, multiply
 
 PIECE, PIECE_THERE = 1 << 22, 1 << 26
@@ -140,7 +140,7 @@ class HeadGradients:
         *,
         final: bool = False,
     ) -> None:
-        self.hidden = torch.empty_like(hidden_ND) if wanted[0] else None
+        self.hidden = pool.empty_like(hidden_ND) if wanted[0] else None
         self.leaf, self.summed, self.in_place = weight, False, False
         self.weight: Tensor | None = None
         buffers = active(weight)
@@ -206,10 +206,10 @@ def _times(gradient: Tensor | None, factor: Tensor | float) -> Tensor | None:
 
 
 def _take(leaf: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    """A block with any content, from the kept ones where training keeps them."""
+    """A block with any content, from the kept ones where training keeps them, or from the pool."""
     buffers = active(leaf)
     if buffers is None:
-        return torch.empty(shape, dtype=dtype, device=leaf.device)
+        return pool.empty(shape, dtype, leaf.device)
     return buffers.take(shape, dtype)
 
 

@@ -33,7 +33,7 @@ PROBE = "regimen.stages.plan_probe"
 FILE = "plan.json"
 """The plan that a stage keeps, so that a training that goes on is arranged as it was."""
 
-MARGIN, NEAR = 0.02, 0.06
+MARGIN, NEAR = 0.03, 0.06
 """Of a budget: what is left free, and how far below it a peak is measured again. Small objects of a
 process lie otherwise each time, and peaks of one training differ by up to 6% (docs/LOG.md)."""
 
