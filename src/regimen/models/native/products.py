@@ -55,11 +55,7 @@ class Factor:
         if len(found) == 1:
             return converted(found[0], dtype)
         whole = empty((sum(map(len, found)), found[0].shape[1]), dtype, found[0].device)
-        start = 0
-        for w in found:
-            whole[start : start + len(w)].copy_(w)
-            start += len(w)
-        return whole
+        return torch.cat(found, out=whole)
 
 
 def forth(*weights: Tensor, scale: float = 1.0) -> Factor:
