@@ -3,21 +3,10 @@
 import pytest
 import torch
 
+from helpers.pooled import taken_from_pool
 from regimen.models.head import Head, reduce
-from regimen.models.native import pool
 
 ROWS, WIDTH, VOCABULARY = 256, 128, 1024
-
-
-@pytest.fixture
-def taken(monkeypatch):
-    """Sizes of the blocks that come from the pool."""
-    pool.use(returns=False)
-    assert pool._ACTIVE.pool is not None
-    sizes, take = [], pool._ACTIVE.pool.take
-    monkeypatch.setattr(pool._ACTIVE.pool, "take", lambda size: sizes.append(size) or take(size))
-    yield sizes
-    pool.stop()
 
 
 def gradients(*, merged):
@@ -36,13 +25,13 @@ def gradients(*, merged):
 
 
 @pytest.mark.parametrize("merged", [False, True])
-def test_a_head_whose_memory_training_does_not_keep_has_its_blocks_from_the_pool(taken, merged):
+def test_a_head_whose_memory_training_does_not_keep_has_its_blocks_from_the_pool(merged):
     """As one with rows that are trained and others that are not, which is made anew each time."""
-    found = gradients(merged=merged)
+    with taken_from_pool() as taken:
+        found = gradients(merged=merged)
     products, of_hidden, of_weight = 4 * 128 * VOCABULARY, 4 * ROWS * WIDTH, 4 * VOCABULARY * WIDTH
     for size in (products, of_hidden, *([of_weight] if merged else [])):
         assert size in taken
-    pool.stop()
     for one, other in zip(found, gradients(merged=merged), strict=True):
         if one is not None:
             torch.testing.assert_close(one, other, rtol=0, atol=0)

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.examples import examples
+from helpers.pooled import taken_from_pool
 from models.native.test_ops import COMPILED, EITHER, way  # noqa: F401
-from regimen.models.native import pool, products
+from regimen.models.native import products
 from regimen.models.native.products import Input, add_outer, back, forth, multiply
 
 TYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -216,10 +217,7 @@ def test_what_is_multiplied_in_fp32_lies_in_the_pool(monkeypatch):
     monkeypatch.setattr(products, "_faster", lambda dtype: False)
     monkeypatch.setattr(products, "bf16_on_cpu", lambda: False)
     low, side = torch.bfloat16, 512
-    pool.use(returns=False)
-    sizes, take = [], pool._ACTIVE.pool.take
-    monkeypatch.setattr(pool._ACTIVE.pool, "take", lambda size: sizes.append(size) or take(size))
-    try:
+    with taken_from_pool() as sizes:
         x, w = some(side, side, dtype=low), some(side, side, dtype=low, seed=1)
         both = multiply([(x, forth(w, w))])
         assert torch.equal(both, (x.float() @ torch.cat([w, w]).float().t()).to(low))
@@ -230,5 +228,3 @@ def test_what_is_multiplied_in_fp32_lies_in_the_pool(monkeypatch):
         add_outer(total, x, Input(w), add=True)
         assert torch.equal(total, (x.float().t() @ w.float()).to(low))
         assert sizes == [fp32] * 3
-    finally:
-        pool.stop()
