@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from regimen.errors import AdapterError
 from regimen.models.quantised import dequantised, kind_of
+from regimen.models.token_rows import matrix_of
 
 MOST_READ = 512
 """Micro-batches after which directions that still change are an error."""
@@ -109,7 +110,7 @@ def by_rows(adapted: Any, batches: Iterable[Batch], *, rho: float) -> None:
         left -= 1
         if left < 0:
             raise RuntimeError(f"they still change after {MOST_READ} micro-batches")
-        place = model.get_input_embeddings().weight.device
+        place = matrix_of(model.get_input_embeddings()).device
         return model(**{name: tensor.to(place) for name, tensor in batch.items()})
 
     try:

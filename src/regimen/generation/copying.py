@@ -25,6 +25,7 @@ from regimen.models.differences import relative_difference
 from regimen.models.forward import LanguageModel, backbone_of
 from regimen.models.fused import GatedMlp
 from regimen.models.norms import RmsNorm
+from regimen.models.token_rows import matrix_of
 from regimen.tokens.ragged import Plan
 
 SAME = 1e-4
@@ -97,7 +98,7 @@ def _is_common(backbone: Any) -> bool:
         return False
     if getattr(rotary, "rope_type", "") not in FIXED_ANGLES:
         return False
-    parameters = (*layers.parameters(), backbone.get_input_embeddings().weight)
+    parameters = (*layers.parameters(), matrix_of(backbone.get_input_embeddings()))
     if any(p.dtype != torch.float32 or p.device.type != "cpu" for p in parameters):
         return False
     return all(_is_common_layer(layer) for layer in layers)
@@ -182,7 +183,7 @@ def _probe(
     otherwise there.
     """
     lengths = (5, 3)
-    vocabulary = int(backbone.get_input_embeddings().weight.shape[0])
+    vocabulary = len(matrix_of(backbone.get_input_embeddings()))
     draw = torch.Generator().manual_seed(0)
     cache = Cache(len(lengths), max(lengths) + 1)
     row = torch.repeat_interleave(torch.arange(2), torch.tensor(lengths))

@@ -44,7 +44,7 @@ class Vocabulary:
         self.head, self.size, self.dtype = head, len(head.weight_VD), dtype
         # one piece for the compiled loops, which cut it themselves
         tile = self.size if takes(dtype) else TILE
-        parts = torch.split(head.weight_VD.detach(), tile)
+        parts = torch.split(head.whole(), tile)
         self.tiles = [Copied(part, None, dtype, on_large_pages) for part in parts]
         self._logits = torch.empty(rows * self.size)
 

@@ -21,6 +21,7 @@ from regimen.models.forward import backbone_of, base_of
 from regimen.models.recompute import Recompute
 from regimen.models.slices import SLICED
 from regimen.models.tiles import in_tiles, networks_of
+from regimen.models.token_rows import matrix_of
 
 SMALL = 1 << 14
 """Bytes of a tensor below which moving it away costs more than it brings."""
@@ -153,7 +154,7 @@ def _not_again(model: Any, what: str) -> ModelError:
 def offloaded_bytes(model: Any, tokens: int) -> int:
     """Bytes of the layers' inputs of a micro-batch: what ``offload`` moves."""
     config = base_of(model).config.get_text_config()
-    kind = base_of(model).get_input_embeddings().weight.dtype
+    kind = matrix_of(base_of(model).get_input_embeddings()).dtype
     kind = kind if kind.is_floating_point else torch.float32
     return int(config.num_hidden_layers * config.hidden_size * tokens * kind.itemsize)
 

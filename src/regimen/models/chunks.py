@@ -20,6 +20,7 @@ from regimen.models.buffers import active
 from regimen.models.mapped import mapping_of, release
 from regimen.models.native import ops, pool
 from regimen.models.native.products import Input, add_outer, back, forth, multiply
+from regimen.models.token_rows import Rows
 
 PIECE, PIECE_THERE = 1 << 22, 1 << 26
 """Numbers of a projection's weight that are read from a file, or turned, at a time; and on an
@@ -125,7 +126,7 @@ def logit_tiles(
 
 
 class HeadGradients:
-    """Accumulates the gradients of hidden rows, weight and bias over chunks.
+    """Accumulates the gradients of hidden rows, weight, bias and trained rows over chunks.
 
     With ``final`` they are what the backward pass will give back, unscaled, and that of a weight
     whose memory training keeps is added to its ``.grad`` at once.
@@ -136,6 +137,7 @@ class HeadGradients:
         hidden_ND: Tensor,
         weight: Tensor,
         bias: Tensor | None,
+        rows: Rows | None,
         wanted: tuple[bool, ...],
         *,
         final: bool = False,
@@ -153,6 +155,9 @@ class HeadGradients:
         self.bias = (
             torch.zeros_like(bias, dtype=torch.float32) if wanted[2] and bias is not None else None
         )
+        self.rows, self.values_RD = rows, None
+        if wanted[3] and rows is not None:
+            self.values_RD = torch.zeros_like(rows.values_RD, dtype=torch.float32)
         self.any = any(wanted)
 
     def tile(
@@ -175,30 +180,43 @@ class HeadGradients:
 
     def chunk(self, rows: slice, grad_CV: Tensor, hidden_CD: Tensor) -> None:
         """Add one chunk's share; ``grad_CV`` is what the tiles left in the product's place."""
+        of_rows_CR = None
+        if self.rows is not None:  # the matrix has no part in these columns
+            of_rows_CR = grad_CV.index_select(1, self.rows.ids_R)
+            grad_CV.index_fill_(1, self.rows.ids_R, 0.0)
         if self.hidden is not None:
             _back(grad_CV, self.leaf, self.hidden[rows])
+        if self.rows is not None and of_rows_CR is not None:
+            if self.hidden is not None:
+                given = (of_rows_CR, back(self.rows.values_RD))
+                multiply([given], out=self.hidden[rows], add=True)
+            if self.values_RD is not None:
+                add_outer(self.values_RD, of_rows_CR, Input(hidden_CD), add=True)
         if self.weight is None:
             return
         add_outer(self.weight, grad_CV, Input(hidden_CD), add=self.summed)
         self.summed = True
 
     def scaled(self, factor: Tensor | float = 1.0) -> tuple[Tensor | None, ...]:
-        """The gradients times ``factor``; None for a weight whose ``.grad`` has them already."""
+        """The gradients times ``factor``: of hidden rows, weight, bias and trained rows; None for a
+        weight whose ``.grad`` has them already.
+        """
         if self.weight is not None and not self.summed:
             self.weight.zero_()
-        hidden, bias = (_times(g, factor) for g in (self.hidden, self.bias))
+        others = (_times(g, factor) for g in (self.hidden, self.bias, self.values_RD))
+        hidden, bias, values_RD = others
         if self.in_place:
-            return hidden, None, bias
+            return hidden, None, bias, values_RD
         buffers = active(self.leaf)
         if self.weight is None or buffers is None:
-            return hidden, _times(self.weight, factor), bias
+            return hidden, _times(self.weight, factor), bias, values_RD
         gradient, missing = buffers.gradient(self.leaf)
         if missing:
             gradient.copy_(self.weight.mul_(factor))
         else:
             gradient.add_(self.weight, alpha=float(factor))
         buffers.put(self.weight)
-        return hidden, None, bias
+        return hidden, None, bias, values_RD
 
 
 def _times(gradient: Tensor | None, factor: Tensor | float) -> Tensor | None:
@@ -220,18 +238,24 @@ def _put(leaf: Tensor, block: Tensor) -> None:
 
 
 def products(
-    hidden_ND: Tensor, leaf: Tensor, shape: Shape
+    hidden_ND: Tensor, leaf: Tensor, rows: Rows | None, shape: Shape
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """Rows, hidden states and ``hidden @ weight.T`` of each chunk; all share one memory."""
-    rows = len(hidden_ND)
-    pieces = -(-rows // shape.chunk)
+    """Rows, hidden states and ``hidden @ weight.T`` of each chunk; all share one memory.
+
+    ``rows`` stand in the place of the weight's own.
+    """
+    count = len(hidden_ND)
+    pieces = -(-count // shape.chunk)
     # kept blocks are of one size, whatever the batch
-    size = shape.chunk if active(leaf) is not None else -(-rows // max(pieces, 1))
+    size = shape.chunk if active(leaf) is not None else -(-count // max(pieces, 1))
     memory = _take(leaf, torch.Size((size, len(leaf))), shape.dtype)
     for piece in range(pieces):
-        chunk = slice(piece * rows // pieces, (piece + 1) * rows // pieces)
+        chunk = slice(piece * count // pieces, (piece + 1) * count // pieces)
         low_CD = hidden_ND[chunk].to(shape.dtype)
-        yield chunk, low_CD, _forth(low_CD, leaf, memory[: len(low_CD)])
+        product_CV = _forth(low_CD, leaf, memory[: len(low_CD)])
+        if rows is not None:
+            rows.put_logits(product_CV, low_CD)
+        yield chunk, low_CD, product_CV
     _put(leaf, memory)
 
 

@@ -19,6 +19,7 @@ from regimen.models.mapped import release
 from regimen.models.quantised import multiplies_low
 from regimen.models.recompute import forgets_rows
 from regimen.models.slices import SLICED
+from regimen.models.token_rows import look_up_rows, matrix_of, rows_of
 from regimen.models.virtual import Virtual, is_virtual, virtual_of
 from regimen.tokens.ragged import Plan, RaggedBatch, Segment, ragged_batch, to_padded
 
@@ -92,8 +93,7 @@ def base_of(model: Any) -> Any:
 
 def place_of(model: Any) -> torch.device:
     """Where the embedding of a model is, and its ids have to be."""
-    found: torch.device = base_of(model).get_input_embeddings().weight.device
-    return found
+    return matrix_of(base_of(model).get_input_embeddings()).device
 
 
 def backbone_of(model: Any) -> Any:
@@ -127,27 +127,18 @@ def head_of(model: Any) -> Head:
     scale = float(getattr(config, "logit_scale", None) or 1.0)
     scale /= float(getattr(config, "logits_scaling", None) or 1.0)
     return Head(
-        _merged_weight(module),
+        matrix_of(module),
         getattr(module, "bias", None),
         getattr(config, "final_logit_softcapping", None),
         scale,
         sliced=getattr(module, SLICED, False),
+        rows=rows_of(module),
     )
 
 
 def scores(base: Any) -> bool:
     """Whether a model gives scores of texts in place of likelihoods of tokens."""
     return type(base).__name__.endswith("ForSequenceClassification") and hasattr(base, "score")
-
-
-def _merged_weight(module: Any) -> Tensor:
-    """The weight of a projection; under PEFT's trainable tokens, with those rows replaced."""
-    adapter = getattr(module, "token_adapter", module)  # or the module is one
-    if hasattr(adapter, "get_merged_weights") and not adapter.disable_adapters:
-        merged: Tensor = adapter.get_merged_weights(adapter.active_adapters)
-        return merged
-    weight: Tensor = module.weight
-    return weight
 
 
 def prepare(model: Any, *, compiled: bool = False) -> LanguageModel:
@@ -175,6 +166,7 @@ def _prepared(model: Any, *, compiled: bool) -> LanguageModel:
         return LanguageModel(model, False, reason)
     attention.register()
     expected = _alone(base)
+    look_up_rows(model)
     kind = place_of(model).type
     if kind in ("cpu", "cuda") and not compiled:
         fuse(base)
@@ -263,7 +255,7 @@ def _refused(base: Any) -> str:
 
 def _probe_segments(base: Any, *, forest: bool) -> list[Segment]:
     """Two sequences and one that continues the first: as its child, or written out."""
-    vocabulary = int(base.get_input_embeddings().weight.shape[0])
+    vocabulary = len(matrix_of(base.get_input_embeddings()))
     draw = torch.Generator().manual_seed(0)
     ids = [torch.randint(vocabulary, (n,), generator=draw).tolist() for n in (7, 5, 6)]
     third = ids[2] if forest else ids[0] + ids[2]
@@ -280,7 +272,7 @@ def _alone(base: Any) -> list[Tensor]:
     sequences = [list(s.ids) for s in _probe_segments(base, forest=False)]
     training = base.training
     base.eval()
-    weight = base.get_input_embeddings().weight
+    weight = matrix_of(base.get_input_embeddings())
     # trained vectors in fp32 beside weights in bf16 give the model's own attention both types
     low = weight.dtype in (torch.bfloat16, torch.float16)
     with torch.autocast(weight.device.type, dtype=weight.dtype if low else None, enabled=low):

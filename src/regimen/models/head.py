@@ -34,6 +34,7 @@ from regimen.models.head_kernels import Asked, kernel_for
 from regimen.models.native import ops
 from regimen.models.slices import SlicedGradients, pays
 from regimen.models.teaching import Taught, WeightedDivergence
+from regimen.models.token_rows import Rows, rows_given
 
 NEEDS = ("logp", "lse", "entropy", "mean_logit", "greedy", "nll_sum", "teacher_kl", "scores")
 WEIGHTED = {"nll_sum", "teacher_kl"}
@@ -51,6 +52,8 @@ class Head:
 
     ``sliced`` asks for the gradient of ``nll_sum`` by slices of the vocabulary, where that takes
     less memory: `regimen.models.slices`.
+
+    ``rows`` are trained in the place of some of a frozen weight's: `regimen.models.token_rows`.
     """
 
     weight_VD: Tensor
@@ -59,6 +62,12 @@ class Head:
     scale: float = 1.0
     cuts_J: Tensor | None = None
     sliced: bool = False
+    rows: Rows | None = None
+
+    def whole(self) -> Tensor:
+        """The weight without gradients; a copy where some of its rows are replaced."""
+        weight_VD = self.weight_VD.detach()
+        return weight_VD if self.rows is None else self.rows.merged(weight_VD).detach()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,9 @@ def full_logits(hidden_ND: Tensor, head: Head, dtype: torch.dtype) -> Tensor:
     starts = range(0, len(weight_VD), step)
     parts = [low_ND @ weight_VD[a : a + step].to(dtype).t() for a in starts]
     product_NV = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+    if head.rows is not None:
+        columns_NR = low_ND @ head.rows.values_RD.to(dtype).t()
+        product_NV = product_NV.index_copy(1, head.rows.ids_R, columns_NR)
     return logits_of(product_NV, head.bias_V, head)
 
 
@@ -106,20 +118,24 @@ class _WeightedNll(torch.autograd.Function):
         hidden_ND: Tensor,
         weight_VD: Tensor,
         bias_V: Tensor | None,
+        values_RD: Tensor | None,
+        ids_R: Tensor | None,
         target_N: Tensor,
         token_weight_N: Tensor,
         shape: Shape,
     ) -> tuple[Tensor, Tensor]:
-        wanted, factor = ctx.needs_input_grad[:3], shape.factor
+        wanted, factor = ctx.needs_input_grad[:4], shape.factor
+        replaced = rows_given(ids_R, values_RD)
         scaled_N = token_weight_N if factor is None else token_weight_N * factor
         if shape.sliced and factor is not None and all(wanted[:2]):
             sliced = SlicedGradients(hidden_ND, weight_VD, target_N, scaled_N, dtype=shape.dtype)
             ctx.grads, ctx.factor, logp_N = sliced, factor, sliced.logp_N
             ctx.mark_non_differentiable(logp_N)
             return -(logp_N * token_weight_N).sum(), logp_N
-        grads = HeadGradients(hidden_ND, weight_VD, bias_V, wanted, final=factor is not None)
+        final = factor is not None
+        grads = HeadGradients(hidden_ND, weight_VD, bias_V, replaced, wanted, final=final)
         logp_N = torch.empty(len(target_N), dtype=torch.float32, device=hidden_ND.device)
-        for chunk, low_CD, product_CV in products(hidden_ND, weight_VD, shape):
+        for chunk, low_CD, product_CV in products(hidden_ND, weight_VD, replaced, shape):
             fused = is_fused(product_CV, bias_V, shape.needs)
             if fused:
                 both = (scaled_N[chunk], scaled_N[chunk])
@@ -144,11 +160,11 @@ class _WeightedNll(torch.autograd.Function):
         grads, factor = ctx.grads, ctx.factor
         ctx.grads = None
         if factor is None:
-            return (*grads.scaled(grad_sum), None, None, None)
+            return (*grads.scaled(grad_sum), None, None, None, None)
         # an accelerator would have to be waited for
         if grad_sum.device.type == "cpu" and abs(float(grad_sum) - factor) > 1e-5 * abs(factor):
             raise RuntimeError(f"nll_sum was to get the gradient {factor}, and got {grad_sum}")
-        return (*grads.scaled(), None, None, None)
+        return (*grads.scaled(), None, None, None, None)
 
 
 def _at_once(
@@ -176,6 +192,8 @@ class _Reduce(torch.autograd.Function):
         hidden_ND: Tensor,
         weight_VD: Tensor,
         bias_V: Tensor | None,
+        values_RD: Tensor | None,
+        ids_R: Tensor | None,
         target_N: Tensor,
         shape: Shape,
     ) -> tuple[Tensor, ...]:
@@ -183,7 +201,8 @@ class _Reduce(torch.autograd.Function):
         greedy_N = torch.zeros(len(target_N), dtype=torch.bool, device=hidden_ND.device)
         nothing_N = out[3]
         alone = not {"entropy", "mean_logit"} & shape.needs
-        for chunk, _, product_CV in products(hidden_ND, weight_VD, shape):
+        replaced = rows_given(ids_R, values_RD)
+        for chunk, _, product_CV in products(hidden_ND, weight_VD, replaced, shape):
             if is_fused(product_CV, bias_V, shape.needs):
                 none = (nothing_N[chunk], nothing_N[chunk])
                 found = _at_once(product_CV, target_N[chunk], *none, shape, False)
@@ -201,18 +220,19 @@ class _Reduce(torch.autograd.Function):
                 if "greedy" in shape.needs:
                     greedy_N[rows] = ops.row_tops(logits)[1] == target_N[rows]
         ctx.mark_non_differentiable(greedy_N)
-        ctx.save_for_backward(hidden_ND, weight_VD, bias_V, target_N, out)
+        ctx.save_for_backward(hidden_ND, weight_VD, bias_V, values_RD, ids_R, target_N, out)
         ctx.shape = shape
         return out[0].clone(), out[1].clone(), out[2].clone(), out[3].clone(), greedy_N
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        hidden_ND, weight_VD, bias_V, target_N, out = ctx.saved_tensors
+        hidden_ND, weight_VD, bias_V, values_RD, ids_R, target_N, out = ctx.saved_tensors
+        replaced = rows_given(ids_R, values_RD)
         shape: Shape = ctx.shape
-        wanted = ctx.needs_input_grad[:3]
-        grads = HeadGradients(hidden_ND, weight_VD, bias_V, wanted, final=True)
+        wanted = ctx.needs_input_grad[:4]
+        grads = HeadGradients(hidden_ND, weight_VD, bias_V, replaced, wanted, final=True)
         g_logp, g_lse, g_entropy, g_mean = (g[:, None].float() for g in grad_outputs[:4])
-        for chunk, low_CD, product_CV in products(hidden_ND, weight_VD, shape):
+        for chunk, low_CD, product_CV in products(hidden_ND, weight_VD, replaced, shape):
             if is_fused(product_CV, bias_V, shape.needs):
                 of_p, of_target = (g_lse - g_logp)[chunk, 0], -g_logp[chunk, 0]
                 _at_once(product_CV, target_N[chunk], of_p, of_target, shape, True)
@@ -237,7 +257,7 @@ class _Reduce(torch.autograd.Function):
                     grad += g_mean[rows] / grad.shape[1]
                 grads.tile(product_CV[tile], grad, logits, shape)
             grads.chunk(chunk, product_CV, low_CD)
-        return (*grads.scaled(), None, None)
+        return (*grads.scaled(), None, None, None)
 
 
 def reduce(
@@ -287,7 +307,7 @@ def reduce(
         kind,
         frozenset(needs),
         factor if "nll_sum" in needs else None,
-        head.sliced and pays(head.weight_VD, head.bias_V, head),
+        head.sliced and head.rows is None and pays(head.weight_VD, head.bias_V, head),
     )
     give_back()  # what the layers have left: here much is needed at once
     whole = source_row_N.numel() == hidden_TD.shape[0] and bool(
@@ -297,13 +317,13 @@ def reduce(
     with torch.autocast(hidden_TD.device.type, enabled=False):
         if "nll_sum" in needs:
             total, logp = _WeightedNll.apply(  # type: ignore[no-untyped-call]
-                hidden_ND, head.weight_VD, head.bias_V, target_N, weight_N, shape
+                hidden_ND, *_tensors(head), target_N, weight_N, shape
             )
             return Reduced(logp_N=logp, nll_sum=total)
         teacher_sum = teacher_N = None
         if "teacher_kl" in needs:
             teacher_sum, teacher_N = WeightedDivergence.apply(  # type: ignore[no-untyped-call]
-                hidden_ND, head.weight_VD, head.bias_V, weight_N, taught, shape
+                hidden_ND, *_tensors(head), weight_N, taught, shape
             )
             if set(needs) == {"teacher_kl"}:
                 return Reduced(teacher_sum=teacher_sum, teacher_N=teacher_N)
@@ -323,14 +343,21 @@ def _statistics(
     hidden_ND: Tensor, head: Head, target_N: Tensor, shape: Shape
 ) -> tuple[Tensor | None, ...]:
     """What ``_Reduce`` gives, by another project's kernel where one takes the call."""
-    asked = Asked(hidden_ND, head.weight_VD, head.bias_V, shape, shape.needs, shape.dtype)
+    weight_VD, bias_V, rows = head.weight_VD, head.bias_V, head.rows
+    asked = Asked(hidden_ND, weight_VD, bias_V, shape, shape.needs, shape.dtype, rows)
     kernel = kernel_for(asked)
     if kernel is not None:
         return (*kernel.reduce(asked, target_N), None, None, None)
     found: tuple[Tensor, ...] = _Reduce.apply(  # type: ignore[no-untyped-call]
-        hidden_ND, head.weight_VD, head.bias_V, target_N, shape
+        hidden_ND, *_tensors(head), target_N, shape
     )
     return found
+
+
+def _tensors(head: Head) -> tuple[Tensor | None, ...]:
+    """Of a head, as autograd's functions take them after the hidden rows."""
+    values_RD, ids_R = (None, None) if head.rows is None else head.rows[::-1]
+    return head.weight_VD, head.bias_V, values_RD, ids_R
 
 
 def scores(hidden_TD: Tensor, head: Head, row_N: Tensor) -> Reduced:

@@ -30,12 +30,14 @@ from torch import Tensor
 
 from regimen.models.chunks import Finish
 from regimen.models.native import ops
+from regimen.models.token_rows import Rows
 
 HALF = (torch.bfloat16, torch.float16)
 
 
 class Asked(NamedTuple):
-    """One call of the reducer: hidden rows (N, D), a head (V, D), what comes after the product."""
+    """One call of the reducer: hidden rows (N, D), a head (V, D), what comes after the product, and
+    what stands in the place of some of the head's rows."""
 
     hidden_ND: Tensor
     weight_VD: Tensor
@@ -43,6 +45,7 @@ class Asked(NamedTuple):
     finish: Finish
     needs: frozenset[str]
     dtype: torch.dtype
+    rows: Rows | None = None
 
 
 class HeadKernel(NamedTuple):
@@ -86,6 +89,8 @@ def _cut_refuses(asked: Asked) -> str:
         return "more than log-probabilities and normalisers"
     if asked.finish.scale != 1.0:
         return "a factor of the logits"
+    if asked.rows is not None:
+        return "rows that stand in the place of others"
     if asked.dtype not in HALF or asked.weight_VD.dtype != asked.dtype:
         return "numbers of more than 16 bits"
     if not len(asked.hidden_ND):

@@ -71,20 +71,20 @@ class SlicedGradients:
         self.hidden_ND = total_ND.to(hidden_ND.dtype)
 
     def scaled(self) -> tuple[Tensor | None, ...]:
-        """Of hidden rows, weight and bias, as ``HeadGradients``; None for a weight whose ``.grad``
-        has it already, or whose embedding will give it.
+        """As ``HeadGradients``, of a head that is a weight alone; None for one whose ``.grad`` has
+        it already, or whose embedding will give it.
         """
         buffers = kept_now()
         if active(self.weight_VD) is not None and buffers is not None:
             gradient, missing = buffers.gradient(self.weight_VD)
             self.write(gradient, not missing)
-            return self.hidden_ND, None, None
+            return self.hidden_ND, None, None, None
         if buffers is not None and buffers.leave(self.weight_VD, self.write):
-            return self.hidden_ND, None, None
+            return self.hidden_ND, None, None, None
         with mark(LATE):
             gradient = torch.empty_like(self.weight_VD)
             self.write(gradient, False)
-        return self.hidden_ND, gradient, None
+        return self.hidden_ND, gradient, None, None
 
     @torch.no_grad()
     def write(self, gradient_VD: Tensor, add: bool) -> None:

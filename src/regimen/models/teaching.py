@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from regimen.models.chunks import HeadGradients, Shape, logits_of, products, tiles
+from regimen.models.token_rows import Rows, rows_given
 
 
 class Projection(Protocol):
@@ -37,6 +38,10 @@ class Projection(Protocol):
     @property
     def scale(self) -> float:
         """The factor."""
+
+    @property
+    def rows(self) -> Rows | None:
+        """What stands in the place of some of the weight's rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +105,21 @@ class WeightedDivergence(torch.autograd.Function):
         hidden_ND: Tensor,
         weight_VD: Tensor,
         bias_V: Tensor | None,
+        values_RD: Tensor | None,
+        ids_R: Tensor | None,
         token_weight_N: Tensor,
         taught: Taught,
         shape: Shape,
     ) -> tuple[Tensor, Tensor]:
         """Chunk by chunk, both models' logits together."""
-        grads = HeadGradients(hidden_ND, weight_VD, bias_V, ctx.needs_input_grad[:3])
+        replaced = rows_given(ids_R, values_RD)
+        grads = HeadGradients(hidden_ND, weight_VD, bias_V, replaced, ctx.needs_input_grad[:4])
         out_N = torch.empty(len(hidden_ND), dtype=torch.float32, device=hidden_ND.device)
         head = taught.head
         theirs = Shape(head.softcap, head.scale, shape.chunk, shape.dtype, shape.needs)
         both = zip(
-            products(hidden_ND, weight_VD, shape),
-            products(taught.hidden_ND, head.weight_VD, theirs),
+            products(hidden_ND, weight_VD, replaced, shape),
+            products(taught.hidden_ND, head.weight_VD, head.rows, theirs),
             strict=True,
         )
         shared = min(len(weight_VD), len(head.weight_VD))  # rows beyond are padding of one of them
@@ -139,4 +147,4 @@ class WeightedDivergence(torch.autograd.Function):
         """The gradients times that of the sum."""
         grads = ctx.grads
         ctx.grads = None
-        return (*grads.scaled(grad_sum), None, None, None)
+        return (*grads.scaled(grad_sum), None, None, None, None)
