@@ -13,6 +13,7 @@ import torch
 from helpers.objective_cases import NAMES, VOCABULARY, case, network
 from regimen.adapters.lora import Lora
 from regimen.adapters.methods import add_adapter
+from regimen.adapters.vectors import TokenRows
 from regimen.errors import TrainingError
 from regimen.generation.engine import Engine
 from regimen.generation.rows import Prompt
@@ -73,11 +74,12 @@ def test_losses_and_gradients_of_every_objective_are_the_cpus(name, bf16):
     assert apart(found, expected) < ((0.15 if name in METHODS else 0.05) if bf16 else 1e-3)
 
 
+@pytest.mark.parametrize("new_tokens", [(), (7, 3)])
 @pytest.mark.parametrize("name", ["supervised", "dpo"])
-def test_weights_in_bf16_and_lora_go_through_the_fused_modules(name):
+def test_weights_in_bf16_and_lora_go_through_the_fused_modules(name, new_tokens):
     def adapted(place, dtype):
         rows, objective, _ = case(name)
-        model = add_adapter(network().to(dtype), Lora(r=4), seed=0)
+        model = add_adapter(network().to(dtype), Lora(r=4), seed=0, new_tokens=new_tokens)
         for key, parameter in model.named_parameters():
             if "lora_B" in key:
                 torch.nn.init.normal_(
@@ -212,13 +214,24 @@ def prompts(count):
         yield Prompt(str(number), ids, 20, temperature=float(number % 2), seed=number)
 
 
-def test_recorded_steps_generate_the_cpus_ids():
+def with_rows():
+    """A model with rows of tokens that differ from its own."""
+    model = add_adapter(network(), TokenRows(), seed=0, new_tokens=(7, 3))
+    draw = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for rows in (p for p in model.parameters() if p.requires_grad):
+            rows.add_(torch.randn(rows.shape, generator=draw))
+    return model
+
+
+@pytest.mark.parametrize("made", [network, with_rows])
+def test_recorded_steps_generate_the_cpus_ids(made):
     def told(model, count):
         found = dict(Engine(prepare(model), (0,), rows=16).generate(list(prompts(count))))
         return {name: one.ids for name, one in found.items()}
 
-    assert told(there(network()), 40) == told(network(), 40)  # recorded
-    assert told(there(network()), 3) == told(network(), 3)  # too few to record
+    assert told(there(made()), 40) == told(made(), 40)  # recorded
+    assert told(there(made()), 3) == told(made(), 3)  # too few to record
 
 
 @pytest.mark.parametrize("kind", ["selective", "full", "offload"])

@@ -7,10 +7,11 @@ process, on the largest micro-batch that there can be. Only what was measured is
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ MARGIN, NEAR = 0.03, 0.06
 """Of a budget: what is left free, and how far below it a peak is measured again. Small objects of a
 process lie otherwise each time, and peaks of one training differ by up to 6% (docs/LOG.md)."""
 
+HIGH = 1.25
+"""How many times a budget may be expected of the smallest arrangement for it to be measured
+nevertheless: what is expected may be too high, but what is far too large is not started.
+"""
+
 GIB = 2**30
 TAIL = 1500
 
@@ -56,6 +62,12 @@ class Fit:
     changes: Mapping[str, Any]
     expected: Mapping[str, float]
     measured: Mapping[str, Any] | None = None
+
+    @property
+    def peak(self) -> float:
+        """Bytes at most, as measured or else as expected."""
+        found = self.expected["total"] if self.measured is None else self.measured["peak"]
+        return float(found)
 
 
 def plan(settings: PipelineSettings) -> dict[str, Any]:
@@ -140,16 +152,27 @@ def search(section: TuneSettings) -> list[Fit]:
         start += len(found)
         if limit is not None and fits[-1].expected["total"] > limit:
             break  # none is left that is expected to fit
-        measured = _measured(with_changes(section, fits[-1].changes), limit)
-        fits[-1] = Fit(
-            words=fits[-1].words,
-            changes=fits[-1].changes,
-            expected=fits[-1].expected,
-            measured=measured,
-        )
-        if limit is None or measured["peak"] <= limit * (1 - MARGIN):
+        fits[-1] = _tried(section, fits[-1], limit)
+        if limit is None or fits[-1].peak <= limit * (1 - MARGIN):
             return fits
-    raise _too_small(section, asked, fits)
+    assert limit is not None
+    best = min(fits, key=_peak)
+    if best.measured is None and best.peak <= HIGH * limit:
+        others = [fit for fit in fits if fit is not best]
+        fits = [*others, _tried(section, best, limit)]
+        if fits[-1].peak <= limit * (1 - MARGIN):
+            return fits
+    # what was measured is known, and what others are expected to take may be as wrong
+    best = min([fit for fit in fits if fit.measured is not None] or fits, key=_peak)
+    raise _too_small(section, asked, best)
+
+
+def _peak(fit: Fit) -> float:
+    return fit.peak
+
+
+def _tried(section: TuneSettings, fit: Fit, limit: float | None) -> Fit:
+    return replace(fit, measured=_measured(with_changes(section, fit.changes), limit))
 
 
 def _measured(section: TuneSettings, limit: float | None) -> dict[str, Any]:
@@ -252,16 +275,17 @@ def _probe(job: Mapping[str, Any], what: str) -> dict[str, Any]:
     )
 
 
-def _too_small(section: TuneSettings, asked: Asked, fits: Sequence[Fit]) -> TrainingError:
+def _too_small(section: TuneSettings, asked: Asked, best: Fit) -> TrainingError:
     """Nothing fits: the smallest that would, and what else could be allowed."""
-    best = min(fits, key=lambda fit: (fit.measured or {}).get("peak", fit.expected["total"]))
-    least = (best.measured or {}).get("peak", best.expected["total"])
+    # a budget of this size is kept to, whatever a peak differs by
+    least = math.ceil(best.peak / (1 - NEAR) / GIB * 100) / 100
     could = [name for name in _lossy(section, asked) if name not in asked.allow]
     return TrainingError(
         "No arrangement that the settings allow keeps to the budget.",
         slug="budget-too-small",
         got=f"memory.budget {section.memory.budget}",
-        expected=f"{least / GIB:.2f} GiB or more ({best.words})",
+        expected=f"{'about ' if best.measured is None else ''}{least:.2f} GiB or more "
+        f"({best.words})",
         fix="Raise the budget, lower max_length"
         + (f", or allow more changes with memory.allow: [{', '.join(could)}]." if could else "."),
     )
