@@ -228,13 +228,14 @@ def test_nothing_is_overwritten(here, capsys):
 
 
 def test_equal_data_gives_equal_files(here, capsys):
+    folders = ("made-first", "made-again")  # in no path to a clone
     rows = texts(text=sentence, label=["a", "b", "c"], more=long)
     write_rows(here / "a.jsonl", rows)
-    for out in ("one", "two"):
+    for out in folders:
         proposed(capsys, "a.jsonl", "--out", out)
     for name in ("a.task.yaml", "regimen.yaml"):
-        one, two = ((here / out / name).read_text() for out in ("one", "two"))
-        assert one.replace("one/", "two/") == two
+        first, again = ((here / out / name).read_text() for out in folders)
+        assert first.replace(*folders) == again
 
 
 def test_only_the_first_rows_are_looked_at_and_that_is_said(here, capsys, monkeypatch):
