@@ -7,14 +7,15 @@ from hypothesis import strategies as st
 from peft.tuners.trainable_tokens.layer import TrainableTokensLayer
 
 from helpers.pooled import taken_from_pool
-from helpers.small_models import MODELS, make
+from helpers.small_models import MODELS, PADDED, make
 from regimen.adapters.lora import Lora
 from regimen.adapters.methods import add_adapter
 from regimen.adapters.vectors import TokenRows
 from regimen.models.forward import prepare
 from regimen.models.head import Head, full_logits, reduce
+from regimen.models.looked_up import LookedUp, Replaced
 from regimen.models.teaching import Taught
-from regimen.models.token_rows import Rows, _Replaced, matrix_of, rows_of
+from regimen.models.token_rows import Rows, matrix_of, rows_of
 from regimen.tokens.ragged import Segment, ragged_batch
 
 NEW = (9, 5)
@@ -30,6 +31,10 @@ def head_case(rows, draw, dtype, **finish):
     ours = Head(weight, bias, rows=Rows(torch.tensor(rows), values), **finish)
     theirs = Head(weight.index_copy(0, torch.tensor(rows), values), bias, **finish)
     return hidden, values, ours, theirs
+
+
+def finish_of(head):
+    return {"softcap": head.softcap, "scale": head.scale}
 
 
 @settings(deadline=None, max_examples=30)
@@ -53,13 +58,18 @@ def test_a_head_with_rows_equals_one_of_the_merged_matrix(rows, need, finish, ch
     target = torch.randint(37, (12,), generator=draw)
     weight = torch.rand(12, generator=draw)
     mix = torch.rand(12, generator=draw)
-    taught = Taught(torch.randn(12, 8, generator=draw).to(dtype), theirs)
+    seen = torch.randn(12, 8, generator=draw).to(dtype)
+    values_too = Rows(torch.tensor(rows), values.detach().flip(1))  # the teacher's own
+    merged = Head(values_too.merged(ours.weight_VD), ours.bias_V, **finish_of(ours))
+    teachers = {id(ours): Head(ours.weight_VD, ours.bias_V, rows=values_too, **finish_of(ours)),
+                id(theirs): merged}  # fmt: skip
     needs = {"known": {"nll_sum"}, "all": {"logp", "lse", "entropy", "mean_logit"}}
     found = []
     for head in (ours, theirs):
         got = reduce(
             hidden, head, torch.arange(12), target, needs.get(need, {need}), chunk=chunk,
-            weight_N=weight, factor=0.5 if need == "known" else None, taught=taught,
+            weight_N=weight, factor=0.5 if need == "known" else None,
+            taught=Taught(seen, teachers[id(head)]),
         )  # fmt: skip
         if need in ("nll_sum", "known"):
             total = got.nll_sum * 0.5
@@ -116,9 +126,9 @@ def test_losses_and_gradients_are_those_of_peft(kind, config, adapter, monkeypat
     expected = {name: p.grad.clone() for name, p in of_rows(model).items()}
     model.zero_grad()
 
+    monkeypatch.setattr(TrainableTokensLayer, "get_merged_weights", None)
     prepared = prepare(model)
     assert prepared.ragged, prepared.reason
-    monkeypatch.setattr(TrainableTokensLayer, "get_merged_weights", None)
     model.eval()
     found = reduce(
         prepared.hidden(BATCH), prepared.head(), BATCH.source_row_N, BATCH.target_N, {"nll_sum"},
@@ -130,6 +140,10 @@ def test_losses_and_gradients_are_those_of_peft(kind, config, adapter, monkeypat
     for name, parameter in of_rows(model).items():
         assert bool(expected[name].any())
         torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-4, atol=1e-5)
+    # the model's own forward pass makes none either
+    own = model(input_ids=torch.tensor([SEGMENTS[0].ids])).logits[0]
+    at = full_logits(prepared.hidden(BATCH)[:5], prepared.head(), torch.float32)
+    torch.testing.assert_close(own.float(), at, rtol=1e-4, atol=1e-4)
 
 
 def test_nothing_as_large_as_the_matrix_is_made():
@@ -162,7 +176,7 @@ def test_both_ways_of_looking_rows_up_are_one(waits):
     table = torch.randn(20, 4, generator=draw)
     values = torch.randn(3, 4, generator=draw).requires_grad_()
     rows, ids = torch.tensor([7, 2, 19]), torch.tensor([[7, 0, 2], [2, 18, 1]])
-    found = _Replaced.apply(table[ids], ids, rows, values, waits)
+    found = Replaced.apply(table[ids], ids, rows, values, waits)
     expected = table.index_copy(0, rows, values)[ids]
     assert torch.equal(found, expected)
     mix = torch.randn(found.shape, generator=draw)
@@ -199,3 +213,70 @@ def test_generation_knows_the_rows():
         torch.testing.assert_close(found, full_logits(hidden, head, torch.float32))
     changed = (found != plain).any(0).nonzero()[:, 0].tolist()
     assert set(NEW) <= set(changed)
+
+
+@pytest.mark.parametrize("kind", ["lfm2", "jamba"])
+def test_models_in_padded_batches_make_no_copies_either(kind, monkeypatch):
+    model = add_adapter(make(kind, PADDED[kind]), TokenRows(), seed=0, new_tokens=NEW)
+    monkeypatch.setattr(TrainableTokensLayer, "get_merged_weights", None)
+    prepared = prepare(model)
+    assert not prepared.ragged
+    prepared.hidden(BATCH).float().pow(2).sum().backward()
+    assert all(
+        p.grad is not None and p.grad.any() for n, p in of_rows(model).items() if "embed" in n
+    )
+
+
+@pytest.mark.parametrize("adapter", [Lora(r=4), TokenRows()])
+def test_a_head_keeps_its_bias(adapter):
+    """PEFT's modules of trained rows leave it out."""
+    base = make("phi", MODELS["phi"])
+    torch.nn.init.normal_(base.lm_head.bias)
+    expected = full_logits(prepare(base).hidden(BATCH), prepare(base).head(), torch.float32)
+    prepared = prepare(add_adapter(base, adapter, seed=0, new_tokens=NEW))
+    assert prepared.ragged, prepared.reason
+    found = full_logits(prepared.hidden(BATCH), prepared.head(), torch.float32)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_embeddings_that_need_a_gradient_themselves_get_it():
+    """As with ``enable_input_require_grads``; and nobody else sees them change."""
+    model = adapted("llama", TokenRows())
+    prepared = prepare(model)
+    base = model.get_base_model().get_input_embeddings().get_base_layer()
+    kept = []
+
+    def wanted(_module, _args, output):
+        kept.append(output.requires_grad_())
+
+    base.register_forward_hook(wanted)
+    prepared.hidden(BATCH).float().pow(2).sum().backward()
+    (embedded,) = kept
+    assert torch.equal(embedded.detach()[0], base.weight[BATCH.ids_T])
+    trained = torch.isin(BATCH.ids_T, torch.tensor(NEW))
+    assert (embedded.grad[0].abs().sum(-1) == 0).tolist() == trained.tolist()
+
+
+def test_adapters_can_be_asked_apart_in_one_batch():
+    model = adapted("llama", Lora(r=4))
+    model.add_adapter("other", model.peft_config["default"])
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "delta.other" in name:
+                parameter.add_(1.0)
+    ids = torch.tensor([SEGMENTS[0].ids] * 2)
+    names = {"adapter_names": ["default", "other"]}
+    model.eval()
+    expected = model(input_ids=ids, **names).logits
+    prepare(model)
+    assert any(isinstance(module, LookedUp) for module in model.modules())
+    torch.testing.assert_close(model(input_ids=ids, **names).logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_prepared_model_is_pickled(tmp_path):
+    model = adapted("llama", Lora(r=4))
+    prepared = prepare(model)
+    expected = prepared.hidden(BATCH)
+    torch.save(model, tmp_path / "model.pt")
+    again = torch.load(tmp_path / "model.pt", weights_only=False)
+    torch.testing.assert_close(prepare(again).hidden(BATCH), expected)

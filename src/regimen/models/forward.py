@@ -19,7 +19,7 @@ from regimen.models.mapped import release
 from regimen.models.quantised import multiplies_low
 from regimen.models.recompute import forgets_rows
 from regimen.models.slices import SLICED
-from regimen.models.token_rows import look_up_rows, matrix_of, rows_of
+from regimen.models.token_rows import beneath, look_up_rows, matrix_of, rows_of
 from regimen.models.virtual import Virtual, is_virtual, virtual_of
 from regimen.tokens.ragged import Plan, RaggedBatch, Segment, ragged_batch, to_padded
 
@@ -82,7 +82,7 @@ class LanguageModel:
         return rows
 
     def head(self) -> Head:
-        """The vocabulary projection, with trainable rows of new tokens merged in."""
+        """The vocabulary projection, with what is trained in the place of some of its rows."""
         return head_of(self.model)
 
 
@@ -128,7 +128,7 @@ def head_of(model: Any) -> Head:
     scale /= float(getattr(config, "logits_scaling", None) or 1.0)
     return Head(
         matrix_of(module),
-        getattr(module, "bias", None),
+        getattr(beneath(module), "bias", None),
         getattr(config, "final_logit_softcapping", None),
         scale,
         sliced=getattr(module, SLICED, False),
@@ -159,6 +159,7 @@ def prepare(model: Any, *, compiled: bool = False) -> LanguageModel:
 def _prepared(model: Any, *, compiled: bool) -> LanguageModel:
     base = base_of(model)
     original = base.config._attn_implementation
+    look_up_rows(model)
     if original == attention.NAME:
         return LanguageModel(model, True)
     reason = _refused(base)
@@ -166,7 +167,6 @@ def _prepared(model: Any, *, compiled: bool) -> LanguageModel:
         return LanguageModel(model, False, reason)
     attention.register()
     expected = _alone(base)
-    look_up_rows(model)
     kind = place_of(model).type
     if kind in ("cpu", "cuda") and not compiled:
         fuse(base)

@@ -43,6 +43,9 @@ HIGH = 1.25
 nevertheless: what is expected may be too high, but what is far too large is not started.
 """
 
+FAILED = "plan-failed"
+"""The slug of an error: something could not be measured."""
+
 GIB = 2**30
 TAIL = 1500
 
@@ -158,8 +161,13 @@ def search(section: TuneSettings) -> list[Fit]:
     assert limit is not None
     best = min(fits, key=_peak)
     if best.measured is None and best.peak <= HIGH * limit:
-        others = [fit for fit in fits if fit is not best]
-        fits = [*others, _tried(section, best, limit)]
+        fits = [fit for fit in fits if fit is not best]
+        try:
+            fits.append(_tried(section, best, limit))
+        except TrainingError as error:  # such as one that is too large for the machine
+            if error.slug != FAILED:
+                raise
+            raise _too_small(section, asked, best, "; not measured, which failed") from error
         if fits[-1].peak <= limit * (1 - MARGIN):
             return fits
     # what was measured is known, and what others are expected to take may be as wrong
@@ -269,23 +277,23 @@ def _probe(job: Mapping[str, Any], what: str) -> dict[str, Any]:
             said = f"its process ended with status {done.returncode}: {said}"
     raise TrainingError(
         "What the training takes could not be measured.",
-        slug="plan-failed",
+        slug=FAILED,
         got=said,
         fix="Mend the cause, or remove memory.budget.",
     )
 
 
-def _too_small(section: TuneSettings, asked: Asked, best: Fit) -> TrainingError:
+def _too_small(section: TuneSettings, asked: Asked, best: Fit, more: str = "") -> TrainingError:
     """Nothing fits: the smallest that would, and what else could be allowed."""
-    # a budget of this size is kept to, whatever a peak differs by
-    least = math.ceil(best.peak / (1 - NEAR) / GIB * 100) / 100
+    # enough for one that takes as much more the next time as peaks differ by
+    least = math.ceil(best.peak * (1 + NEAR) / (1 - MARGIN) / GIB * 100) / 100
     could = [name for name in _lossy(section, asked) if name not in asked.allow]
     return TrainingError(
         "No arrangement that the settings allow keeps to the budget.",
         slug="budget-too-small",
         got=f"memory.budget {section.memory.budget}",
         expected=f"{'about ' if best.measured is None else ''}{least:.2f} GiB or more "
-        f"({best.words})",
+        f"({best.words}){more}",
         fix="Raise the budget, lower max_length"
         + (f", or allow more changes with memory.allow: [{', '.join(could)}]." if could else "."),
     )

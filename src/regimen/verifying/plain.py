@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from regimen.models.forward import base_of, place_of
+from regimen.models.token_rows import matrix_of
 from regimen.tokens.rendering import Rendered, RenderedAnswers, RenderedPair
 from regimen.verifying.losses import Formula
 from regimen.verifying.rows import Row, paths, spread, supervised, targets
@@ -43,7 +44,7 @@ def logits_of(network: Any, path: Rendered) -> Tensor:
 
 def kept_places(network: Any, rows: Sequence[Row]) -> Tensor:
     """Numbers of the supervised tokens whose logits are compared: (K)."""
-    vocabulary = int(base_of(network).get_output_embeddings().weight.shape[0])
+    vocabulary = len(matrix_of(base_of(network).get_output_embeddings()))
     return spread(supervised(rows), vocabulary)
 
 
