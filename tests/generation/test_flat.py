@@ -103,8 +103,21 @@ def test_adapters_are_merged_into_the_copy(scale, monkeypatch):
     assert {k: v.ids for k, v in flat.items()} == expected
 
 
+def test_dora_is_merged_into_the_copies(monkeypatch):
+    config = LoraConfig(r=2, target_modules=["q_proj", "down_proj"], use_dora=True)
+    model = get_peft_model(model_of("llama", SMALL), config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_magnitude" in name:
+                parameter.mul_(torch.linspace(0.5, 1.5, len(parameter)))
+    assert flat_network(prepare(model), 40) is not None
+    flat, own = both_ways(model, prompts(), monkeypatch, 4)
+    assert {k: v.ids for k, v in flat.items()} == {k: v.ids for k, v in own.items()}
+
+
+@pytest.mark.filterwarnings("ignore:.lora_bias")
 def test_variants_of_adapters_are_left_to_their_modules():
-    config = LoraConfig(r=2, target_modules=["q_proj"], use_dora=True)
+    config = LoraConfig(r=2, target_modules=["q_proj"], lora_bias=True)
     model = get_peft_model(model_of("llama", SMALL), config).eval()
     assert flat_network(prepare(model), 40) is None
 

@@ -15,7 +15,7 @@ from regimen.models.hardware import on_large_pages
 from regimen.models.native import ops
 from regimen.models.native.products import Copied
 from regimen.models.norms import RmsNorm, factor_of
-from regimen.models.projections import part_of
+from regimen.models.projections import part_of, row_lengths
 
 Weights = tuple[Tensor, Tensor | None]
 """(N, D) and (N,), as a linear layer has them."""
@@ -49,7 +49,10 @@ def weights_of(module: nn.Module) -> Weights | None:
         return None if dense is None else (dense, getattr(module, "bias", None))
     if part.a_RI is None or part.b_OR is None:
         return part.weight_OI, part.bias_O
-    return torch.addmm(part.weight_OI, part.b_OR, part.a_RI, alpha=part.scale), part.bias_O
+    merged = torch.addmm(part.weight_OI, part.b_OR, part.a_RI, alpha=part.scale)
+    if part.magnitude_O is not None:
+        merged.mul_((part.magnitude_O / row_lengths(part)).to(merged.dtype)[:, None])
+    return merged, part.bias_O
 
 
 def joined(parts: Sequence[Weights], dtype: torch.dtype) -> Copied:

@@ -90,22 +90,22 @@ class _GatedNetwork(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor | None, ...]:
         x_TD, weight_D, gate_TF, up_TF, *rest = ctx.saved_tensors
-        inner, inner_down = Inner(*rest[:2]), Inner(*rest[2:])
+        inner, inner_down = Inner(*rest[:3]), Inner(*rest[3:])
         first, last = ctx.parts[:2], ctx.parts[2:]
         grad_TD = converted(grad_TD.contiguous(), gate_TF.dtype)
-        grad_TF, grad_down = input_gradient([grad_TD], last, inner_down)
+        grad_TF, within = input_gradient([grad_TD], last, inner_down)
         assert grad_TF is not None
         # nobody else reads gate and up, and nobody here a second time
         given, once = (gate_TF, up_TF, grad_TF), not _kept_graph()
         active_TF, grad_gate, grad_up = ops.swiglu_back(*given, in_place=once)
-        of_down = list(part_gradients([grad_TD], active_TF, inner_down, grad_down, last))
+        of_down = list(part_gradients([grad_TD], active_TF, inner_down, within, last))
         del given, gate_TF, up_TF, grad_TF, active_TF
         grads = [grad_gate, grad_up]
-        grad_x, grad_inner = input_gradient(
+        grad_x, within = input_gradient(
             grads, first, inner, wanted=ctx.needs_input_grad[0], dtype=ctx.dtype
         )
         low_TD = Kept(x_TD, weight_D).again(ctx, grads[0].dtype)
-        of_first = part_gradients(grads, low_TD, inner, grad_inner, first)
+        of_first = part_gradients(grads, low_TD, inner, within, first)
         return (grad_x, None, None, None, *of_first, *of_down)
 
 
@@ -136,8 +136,8 @@ class _Joint(torch.autograd.Function):
         low_TD, *rest = ctx.saved_tensors
         inner, whole = Inner(*rest), [grad.contiguous() for grad in grads]
         wanted = ctx.needs_input_grad[0]
-        grad_x, grad_inner = input_gradient(whole, ctx.parts, inner, wanted=wanted, dtype=ctx.dtype)
-        of_parts = part_gradients(whole, low_TD, inner, grad_inner, ctx.parts)
+        grad_x, within = input_gradient(whole, ctx.parts, inner, wanted=wanted, dtype=ctx.dtype)
+        of_parts = part_gradients(whole, low_TD, inner, within, ctx.parts)
         return (grad_x, None, None, *of_parts)
 
 
@@ -210,14 +210,14 @@ class _SelfAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_TD: Tensor) -> tuple[Tensor | None, ...]:
         x_TD, weight_D, query, key, value, mixed_THW, lse, cos, sin, *rest = ctx.saved_tensors
-        inner, inner_out, rest = Inner(*rest[:2]), Inner(*rest[2:4]), rest[4:]
+        inner, inner_out, rest = Inner(*rest[:3]), Inner(*rest[3:6]), rest[6:]
         form: _Form = ctx.form
         first, last = form.parts[:3], form.parts[3:]
         grad_TD = converted(grad_TD.contiguous(), form.dtype)
-        grad_mixed, grad_last = input_gradient([grad_TD], last, inner_out)
+        grad_mixed, within = input_gradient([grad_TD], last, inner_out)
         assert grad_mixed is not None
         mixed_TD = mixed_THW.flatten(1)
-        of_out = list(part_gradients([grad_TD], mixed_TD, inner_out, grad_last, last))
+        of_out = list(part_gradients([grad_TD], mixed_TD, inner_out, within, last))
         grad_THW = grad_mixed.view_as(mixed_THW)
         grads = list(form.mix.gradients(query, key, value, mixed_THW, lse, grad_THW))
         of_norms: list[Tensor | None] = [None, None]
@@ -228,11 +228,11 @@ class _SelfAttention(torch.autograd.Function):
                 grads[i], of_norms[i] = norm.gradients(grads[i], rest[i], rest[2 + i])
         low = [converted(g.flatten(1), form.dtype) for g in grads]
         del grad_TD, grad_mixed, grad_THW, grads
-        grad_x, grad_inner = input_gradient(
+        grad_x, within = input_gradient(
             low, first, inner, wanted=ctx.needs_input_grad[0], dtype=ctx.dtype
         )
         low_TD = Kept(x_TD, weight_D).again(ctx, form.dtype)
-        of_first = part_gradients(low, low_TD, inner, grad_inner, first)
+        of_first = part_gradients(low, low_TD, inner, within, first)
         return (grad_x, None, None, None, None, *of_first, *of_out, *of_norms)
 
 

@@ -4,6 +4,10 @@ A group of layers over one input (queries, keys and values; gate and up) reads i
 adapters: their matrices A stand on top of each other. A frozen weight gets no gradient, and the
 gradient of a trained one is added where it stands.
 
+DoRA (Liu et al. 2024, equation 5) sets the length of each row of the weight that LoRA has added to.
+Here the outputs are scaled in place of the rows, so nothing of the weight's size is made; as in
+section 4.3 there, the length that the row has by itself is a constant to the gradient.
+
 Dropout before an adapter draws as torch's own layer does, layer after layer, so a seed gives the
 masks that PEFT's modules would draw. On accelerators the masks are others, of the same shares.
 
@@ -21,16 +25,20 @@ from torch import Tensor, nn
 
 from regimen.models.buffers import weight_gradient
 from regimen.models.native.masks import add_thinned, draw_kept, thinned
-from regimen.models.native.pool import converted
-from regimen.models.native.products import Input, add_outer, back, forth, multiply
+from regimen.models.native.pool import converted, empty_like
+from regimen.models.native.products import Factor, Input, add_outer, back, forth, multiply
 from regimen.models.quantised import is_plain
+
+PIECE, TINY = 1 << 20, 1e-30
+"""Numbers of a weight that are turned into fp32 at a time; below which a row's square is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """One layer: x W^T + b + scale (x A^T) B^T (Hu et al. 2021, equation 3).
 
-    ``dropout`` is that before A, now: 0 in evaluation.
+    ``dropout`` is that before A, now: 0 in evaluation. ``magnitude_O``: the lengths that rows of
+    W + scale B A are given (DoRA).
     """
 
     weight_OI: Tensor
@@ -39,11 +47,12 @@ class Part:
     b_OR: Tensor | None = None
     scale: float = 0.0
     dropout: float = 0.0
+    magnitude_O: Tensor | None = None
 
     @property
     def tensors(self) -> tuple[Tensor | None, ...]:
         """What autograd has to know, in the order in which gradients come back."""
-        return self.weight_OI, self.bias_O, self.a_RI, self.b_OR
+        return self.weight_OI, self.bias_O, self.a_RI, self.b_OR, self.magnitude_O
 
     @property
     def rank(self) -> int:
@@ -94,7 +103,6 @@ def _lora_part(module: Any) -> Part | None:
     others = (
         more
         or getattr(module, "fan_in_fan_out", False)
-        or name in getattr(module, "lora_variant", {})  # DoRA and its like
         or type(a) is not nn.Linear
         or type(b) is not nn.Linear
         or a.bias is not None
@@ -105,7 +113,22 @@ def _lora_part(module: Any) -> Part | None:
     if others:
         return None
     scale, dropout = float(module.scaling[name]), _share(module.lora_dropout[name])
-    return Part(base.weight, base.bias, a.weight, b.weight, scale, dropout)
+    magnitude = None
+    if name in getattr(module, "lora_variant", {}):
+        magnitude = _magnitude(module, name)
+        if magnitude is None or dropout:  # PEFT drops of the whole input then, not before A alone
+            return None
+    return Part(base.weight, base.bias, a.weight, b.weight, scale, dropout, magnitude)
+
+
+def _magnitude(module: Any, name: str) -> Tensor | None:
+    """DoRA's lengths of rows; None where an adapter is another kin of LoRA."""
+    kind = type(module.lora_variant[name])
+    if (kind.__module__, kind.__name__) != ("peft.tuners.lora.variants", "DoraLinearVariant"):
+        return None
+    layer = module.lora_magnitude_vector[name]
+    found: Tensor = layer.weight
+    return None if _is_hooked(layer) or not is_plain(found) else found
 
 
 def _share(dropout: nn.Module) -> float:
@@ -119,13 +142,24 @@ def flat(parts: Sequence[Part]) -> tuple[Tensor | None, ...]:
 
 
 class Inner(NamedTuple):
-    """What the adapters of a group made of its input (T, R), and what of it they saw: (P, T, I).
+    """What the adapters of a group made of its input (T, R), what of it they saw (P, T, I), and the
+    lengths of all rows of layers with DoRA, one layer after another, fp32.
 
-    None without adapters, and where nothing is dropped.
+    None without adapters, where nothing is dropped, and without DoRA.
     """
 
     inner_TR: Tensor | None = None
     kept_PTI: Tensor | None = None
+    length_O: Tensor | None = None
+
+
+class Inward(NamedTuple):
+    """Gradients of what adapters made of a group's input (T, R), and of its layers' products,
+    before scales and biases: (T, O) each.
+    """
+
+    inner_TR: Tensor | None
+    products: Sequence[Tensor]
 
 
 def project(
@@ -136,12 +170,27 @@ def project(
     """
     inner = inner_of(low_TI, parts)
     outs = []
-    for part, columns in zip(parts, _columns(parts), strict=True):
-        terms = [(low_TI, forth(part.weight_OI))]
-        if part.b_OR is not None and inner.inner_TR is not None:
-            terms.append((inner.inner_TR[:, columns], forth(part.b_OR, scale=part.scale)))
-        outs.append(multiply(terms, bias_N=part.bias_O, dtype=dtype))
+    for number, (part, factor_O) in enumerate(zip(parts, _factors(parts, inner), strict=True)):
+        terms = _terms(low_TI, parts, inner, number)
+        if factor_O is None:
+            outs.append(multiply(terms, bias_N=part.bias_O, dtype=dtype))
+            continue
+        out_TO = multiply(terms, dtype=torch.float32).mul_(factor_O)
+        if part.bias_O is not None:
+            out_TO += part.bias_O.float()
+        outs.append(converted(out_TO, dtype or low_TI.dtype))
     return outs, inner
+
+
+def _terms(
+    low_TI: Tensor, parts: Sequence[Part], inner: Inner, number: int
+) -> list[tuple[Tensor, Factor]]:
+    """What a layer's product is the sum of."""
+    part, columns = parts[number], list(_columns(parts))[number]
+    terms = [(low_TI, forth(part.weight_OI))]
+    if part.b_OR is not None and inner.inner_TR is not None:
+        terms.append((inner.inner_TR[:, columns], forth(part.b_OR, scale=part.scale)))
+    return terms
 
 
 def inner_of(low_TI: Tensor, parts: Sequence[Part]) -> Inner:
@@ -155,7 +204,55 @@ def inner_of(low_TI: Tensor, parts: Sequence[Part]) -> Inner:
             multiply([(seen_TI, forth(part.a_RI))], out=inner_TR[:, columns])
     elif stacked:
         inner_TR = multiply([(low_TI, forth(*stacked))])
-    return Inner(inner_TR, kept_PTI)
+    lengths = [row_lengths(part) for part in parts if part.magnitude_O is not None]
+    return Inner(inner_TR, kept_PTI, torch.cat(lengths) if lengths else None)
+
+
+@torch.no_grad()
+def row_lengths(part: Part) -> Tensor:
+    """The lengths of the rows of W + scale B A, in fp32, without that sum:
+
+    |w + scale b A|^2 = |w|^2 + 2 scale b . (A w) + scale^2 b (A A^T) b^T
+    """
+    weight_OI = part.weight_OI
+    assert part.a_RI is not None
+    assert part.b_OR is not None
+    along_OR = multiply([(weight_OI, forth(part.a_RI))], dtype=torch.float32)
+    a_RI, b_OR = part.a_RI.float(), part.b_OR.float()
+    step = max(1, PIECE // weight_OI.shape[1]) if weight_OI.dtype != torch.float32 else len(b_OR)
+    pieces = [
+        torch.linalg.vector_norm(weight_OI[start : start + step].float(), dim=1)
+        for start in range(0, len(weight_OI), step)
+    ]
+    more_O = (b_OR * (2.0 * along_OR + part.scale * (b_OR @ (a_RI @ a_RI.t())))).sum(1)
+    return torch.cat(pieces).square_().add_(more_O, alpha=part.scale).clamp_(min=TINY).sqrt_()
+
+
+def _factors(parts: Sequence[Part], inner: Inner) -> Iterator[Tensor | None]:
+    """What each layer's product is scaled by (DoRA): magnitudes over lengths; None for others."""
+    for part, length_O in zip(parts, _lengths(parts, inner), strict=True):
+        if part.magnitude_O is None or length_O is None:
+            yield None
+        else:
+            yield part.magnitude_O.detach().float() / length_O
+
+
+def _scaled(x_TO: Tensor, factor_O: Tensor) -> Tensor:
+    """Columns times factors. torch's operators for two types would make copies in the heap."""
+    scaled_TO = torch.mul(
+        converted(x_TO, torch.float32), factor_O, out=empty_like(x_TO, torch.float32)
+    )
+    return converted(scaled_TO, x_TO.dtype)
+
+
+def _lengths(parts: Sequence[Part], inner: Inner) -> Iterator[Tensor | None]:
+    start = 0
+    for part in parts:
+        if part.magnitude_O is None or inner.length_O is None:
+            yield None
+        else:
+            yield inner.length_O[start : start + len(part.magnitude_O)]
+            start += len(part.magnitude_O)
 
 
 def _kept(low_TI: Tensor, parts: Sequence[Part]) -> Tensor | None:
@@ -184,10 +281,14 @@ def _seen(
 def input_gradient(
     grads: Sequence[Tensor], parts: Sequence[Part], inner: Inner, *, wanted: bool = True,
     dtype: torch.dtype | None = None,
-) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
-    """The gradient of a group's input (T, I), in ``dtype`` or the gradients' type, and that of
-    ``inner``: (T, R).
+) -> tuple[Tensor | None, Inward]:  # fmt: skip
+    """The gradient of a group's input (T, I), in ``dtype`` or the gradients' type, and those within
+    that ``part_gradients`` needs.
     """
+    grads = [
+        grad if factor_O is None else _scaled(grad, factor_O)
+        for grad, factor_O in zip(grads, _factors(parts, inner), strict=True)
+    ]
     stacked = _stacked(parts)
     grad_inner = None
     if stacked:
@@ -196,8 +297,9 @@ def input_gradient(
             if part.b_OR is not None:
                 factor = back(part.b_OR, scale=part.scale)
                 multiply([(grad, factor)], out=grad_inner[:, columns])
+    within = Inward(grad_inner, grads)
     if not wanted:
-        return None, grad_inner
+        return None, within
     terms = [(grad, back(part.weight_OI)) for grad, part in zip(grads, parts, strict=True)]
     if grad_inner is not None and inner.kept_PTI is None:
         terms.append((grad_inner, back(*stacked)))
@@ -210,18 +312,18 @@ def input_gradient(
                 seen_TI = multiply([(grad_inner[:, columns], back(part.a_RI))])
                 add_thinned(total_TI, seen_TI, kept_TI, part.kept_scale)
         total_TI = converted(total_TI, dtype or total_TI.dtype)
-    return total_TI, grad_inner
+    return total_TI, within
 
 
 def part_gradients(
     grads: Sequence[Tensor],
     low_TI: Tensor,
     inner: Inner,
-    grad_inner_TR: Tensor | None,
+    within: Inward,
     parts: Sequence[Part],
 ) -> Iterator[Tensor | None]:
     """The gradients of ``flat(parts)``; None where there is none, or it has been added already."""
-    given, of_a = Input(low_TI), None
+    given, of_a, grad_inner_TR = Input(low_TI), None, within.inner_TR
     learnt = [part.a_RI for part in parts if part.a_RI is not None and part.a_RI.requires_grad]
     if grad_inner_TR is not None and learnt:
         of_a = learnt[0].new_empty(grad_inner_TR.shape[1], low_TI.shape[1])
@@ -230,15 +332,24 @@ def part_gradients(
         else:
             for _, columns, seen_TI in _seen(low_TI, parts, inner.kept_PTI):
                 add_outer(of_a[columns], grad_inner_TR[:, columns], Input(seen_TI), add=False)
-    for grad, part, columns in zip(grads, parts, _columns(parts), strict=True):
+    lengths = _lengths(parts, inner)
+    each = zip(grads, within.products, parts, _columns(parts), lengths, strict=True)
+    for number, (outer, grad, part, columns, length_O) in enumerate(each):
         yield weight_gradient(part.weight_OI, grad, given)
         bias, a, b = part.bias_O, part.a_RI, part.b_OR
-        yield grad.sum(0).to(bias.dtype) if bias is not None and bias.requires_grad else None
+        yield outer.sum(0).to(bias.dtype) if bias is not None and bias.requires_grad else None
         yield of_a[columns] if of_a is not None and a is not None and a.requires_grad else None
         if b is None or inner.inner_TR is None:
             yield None
         else:
             yield weight_gradient(b, grad, Input(inner.inner_TR[:, columns]), part.scale)
+        magnitude_O = part.magnitude_O
+        if magnitude_O is None or length_O is None or not magnitude_O.requires_grad:
+            yield None
+        else:  # formed again: kept, it would take as much as the outputs
+            terms = _terms(low_TI, parts, inner, number)
+            product_TO = multiply(terms, dtype=torch.float32).mul_(converted(outer, torch.float32))
+            yield product_TO.sum(0).div_(length_O).to(magnitude_O.dtype)
 
 
 def _columns(parts: Sequence[Part]) -> Iterator[slice]:
