@@ -275,11 +275,12 @@ def test_quantised_bases_are_on_the_device_and_pass_gradients(kind, tmp_path):
     assert any(float(gradient.abs().max()) > 0 for gradient in found.values())
 
 
-def test_attention_with_lora_is_one_function_and_has_pefts_gradients(monkeypatch):
+@pytest.mark.parametrize("use_dora", [False, True])
+def test_attention_with_lora_is_one_function_and_has_pefts_gradients(use_dora, monkeypatch):
     rows, objective, _ = case("supervised")
 
     def adapted():
-        model = add_adapter(network(), Lora(r=4), seed=0)
+        model = add_adapter(network(), Lora(r=4, use_dora=use_dora), seed=0)
         wake_adapter(model)
         return there(model)
 
