@@ -99,7 +99,7 @@ class _GatedNetwork(torch.autograd.Function):
         given, once = (gate_TF, up_TF, grad_TF), not _kept_graph()
         active_TF, grad_gate, grad_up = ops.swiglu_back(*given, in_place=once)
         of_down = list(part_gradients([grad_TD], active_TF, inner_down, within, last))
-        del given, gate_TF, up_TF, grad_TF, active_TF
+        del given, gate_TF, up_TF, grad_TF, active_TF, grad_TD, within
         grads = [grad_gate, grad_up]
         grad_x, within = input_gradient(
             grads, first, inner, wanted=ctx.needs_input_grad[0], dtype=ctx.dtype
@@ -227,7 +227,7 @@ class _SelfAttention(torch.autograd.Function):
             if norm is not None:
                 grads[i], of_norms[i] = norm.gradients(grads[i], rest[i], rest[2 + i])
         low = [converted(g.flatten(1), form.dtype) for g in grads]
-        del grad_TD, grad_mixed, grad_THW, grads
+        del grad_TD, grad_mixed, grad_THW, grads, within
         grad_x, within = input_gradient(
             low, first, inner, wanted=ctx.needs_input_grad[0], dtype=ctx.dtype
         )

@@ -5,8 +5,8 @@ adapters: their matrices A stand on top of each other. A frozen weight gets no g
 gradient of a trained one is added where it stands.
 
 DoRA (Liu et al. 2024, equation 5) sets the length of each row of the weight that LoRA has added to.
-Here the outputs are scaled in place of the rows, so nothing of the weight's size is made; as in
-section 4.3 there, the length that the row has by itself is a constant to the gradient.
+Here the outputs are scaled in place of the rows, so no second weight is kept; as in section 4.3
+there, the length that the row has by itself is a constant to the gradient.
 
 Dropout before an adapter draws as torch's own layer does, layer after layer, so a seed gives the
 masks that PEFT's modules would draw. On accelerators the masks are others, of the same shares.
@@ -25,12 +25,12 @@ from torch import Tensor, nn
 
 from regimen.models.buffers import weight_gradient
 from regimen.models.native.masks import add_thinned, draw_kept, thinned
-from regimen.models.native.pool import converted, empty_like
+from regimen.models.native.pool import converted, empty, empty_like
 from regimen.models.native.products import Factor, Input, add_outer, back, forth, multiply
 from regimen.models.quantised import is_plain
 
-PIECE, TINY = 1 << 20, 1e-30
-"""Numbers of a weight that are turned into fp32 at a time; below which a row's square is none."""
+PIECE, PIECE_THERE = 1 << 20, 1 << 26
+"""Numbers of the sum of a weight and its adapter that are there at a time; on an accelerator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +175,9 @@ def project(
         if factor_O is None:
             outs.append(multiply(terms, bias_N=part.bias_O, dtype=dtype))
             continue
-        out_TO = multiply(terms, dtype=torch.float32).mul_(factor_O)
+        out_TO = multiply(terms, dtype=_exact(low_TI)).mul_(factor_O)
         if part.bias_O is not None:
-            out_TO += part.bias_O.float()
+            out_TO += part.bias_O.to(out_TO.dtype)
         outs.append(converted(out_TO, dtype or low_TI.dtype))
     return outs, inner
 
@@ -210,22 +210,30 @@ def inner_of(low_TI: Tensor, parts: Sequence[Part]) -> Inner:
 
 @torch.no_grad()
 def row_lengths(part: Part) -> Tensor:
-    """The lengths of the rows of W + scale B A, in fp32, without that sum:
+    """The lengths of the rows of W + scale B A, in fp32 at least; 1 of a row of zeros.
 
-    |w + scale b A|^2 = |w|^2 + 2 scale b . (A w) + scale^2 b (A A^T) b^T
+    The sum is formed a piece at a time: taken from products of its parts, lengths of rows that A
+    and B nearly undo would be noise.
     """
-    weight_OI = part.weight_OI
+    weight_OI, kind = part.weight_OI.detach(), _exact(part.weight_OI)
     assert part.a_RI is not None
     assert part.b_OR is not None
-    along_OR = multiply([(weight_OI, forth(part.a_RI))], dtype=torch.float32)
-    a_RI, b_OR = part.a_RI.float(), part.b_OR.float()
-    step = max(1, PIECE // weight_OI.shape[1]) if weight_OI.dtype != torch.float32 else len(b_OR)
-    pieces = [
-        torch.linalg.vector_norm(weight_OI[start : start + step].float(), dim=1)
-        for start in range(0, len(weight_OI), step)
-    ]
-    more_O = (b_OR * (2.0 * along_OR + part.scale * (b_OR @ (a_RI @ a_RI.t())))).sum(1)
-    return torch.cat(pieces).square_().add_(more_O, alpha=part.scale).clamp_(min=TINY).sqrt_()
+    a_RI, b_OR = part.a_RI.to(kind), part.b_OR.to(kind)
+    size = PIECE if weight_OI.device.type == "cpu" else PIECE_THERE
+    step = min(len(weight_OI), max(1, size // weight_OI.shape[1]))
+    memory = empty((step, weight_OI.shape[1]), kind, weight_OI.device)
+    length_O = a_RI.new_empty(len(weight_OI))
+    for start in range(0, len(weight_OI), step):
+        rows = slice(start, min(start + step, len(weight_OI)))
+        sum_SI = memory[: rows.stop - start].copy_(weight_OI[rows])
+        sum_SI.addmm_(b_OR[rows], a_RI, alpha=part.scale)
+        torch.linalg.vector_norm(sum_SI, dim=1, out=length_O[rows])
+    return length_O.masked_fill_(length_O == 0, 1.0)
+
+
+def _exact(x: Tensor) -> torch.dtype:
+    """The type in which lengths are taken, and outputs scaled."""
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 def _factors(parts: Sequence[Part], inner: Inner) -> Iterator[Tensor | None]:
@@ -234,15 +242,14 @@ def _factors(parts: Sequence[Part], inner: Inner) -> Iterator[Tensor | None]:
         if part.magnitude_O is None or length_O is None:
             yield None
         else:
-            yield part.magnitude_O.detach().float() / length_O
+            yield part.magnitude_O.detach().to(length_O.dtype) / length_O
 
 
 def _scaled(x_TO: Tensor, factor_O: Tensor) -> Tensor:
     """Columns times factors. torch's operators for two types would make copies in the heap."""
-    scaled_TO = torch.mul(
-        converted(x_TO, torch.float32), factor_O, out=empty_like(x_TO, torch.float32)
-    )
-    return converted(scaled_TO, x_TO.dtype)
+    exact_TO = converted(x_TO, factor_O.dtype)
+    out = empty_like(exact_TO) if exact_TO is x_TO else exact_TO
+    return converted(torch.mul(exact_TO, factor_O, out=out), x_TO.dtype)
 
 
 def _lengths(parts: Sequence[Part], inner: Inner) -> Iterator[Tensor | None]:
@@ -348,7 +355,8 @@ def part_gradients(
             yield None
         else:  # formed again: kept, it would take as much as the outputs
             terms = _terms(low_TI, parts, inner, number)
-            product_TO = multiply(terms, dtype=torch.float32).mul_(converted(outer, torch.float32))
+            product_TO = multiply(terms, dtype=_exact(outer))
+            product_TO *= converted(outer, product_TO.dtype)
             yield product_TO.sum(0).div_(length_O).to(magnitude_O.dtype)
 
 

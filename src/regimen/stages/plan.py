@@ -167,7 +167,9 @@ def search(section: TuneSettings) -> list[Fit]:
         except TrainingError as error:  # such as one that is too large for the machine
             if error.slug != FAILED:
                 raise
-            raise _too_small(section, asked, best, "; not measured, which failed") from error
+            known = min((fit for fit in fits if fit.measured), key=_peak, default=best)
+            more = "" if known.measured else "; not measured, which failed"
+            raise _too_small(section, asked, known, more) from error
         if fits[-1].peak <= limit * (1 - MARGIN):
             return fits
     # what was measured is known, and what others are expected to take may be as wrong
