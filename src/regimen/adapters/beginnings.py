@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from regimen.errors import AdapterError
+from regimen.models.forward import place_of
 from regimen.models.quantised import dequantised, kind_of
-from regimen.models.token_rows import matrix_of
 
 MOST_READ = 512
 """Micro-batches after which directions that still change are an error."""
@@ -110,7 +110,7 @@ def by_rows(adapted: Any, batches: Iterable[Batch], *, rho: float) -> None:
         left -= 1
         if left < 0:
             raise RuntimeError(f"they still change after {MOST_READ} micro-batches")
-        place = matrix_of(model.get_input_embeddings()).device
+        place = place_of(model)
         return model(**{name: tensor.to(place) for name, tensor in batch.items()})
 
     try:

@@ -170,8 +170,9 @@ def project(
     """
     inner = inner_of(low_TI, parts)
     outs = []
-    for number, (part, factor_O) in enumerate(zip(parts, _factors(parts, inner), strict=True)):
-        terms = _terms(low_TI, parts, inner, number)
+    each = zip(parts, _columns(parts), _factors(parts, inner), strict=True)
+    for part, columns, factor_O in each:
+        terms = _terms(low_TI, part, columns, inner)
         if factor_O is None:
             outs.append(multiply(terms, bias_N=part.bias_O, dtype=dtype))
             continue
@@ -182,11 +183,8 @@ def project(
     return outs, inner
 
 
-def _terms(
-    low_TI: Tensor, parts: Sequence[Part], inner: Inner, number: int
-) -> list[tuple[Tensor, Factor]]:
-    """What a layer's product is the sum of."""
-    part, columns = parts[number], list(_columns(parts))[number]
+def _terms(low_TI: Tensor, part: Part, columns: slice, inner: Inner) -> list[tuple[Tensor, Factor]]:
+    """What a layer's product is the sum of; ``columns`` are its ranks in ``inner``."""
     terms = [(low_TI, forth(part.weight_OI))]
     if part.b_OR is not None and inner.inner_TR is not None:
         terms.append((inner.inner_TR[:, columns], forth(part.b_OR, scale=part.scale)))
@@ -341,7 +339,7 @@ def part_gradients(
                 add_outer(of_a[columns], grad_inner_TR[:, columns], Input(seen_TI), add=False)
     lengths = _lengths(parts, inner)
     each = zip(grads, within.products, parts, _columns(parts), lengths, strict=True)
-    for number, (outer, grad, part, columns, length_O) in enumerate(each):
+    for outer, grad, part, columns, length_O in each:
         yield weight_gradient(part.weight_OI, grad, given)
         bias, a, b = part.bias_O, part.a_RI, part.b_OR
         yield outer.sum(0).to(bias.dtype) if bias is not None and bias.requires_grad else None
@@ -354,7 +352,7 @@ def part_gradients(
         if magnitude_O is None or length_O is None or not magnitude_O.requires_grad:
             yield None
         else:  # formed again: kept, it would take as much as the outputs
-            terms = _terms(low_TI, parts, inner, number)
+            terms = _terms(low_TI, part, columns, inner)
             product_TO = multiply(terms, dtype=_exact(outer))
             product_TO *= converted(outer, product_TO.dtype)
             yield product_TO.sum(0).div_(length_O).to(magnitude_O.dtype)

@@ -167,14 +167,12 @@ def search(section: TuneSettings) -> list[Fit]:
         except TrainingError as error:  # such as one that is too large for the machine
             if error.slug != FAILED:
                 raise
-            known = min((fit for fit in fits if fit.measured), key=_peak, default=best)
-            more = "" if known.measured else "; not measured, which failed"
-            raise _too_small(section, asked, known, more) from error
+            raise _too_small(
+                section, asked, [*fits, best], "; not measured, which failed"
+            ) from error
         if fits[-1].peak <= limit * (1 - MARGIN):
             return fits
-    # what was measured is known, and what others are expected to take may be as wrong
-    best = min([fit for fit in fits if fit.measured is not None] or fits, key=_peak)
-    raise _too_small(section, asked, best)
+    raise _too_small(section, asked, fits)
 
 
 def _peak(fit: Fit) -> float:
@@ -285,8 +283,14 @@ def _probe(job: Mapping[str, Any], what: str) -> dict[str, Any]:
     )
 
 
-def _too_small(section: TuneSettings, asked: Asked, best: Fit, more: str = "") -> TrainingError:
-    """Nothing fits: the smallest that would, and what else could be allowed."""
+def _too_small(
+    section: TuneSettings, asked: Asked, fits: Sequence[Fit], unmeasured: str = ""
+) -> TrainingError:
+    """Nothing fits: the smallest that would, and what else could be allowed; ``unmeasured`` is said
+    of a smallest that is expected alone.
+    """
+    # what was measured is known, and what others are expected to take may be as wrong
+    best = min([fit for fit in fits if fit.measured is not None] or fits, key=_peak)
     # enough for one that takes as much more the next time as peaks differ by
     least = math.ceil(best.peak * (1 + NEAR) / (1 - MARGIN) / GIB * 100) / 100
     could = [name for name in _lossy(section, asked) if name not in asked.allow]
@@ -294,8 +298,9 @@ def _too_small(section: TuneSettings, asked: Asked, best: Fit, more: str = "") -
         "No arrangement that the settings allow keeps to the budget.",
         slug="budget-too-small",
         got=f"memory.budget {section.memory.budget}",
-        expected=f"{'about ' if best.measured is None else ''}{least:.2f} GiB or more "
-        f"({best.words}){more}",
+        expected=f"{least:.2f} GiB or more ({best.words})"
+        if best.measured is not None
+        else f"about {least:.2f} GiB or more ({best.words}){unmeasured}",
         fix="Raise the budget, lower max_length"
         + (f", or allow more changes with memory.allow: [{', '.join(could)}]." if could else "."),
     )
